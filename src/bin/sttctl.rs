@@ -1,0 +1,2 @@
+//! The client: the same public API as anybody's.
+fn main() {}

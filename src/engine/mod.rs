@@ -1,0 +1,69 @@
+//! What a speech-to-text library must offer to be run in a job.
+
+use std::ops::ControlFlow;
+
+use crate::transcript::Segment;
+
+/// Sample rate, in hertz, of all audio handed to an engine: one channel of `f32` in −1 … 1 at 16 kHz.
+pub const SAMPLE_RATE: u32 = 16_000;
+
+/// Audio as the engine pulls it, block by block.
+pub trait AudioSource {
+    /// The next block of mono samples (`f32`, −1 … 1, [`SAMPLE_RATE`]); `None` at the end of the recording.
+    ///
+    /// # Errors
+    /// The recording cannot be decoded further.
+    fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError>;
+}
+
+/// When a model may be loaded relative to the fork of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preload {
+    /// Into the zygote: every job shares its pages. The library must have no threads after loading.
+    BeforeFork,
+    /// Into the job, ahead of its request: for libraries that cannot be forked once loaded.
+    AfterFork,
+}
+
+/// What one request asks of the engine.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
+    pub language: Option<String>,
+}
+
+/// A loaded model. It lives in the zygote (or in a job) and is used for one recording by each forked job.
+pub trait Engine {
+    /// Transcribe one recording, giving each segment to `emit` as soon as it is final.
+    ///
+    /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
+    /// Silence is no error: it emits no segment.
+    ///
+    /// # Errors
+    /// The audio source failed, or the library did.
+    fn transcribe(
+        &mut self,
+        audio: &mut dyn AudioSource,
+        options: &Options,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError>;
+}
+
+/// Why a model cannot be loaded or a recording cannot be transcribed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The library or one of the model's files is missing or unusable; the message names what to install or mend.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The library reported a failure in the middle of its work.
+    #[error("{engine} failed: {reason}")]
+    Failed {
+        /// Name of the engine.
+        engine: &'static str,
+        /// What the library said.
+        reason: String,
+    },
+    /// The audio could not be read on.
+    #[error(transparent)]
+    Audio(#[from] crate::audio::AudioError),
+}

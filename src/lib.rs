@@ -1,0 +1,9 @@
+//! stt-isolated: every transcription in a transient process of its own, confined by cgroup v2.
+//!
+//! ARCHITECTURE.md tells which module may import which; from the top floor down: `service`, `api`,
+//! `dispatch`, `job`, then `isolation`, `audio` and `engine`, and on the ground `config` and `transcript`.
+
+pub mod audio;
+pub mod config;
+pub mod engine;
+pub mod transcript;

@@ -1,0 +1,2 @@
+//! The daemon: arguments, then configuration, then run.
+fn main() {}

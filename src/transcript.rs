@@ -1,0 +1,69 @@
+//! What a transcription is: segments of text with times.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One word with its place in the recording.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// The word as recognised, without surrounding white space.
+    pub text: String,
+    /// Start, from the beginning of the recording.
+    pub start: Duration,
+    /// End, from the beginning of the recording; never before `start`.
+    pub end: Duration,
+    /// The engine's own belief that the word is right, 0 to 1; `None` where the engine has none.
+    pub confidence: Option<f32>,
+}
+
+/// A stretch of speech that the engine recognised as one piece.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The text of the segment, without surrounding white space; never empty.
+    pub text: String,
+    /// Start, from the beginning of the recording.
+    pub start: Duration,
+    /// End, from the beginning of the recording; never before `start`.
+    pub end: Duration,
+    /// The words of the text with their times; empty where the engine gives none.
+    pub words: Vec<Word>,
+}
+
+/// The whole result of one request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// Segments in the order of time.
+    pub segments: Vec<Segment>,
+    /// Length of the decoded audio.
+    pub duration: Duration,
+}
+
+impl Transcript {
+    /// The text of all segments, joined by single spaces; empty for silence.
+    pub fn text(&self) -> String {
+        let texts: Vec<&str> = self.segments.iter().map(|s| s.text.as_str()).collect();
+        texts.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_joins_segments_with_one_space_and_is_empty_for_silence() {
+        let segment = |text: &str| Segment {
+            text: text.into(),
+            start: Duration::ZERO,
+            end: Duration::from_secs(1),
+            words: vec![],
+        };
+        let transcript = Transcript {
+            segments: vec![segment("go forward"), segment("ten meters")],
+            duration: Duration::from_secs(2),
+        };
+        assert_eq!(transcript.text(), "go forward ten meters");
+        assert_eq!(Transcript::default().text(), "");
+    }
+}

@@ -1,2 +1,0 @@
-//! The client: the same public API as anybody's.
-fn main() {}

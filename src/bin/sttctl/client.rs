@@ -1,0 +1,185 @@
+//! One request and its answer: sending, limits on what comes back, when to try again.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{self, Either};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use crate::cli::Server;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+
+/// The longest answer accepted: a day of speech with the time of every word is shorter.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// The longest error message accepted.
+const ERROR_LIMIT: usize = 1 << 20;
+
+/// How often a request that the server had no room for is sent again.
+const RETRIES: u32 = 2;
+
+/// The longest that the server may ask to wait before that, as its API promises.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// The body of a request.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A complete answer, good or bad.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The body of a good answer.
+    ///
+    /// # Errors
+    ///
+    /// The server's own words if it did not do what was asked.
+    pub fn into_body(self) -> Result<Bytes, Error> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let said = |key: &str| Some(json.get("error")?.get(key)?.as_str()?.to_owned());
+        Err(Error::Refused {
+            message: said("message").unwrap_or_else(|| beginning(&self.body)),
+            reason: match said("code") {
+                Some(code) => format!("code {code}"),
+                None => format!("HTTP {}", self.status),
+            },
+            request: self.header("x-request-id").map(str::to_owned),
+        })
+    }
+
+    /// The value of a header, if it is there and made of visible characters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long the server asks to wait before the same request may succeed.
+    fn retry_after(&self) -> Option<Duration> {
+        let full = matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if !full || self.header("x-should-retry") == Some("false") {
+            return None;
+        }
+        let seconds = self.header(RETRY_AFTER.as_str())?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds)).filter(|wait| *wait <= LONGEST_WAIT)
+    }
+}
+
+/// The first words of an error that is not the API's own, such as a proxy's.
+fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.trim() {
+        "" => "the server gave no reason".into(),
+        text => text.chars().take(200).collect(),
+    }
+}
+
+/// Sends a request and gives its answer; `prepare` makes the request anew for each attempt, `notice` is
+/// called with a line to show before each wait.
+///
+/// # Errors
+///
+/// Everything that leaves the request without a complete answer. An answer that says no is not one of them.
+pub async fn ask(
+    server: &Server,
+    prepare: impl AsyncFn() -> Result<Request<Body>, Error>,
+    notice: impl Fn(&str),
+) -> Result<Answer, Error> {
+    let attempts = async {
+        let mut left = RETRIES;
+        loop {
+            let answer = exchange(&server.socket, prepare().await?).await?;
+            let Some(wait) = answer.retry_after().filter(|_| left > 0) else {
+                return Ok(answer);
+            };
+            left -= 1;
+            let seconds = wait.as_secs();
+            match answer.into_body() {
+                Err(reason) => notice(&format!("{reason}; trying again in {seconds} s")),
+                Ok(_) => notice(&format!("trying again in {seconds} s")),
+            }
+            tokio::time::sleep(wait).await;
+        }
+    };
+    match server.timeout {
+        None => attempts.await,
+        Some(limit) => tokio::time::timeout(limit, attempts)
+            .await
+            .unwrap_or(Err(Error::TimedOut(limit))),
+    }
+}
+
+async fn exchange(endpoint: &Endpoint, request: Request<Body>) -> Result<Answer, Error> {
+    let io = TokioIo::new(endpoint.connect().await?);
+    let (mut sender, connection) = http1::handshake(io).await.map_err(explain)?;
+    let answer = pin!(async {
+        let response = sender.send_request(request).await.map_err(explain)?;
+        receive(response).await
+    });
+    match future::select(answer, pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        // The connection is over; what it received, or the reason why there is nothing, is already there.
+        Either::Right((_, answer)) => answer.await,
+    }
+}
+
+async fn receive(response: Response<Incoming>) -> Result<Answer, Error> {
+    let (head, body) = response.into_parts();
+    let good = head.status.is_success();
+    let limit = if good { ANSWER_LIMIT } else { ERROR_LIMIT };
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if good => {
+            return Err(match error.downcast::<hyper::Error>() {
+                Ok(error) => explain(*error),
+                Err(error) if error.is::<LengthLimitError>() => Error::TooLong { limit },
+                Err(error) => Error::Http(error.to_string()),
+            });
+        }
+        // The status and the headers say more than the loss of the message.
+        Err(_) => Bytes::new(),
+    };
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
+}
+
+fn explain(error: hyper::Error) -> Error {
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    match io {
+        // The request's body is the one thing that is ours, and it fails only by reading the file.
+        Some(io) if error.is_user() => Error::Read(io::Error::new(io.kind(), io.to_string())),
+        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Closed("in the middle of its answer")
+        }
+        Some(io) if io.kind() == io::ErrorKind::ConnectionReset => {
+            Error::Closed("without a complete answer")
+        }
+        _ if error.is_incomplete_message() => Error::Closed("without a complete answer"),
+        _ if error.is_parse() => Error::Http(format!("it does not speak HTTP/1.1 ({error})")),
+        Some(io) => Error::Http(io.to_string()),
+        None => Error::Http(error.to_string()),
+    }
+}

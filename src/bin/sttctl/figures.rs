@@ -1,0 +1,48 @@
+//! What one request took, from the headers of its answer, in units for people.
+
+use indicatif::BinaryBytes;
+
+use crate::client::Answer;
+
+/// How the value of a header is shown.
+enum Unit {
+    Word,
+    Bytes,
+    Milliseconds,
+}
+
+/// The headers in the order in which they are shown, with their names for people.
+const FIGURES: [(&str, &str, Unit); 10] = [
+    ("x-request-id", "request", Unit::Word),
+    ("x-stt-isolation", "isolation", Unit::Word),
+    ("x-stt-peak-bytes", "peak", Unit::Bytes),
+    ("x-stt-anon-bytes", "anon", Unit::Bytes),
+    ("x-stt-memory-limit-bytes", "limit", Unit::Bytes),
+    ("x-stt-cpu-ms", "cpu", Unit::Milliseconds),
+    ("x-stt-queue-ms", "queue", Unit::Milliseconds),
+    ("x-stt-audio-ms", "audio", Unit::Milliseconds),
+    ("x-stt-wall-ms", "wall", Unit::Milliseconds),
+    ("x-stt-pid", "pid", Unit::Word),
+];
+
+/// The figures that the answer has, on one line; `None` if it has none.
+pub fn line(answer: &Answer) -> Option<String> {
+    let known: Vec<String> = FIGURES
+        .iter()
+        .filter_map(|(header, name, unit)| {
+            let value = unit.show(answer.header(header)?)?;
+            Some(format!("{name} {value}"))
+        })
+        .collect();
+    (!known.is_empty()).then(|| known.join(", "))
+}
+
+impl Unit {
+    fn show(&self, value: &str) -> Option<String> {
+        Some(match self {
+            Unit::Word => value.to_owned(),
+            Unit::Bytes => BinaryBytes(value.parse().ok()?).to_string(),
+            Unit::Milliseconds => format!("{:.3} s", value.parse::<f64>().ok()? / 1000.0),
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! The client: the same public API as anybody's.
+
+mod cli;
+mod client;
+mod endpoint;
+mod error;
+mod figures;
+mod models;
+mod progress;
+mod transcribe;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error::report(None, &format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match &cli.command {
+            Command::Transcribe(arguments) => transcribe::run(arguments).await,
+            Command::Models(arguments) => models::run(arguments).await,
+        }
+    });
+    // Waiting for a name look-up or a read that was given up would make a time-out pointless.
+    runtime.shutdown_background();
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,67 @@
+//! `sttctl models`: what can be asked for.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::header::{HOST, USER_AGENT};
+use serde::Deserialize;
+
+use crate::cli::Models;
+use crate::client;
+use crate::error::{Error, report};
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    id: String,
+}
+
+/// Prints the models; tells whether that succeeded.
+pub async fn run(arguments: &Models) -> bool {
+    let text = match list(arguments).await {
+        Ok(text) => text,
+        Err(error) => {
+            report(None, &error.to_string());
+            return false;
+        }
+    };
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(&text).and_then(|()| out.flush()) {
+        report(None, &format!("cannot write the result: {error}"));
+        return false;
+    }
+    true
+}
+
+async fn list(arguments: &Models) -> Result<Vec<u8>, Error> {
+    let request = async || {
+        Request::get("/v1/models")
+            .header(HOST, arguments.server.socket.host())
+            .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
+            .body(
+                Empty::<Bytes>::new()
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            )
+            .map_err(|error| Error::Http(error.to_string()))
+    };
+    let answer = client::ask(&arguments.server, request, |line| report(None, line)).await?;
+    let body = answer.into_body()?;
+    if arguments.json {
+        let mut text = body.to_vec();
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        return Ok(text);
+    }
+    let list: List =
+        serde_json::from_slice(&body).map_err(|error| Error::Nonsense(error.to_string()))?;
+    let lines = list.data.into_iter().map(|model| model.id + "\n");
+    Ok(lines.collect::<String>().into_bytes())
+}

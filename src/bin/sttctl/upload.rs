@@ -1,0 +1,133 @@
+//! A file as a multipart/form-data request, read from disk while it is sent.
+
+use std::io::{self, Cursor};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::Request;
+use hyper::body::Frame;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::client::Body;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::progress::Progress;
+
+/// How much of the file is in memory at a time.
+const CHUNK: usize = 128 << 10;
+
+/// Makes the request that uploads `path` as the field `file`, after the given text fields.
+///
+/// # Errors
+///
+/// The file cannot be opened, or is not one whose length is known.
+pub async fn request(
+    endpoint: &Endpoint,
+    path: &Path,
+    fields: &[(&str, &str)],
+    progress: &Progress,
+) -> Result<Request<Body>, Error> {
+    let (file, size) = open(path).await?;
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let boundary = format!("sttctl-{}", uuid::Uuid::new_v4().simple());
+    let head = head(&boundary, fields, &name);
+    let tail = format!("\r\n--{boundary}--\r\n");
+
+    let total = head.len() as u64 + size + tail.len() as u64;
+    let content = Cursor::new(head)
+        .chain(file.take(size))
+        .chain(Cursor::new(tail));
+    progress.start(total);
+    let body = StreamBody::new(frames(content, total, progress.clone()));
+    Request::post("/v1/audio/transcriptions")
+        .header(HOST, endpoint.host())
+        .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
+        .header(
+            CONTENT_TYPE,
+            format!("multipart/form-data; boundary={boundary}"),
+        )
+        .header(CONTENT_LENGTH, total)
+        .body(body.boxed_unsync())
+        .map_err(|error| Error::Http(error.to_string()))
+}
+
+async fn open(path: &Path) -> Result<(File, u64), Error> {
+    // Without O_NONBLOCK, a named pipe that nobody writes to would block here for ever.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .await
+        .map_err(Error::Read)?;
+    let metadata = file.metadata().await.map_err(Error::Read)?;
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok((file, metadata.len())),
+        kind if kind.is_dir() => Err(Error::NotAFile("a directory")),
+        kind if kind.is_fifo() => Err(Error::NotAFile("a pipe")),
+        _ => Err(Error::NotAFile("a device")),
+    }
+}
+
+/// Everything before the file's own bytes. The text fields come first, so that a server can refuse them
+/// before it has read the audio.
+fn head(boundary: &str, fields: &[(&str, &str)], file_name: &str) -> String {
+    let mut head = String::new();
+    for (name, value) in fields {
+        head.push_str(&format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        ));
+    }
+    head.push_str(&format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n",
+        quoted(file_name)
+    ));
+    head
+}
+
+/// A file's name inside quotes, percent-encoded as browsers do it where it could end the quotes or the
+/// line. Other control characters are no part of a header either, and a backslash would be an escape to
+/// some parsers and not to others. Anything beyond ASCII stays UTF-8.
+fn quoted(name: &str) -> String {
+    let mut quoted = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => quoted.push_str(&format!("%{:02X}", u32::from(c))),
+            c if c.is_ascii_control() => quoted.push_str(&format!("%{:02X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+/// Exactly `total` bytes of `content` in pieces, with memory for one piece at a time.
+fn frames(
+    content: impl AsyncRead + Send + Unpin + 'static,
+    total: u64,
+    progress: Progress,
+) -> impl Stream<Item = Result<Frame<Bytes>, io::Error>> + Send {
+    stream::try_unfold((content, total), move |(mut content, left)| {
+        let progress = progress.clone();
+        async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            let count = content.read_buf(&mut chunk).await? as u64;
+            // The length is already promised to the server.
+            let Some(left) = left.checked_sub(count).filter(|_| count > 0) else {
+                return Err(io::Error::other("it became shorter while it was sent"));
+            };
+            progress.sent(count, left == 0);
+            Ok(Some((Frame::data(chunk.freeze()), (content, left))))
+        }
+    })
+}

@@ -1,9 +1,20 @@
 //! From any common audio file to 16 kHz mono samples; only ever called inside a job.
+//!
+//! The bytes are hostile: nothing here opens a file or starts a thread, what a file claims allocates no more than
+//! a few MiB before the bytes for it have been read, and memory does not grow with the length of the recording.
+//!
+//! Symphonia 0.6.1 panics on some crafted files: see [`is_decoding`].
 
-/// Why a recording cannot be decoded. Every variant is the sender's mistake, worded for the sender.
-#[derive(Debug, thiserror::Error)]
-pub enum AudioError {
-    /// The bytes are no audio format that is known here.
-    #[error("the file is not audio in a supported format ({0})")]
-    Unsupported(String),
-}
+mod decode;
+mod error;
+mod formats;
+mod mix;
+mod resample;
+mod source;
+mod wav;
+
+pub use decode::{Decoder, Hint, is_decoding};
+pub use error::AudioError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,537 @@
+//! Drives demuxer and decoder, packet by packet, and decides what counts as damage.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::{FormatId, FormatReader};
+use symphonia::core::packet::Packet;
+use symphonia::core::units;
+
+use super::AudioError;
+use super::formats::{
+    audio_track, check_channels, check_rate, decoder_of, demuxer, is_decodable, is_matroska,
+    is_mpeg, is_raw, promise,
+};
+use super::mix::append_mono;
+use super::resample::Resampler;
+use super::source::{Source, Watch};
+use crate::engine::{AudioSource, EngineError, SAMPLE_RATE};
+
+/// Shortest recording that is accepted, in samples: 0.1 s, the rule of OpenAI's service. No block but the last is
+/// shorter, so nothing is handed out before the rule is known to hold.
+const SHORTEST: usize = SAMPLE_RATE as usize / 10;
+
+/// Longest block handed out, in samples: 1 s.
+const LONGEST_BLOCK: usize = SAMPLE_RATE as usize;
+
+/// How many frames of a decoded packet are worked on at once. A packet can be one hostile object of 12 MiB; its
+/// samples are converted as they are asked for.
+const PIECE: usize = 4096;
+
+/// Packets in a row, of any track, that yield nothing: then the rest is not read. An index of a few bytes can
+/// promise four thousand million packets of 0 bytes.
+const MOST_BARREN: u64 = 1 << 20;
+
+/// How often a file may start anew (concatenated Ogg streams) or change its rate. Each time costs a few
+/// milliseconds that no byte of the file has to pay for.
+const MOST_RESTARTS: u32 = 64;
+
+/// How often in a row the demuxer may fail before the rest is given up.
+const MOST_FAILURES: u32 = 16;
+
+/// What the sender said about the file. It only serves messages: the format is found in the bytes themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint<'a> {
+    /// Extension of the file's name, without the dot.
+    pub extension: Option<&'a str>,
+    /// Media type of the upload.
+    pub mime: Option<&'a str>,
+}
+
+/// A recording being decoded: 16 kHz mono samples come out, block by block.
+///
+/// Memory is bounded whatever the length of the recording, except for the index of an MP4 or CAF.
+pub struct Decoder {
+    /// The file once more, for another try should nothing come of this one.
+    again: Option<Source>,
+    format: Box<dyn FormatReader>,
+    watch: Arc<Watch>,
+    end: End,
+    /// The track that is listened to, and its decoder.
+    track: u32,
+    decoder: Box<dyn AudioDecoder>,
+    /// Frames that the track should have, where its container is to be believed.
+    promised: Option<u64>,
+    resampler: Option<Resampler>,
+    /// Frames of the last decoded packet: converted so far, and all.
+    cursor: usize,
+    frames: usize,
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    /// Converted and not yet handed out.
+    ready: Vec<f32>,
+    block: Vec<f32>,
+    state: State,
+    handed_out: u64,
+    /// Frames decoded, before resampling, of the current stream.
+    decoded: u64,
+    barren: u64,
+    failures: u32,
+    restarts: u32,
+    damage: Damage,
+}
+
+/// What it means when a demuxer finds nothing more to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It depends on the format.
+    Unclear,
+    /// The header announced it.
+    Expected,
+    /// The front of the file was found to promise more.
+    Early,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Decoding,
+    /// All samples are in `ready`.
+    Drained,
+    /// `None` or an error was answered.
+    Over,
+}
+
+/// What was wrong with a file that was read nevertheless.
+#[derive(Default)]
+struct Damage {
+    /// Packets that could not be decoded.
+    packets: u64,
+    /// The file ends before its audio does.
+    cut_off: bool,
+    /// The rest of the file was not read, because of this.
+    given_up: Option<String>,
+    /// What was said about the first damage met.
+    first: Option<String>,
+}
+
+impl Damage {
+    fn found(&mut self, what: impl ToString) {
+        self.first.get_or_insert_with(|| what.to_string());
+    }
+}
+
+impl Decoder {
+    /// Finds out what the file is and prepares to decode its first audio track.
+    ///
+    /// A regular file (or memfd) is read from its start, whatever its offset, which stays where it is. Anything else
+    /// is read as a pipe, from front to back.
+    ///
+    /// # Errors
+    /// The file is empty, is no audio, holds no audio that can be decoded, or cannot be read.
+    pub fn open(file: File, hint: Hint<'_>) -> Result<Self, AudioError> {
+        let _mark = Mark::set();
+        let source = Source::open(file)?;
+        let again = source.as_stream();
+        match (Self::of(source, hint), again) {
+            (Err(AudioError::Corrupt(reason)), Some(again)) => {
+                Self::of_stream(again, hint).map_err(|_| AudioError::Corrupt(reason))
+            }
+            (decoder, again) => Ok(Self { again, ..decoder? }),
+        }
+    }
+
+    fn of(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
+        let watch = source.watch();
+        let end = if source.open_ended {
+            End::Expected
+        } else {
+            End::Unclear
+        };
+        let format = demuxer(source, &watch, hint)?;
+        let track = audio_track(format.as_ref())?;
+        let (id, decoder, promised) = (
+            track.id,
+            decoder_of(track)?,
+            promise(format.as_ref(), track),
+        );
+        Ok(Self {
+            again: None,
+            format,
+            watch,
+            end,
+            track: id,
+            decoder,
+            promised,
+            resampler: None,
+            cursor: 0,
+            frames: 0,
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            ready: Vec::new(),
+            block: Vec::new(),
+            state: State::Decoding,
+            handed_out: 0,
+            decoded: 0,
+            barren: 0,
+            failures: 0,
+            restarts: 0,
+            damage: Damage::default(),
+        })
+    }
+
+    /// Like [`Self::of`], for a file that could not be decoded as what it claims to be.
+    fn of_stream(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
+        let decoder = Self::of(source, hint)?;
+        let end = if decoder.end == End::Unclear {
+            End::Early
+        } else {
+            decoder.end
+        };
+        Ok(Self { end, ..decoder })
+    }
+
+    /// The next block of mono samples (−1 … 1, 16 kHz): never empty, never longer than 1 s; `None` at the end.
+    ///
+    /// What can be decoded of a damaged file is handed out, and [`Self::warnings`] tells the rest.
+    ///
+    /// # Errors
+    /// The whole recording lasts less than 0.1 s (then no block was handed out before), or the descriptor cannot
+    /// be read on. After an error there is nothing more: `None`.
+    pub fn next_block(&mut self) -> Result<Option<&[f32]>, AudioError> {
+        if self.state == State::Over {
+            return Ok(None);
+        }
+        let mark = Mark::set();
+        let filled = self.fill_somehow();
+        drop(mark);
+        if let Err(error) = filled {
+            self.state = State::Over;
+            return Err(error);
+        }
+        if self.ready.is_empty() {
+            self.state = State::Over;
+            return Ok(None);
+        }
+        self.block.clear();
+        let length = self.ready.len().min(LONGEST_BLOCK);
+        self.block.extend(self.ready.drain(..length));
+        self.handed_out += length as u64;
+        Ok(Some(&self.block))
+    }
+
+    /// How much audio was handed out so far.
+    #[must_use]
+    pub fn position(&self) -> Duration {
+        Duration::from_micros(self.handed_out * 1_000_000 / u64::from(SAMPLE_RATE))
+    }
+
+    /// What the sender should know about a file that was decoded although it is damaged; complete after the
+    /// last block, and at most three sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let seconds = self.position().as_secs_f64();
+        let Damage {
+            packets,
+            cut_off,
+            given_up,
+            ..
+        } = &self.damage;
+        let cut_off =
+            cut_off.then(|| format!("the file ends early: {seconds:.1} s of audio were read"));
+        let given_up = given_up.as_ref().map(|reason| {
+            format!("the file is damaged ({reason}): only {seconds:.1} s of audio were read")
+        });
+        let packets =
+            (*packets > 0).then(|| format!("damaged packets that were skipped: {packets}"));
+        [cut_off, given_up, packets].into_iter().flatten().collect()
+    }
+
+    /// [`Self::fill`]; where nothing comes of it, another try that does not look at the end of the file.
+    fn fill_somehow(&mut self) -> Result<(), AudioError> {
+        let filled = self.fill();
+        let again = self.again.take();
+        if let (Err(AudioError::Corrupt(_) | AudioError::TooShort { .. }), Some(again)) =
+            (&filled, again)
+            && let Ok(mut second) = Self::of_stream(again, Hint::default())
+            && second.fill().is_ok()
+        {
+            *self = second;
+            return Ok(());
+        }
+        filled
+    }
+
+    /// Decodes until a block can be handed out, or everything was decoded.
+    fn fill(&mut self) -> Result<(), AudioError> {
+        while self.state == State::Decoding && self.ready.len() < SHORTEST {
+            if self.cursor < self.frames {
+                self.convert()?;
+            } else {
+                self.next_packet()?;
+            }
+        }
+        if self.handed_out == 0 && self.ready.len() < SHORTEST {
+            return Err(self.nothing_usable());
+        }
+        Ok(())
+    }
+
+    /// Moves the next frames of the decoded packet into `ready`.
+    fn convert(&mut self) -> Result<(), AudioError> {
+        let piece = self.cursor..self.frames.min(self.cursor + PIECE);
+        self.cursor = piece.end;
+        self.mono.clear();
+        let buffer = self.decoder.last_decoded();
+        append_mono(&buffer, piece, &mut self.interleaved, &mut self.mono);
+        match &mut self.resampler {
+            Some(resampler) => resampler.push(&self.mono, &mut self.ready),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads and decodes one packet, or learns that there are no more.
+    fn next_packet(&mut self) -> Result<(), AudioError> {
+        // Tags met on the way are of no use here, and would pile up.
+        self.format.metadata().skip_to_latest();
+        match self.format.next_packet() {
+            Ok(Some(packet)) => {
+                self.failures = 0;
+                self.barren += 1;
+                if self.barren > MOST_BARREN {
+                    return self.give_up("nothing but packets without audio follow");
+                }
+                if packet.track_id == self.track {
+                    return self.decode(packet);
+                }
+                Ok(())
+            }
+            Ok(None) => self.finish(self.is_short_of_promise()),
+            Err(error) => self.demuxer_failed(&error),
+        }
+    }
+
+    fn demuxer_failed(&mut self, error: &Error) -> Result<(), AudioError> {
+        if let Some(failure) = self.watch.failure() {
+            return Err(failure);
+        }
+        if self.watch.refused() {
+            return self.give_up("no audio is found in the bytes that follow");
+        }
+        match error {
+            Error::IoError(_) => self.finish(self.is_cut_off()),
+            Error::ResetRequired => self.start_anew(),
+            error => {
+                self.damage.found(error);
+                self.failures += 1;
+                if self.failures < MOST_FAILURES {
+                    self.damage.packets += 1;
+                    return Ok(());
+                }
+                self.give_up(&error.to_string())
+            }
+        }
+    }
+
+    /// Goes on with the next of several concatenated streams.
+    fn start_anew(&mut self) -> Result<(), AudioError> {
+        self.restarts += 1;
+        if self.restarts > MOST_RESTARTS {
+            return self.give_up("it starts anew again and again");
+        }
+        let format = self.format.as_ref();
+        let next = audio_track(format)
+            .and_then(|track| Ok((track.id, decoder_of(track)?, promise(format, track))));
+        match next {
+            Ok((id, decoder, promised)) => {
+                (self.track, self.decoder, self.promised) = (id, decoder, promised);
+                (self.cursor, self.frames, self.decoded) = (0, 0, 0);
+                Ok(())
+            }
+            Err(error) => self.give_up(&error.to_string()),
+        }
+    }
+
+    fn decode(&mut self, mut packet: Packet) -> Result<(), AudioError> {
+        (self.cursor, self.frames) = (0, 0);
+        if !is_decodable(&packet, self.decoder.codec_params()) {
+            self.damage.found("a packet is empty or too long");
+            self.damage.packets += 1;
+            return Ok(());
+        }
+        if is_mpeg(self.format_id()) && packet.trim_end >= packet.dur {
+            // The length of an MP3 is an estimate, or that of the first of several joined files. Trimming the last
+            // packet is fine; a packet that lies wholly behind the "end" proves the estimate wrong.
+            packet.trim_end = units::Duration::ZERO;
+        }
+        let mut decoded = measure(self.decoder.decode(&packet));
+        if matches!(decoded, Err(Error::DecodeError(reason)) if reason.contains("signal spec"))
+            && let Ok(mut decoder) = audio_track(self.format.as_ref()).and_then(decoder_of)
+        {
+            // The MPEG decoder insists on the rate and the channels of the first packet that it saw.
+            decoded = measure(decoder.decode(&packet));
+            self.decoder = decoder;
+        }
+        let (rate, channels, frames) = match decoded {
+            Ok((_, _, 0)) => return Ok(()),
+            Ok(measures) => measures,
+            Err(error) => {
+                self.damage.found(error);
+                self.damage.packets += 1;
+                return Ok(());
+            }
+        };
+        if let Err(error) = check_rate(rate).and_then(|()| check_channels(channels)) {
+            // Nothing wrong with what came before.
+            return if self.resampler.is_some() {
+                self.give_up(&error.to_string())
+            } else {
+                Err(error)
+            };
+        }
+        self.watch.progress();
+        self.barren = 0;
+        self.frames = frames;
+        self.decoded += frames as u64;
+        self.resample_from(rate)
+    }
+
+    /// Sees to it that the resampler takes `rate`, which may change in the middle of a file.
+    fn resample_from(&mut self, rate: u32) -> Result<(), AudioError> {
+        if self
+            .resampler
+            .as_ref()
+            .is_some_and(|resampler| resampler.rate() == rate)
+        {
+            return Ok(());
+        }
+        if let Some(mut old) = self.resampler.take() {
+            old.finish(&mut self.ready)?;
+            self.restarts += 1;
+            if self.restarts > MOST_RESTARTS {
+                return self.give_up("its sample rate changes again and again");
+            }
+        }
+        self.resampler = Some(Resampler::new(rate)?);
+        Ok(())
+    }
+
+    fn give_up(&mut self, reason: &str) -> Result<(), AudioError> {
+        self.damage.found(reason);
+        self.damage.given_up = Some(reason.to_owned());
+        self.finish(false)
+    }
+
+    fn finish(&mut self, cut_off: bool) -> Result<(), AudioError> {
+        self.damage.cut_off = cut_off;
+        (self.cursor, self.frames) = (0, 0);
+        self.state = State::Drained;
+        match &mut self.resampler {
+            Some(resampler) => resampler.finish(&mut self.ready),
+            None => Ok(()),
+        }
+    }
+
+    /// Why there is no block at all.
+    fn nothing_usable(&self) -> AudioError {
+        let seconds = self.ready.len() as f64 / f64::from(SAMPLE_RATE);
+        match &self.damage {
+            Damage {
+                first: Some(what), ..
+            } => AudioError::Corrupt(what.clone()),
+            Damage { cut_off: true, .. } => {
+                AudioError::Corrupt(format!("it ends after {seconds:.3} s of audio"))
+            }
+            _ => AudioError::TooShort { seconds },
+        }
+    }
+
+    /// The demuxer is at its end, but more was announced. A tenth of a second may be lost to priming and rounding.
+    fn is_short_of_promise(&self) -> bool {
+        self.promised
+            .is_some_and(|promised| self.decoded + u64::from(self.rate() / 10) < promised)
+    }
+
+    /// The demuxer ran into the end of the file. That is how it finds the end where nothing announces it: where the
+    /// samples' length is left open, and in any Matroska stream that cannot be sought.
+    fn is_cut_off(&self) -> bool {
+        match self.end {
+            End::Expected => false,
+            End::Early => true,
+            End::Unclear if is_raw(self.format_id()) => self.promised.is_some(),
+            End::Unclear if is_matroska(self.format_id()) => self.is_short_of_duration(),
+            End::Unclear => true,
+        }
+    }
+
+    /// Half a second less was decoded than the container's header says. It speaks of the longest of its tracks.
+    fn is_short_of_duration(&self) -> bool {
+        let about = self.format.media_info();
+        let (Some(base), Some(duration)) = (about.time_base, about.duration) else {
+            return false;
+        };
+        let decoded = self.decoded as f64 / f64::from(self.rate());
+        decoded + 0.5 < base.calc_duration_saturating(duration).as_secs_f64()
+    }
+
+    /// Sample rate of the recording, in hertz.
+    fn rate(&self) -> u32 {
+        self.resampler.as_ref().map_or(SAMPLE_RATE, Resampler::rate)
+    }
+
+    fn format_id(&self) -> FormatId {
+        self.format.format_info().format
+    }
+}
+
+impl AudioSource for Decoder {
+    fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError> {
+        Ok(Decoder::next_block(self)?)
+    }
+}
+
+thread_local! {
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside the decoder right now.
+///
+/// Crafted files make Symphonia 0.6.1 panic: a Vorbis header whose codebooks have absurd dimensions or lengths, an MP4
+/// sample at an offset beyond 2^63. Where a panic aborts it cannot be caught, but the panic hook still runs; there,
+/// this tells a bad recording from a bug of ours.
+#[must_use]
+pub fn is_decoding() -> bool {
+    DECODING.get()
+}
+
+/// While it lives, [`is_decoding`] is true.
+struct Mark;
+
+impl Mark {
+    fn set() -> Self {
+        DECODING.set(true);
+        Self
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        DECODING.set(false);
+    }
+}
+
+/// Sample rate, channels and frames of what was decoded.
+fn measure(
+    decoded: Result<GenericAudioBufferRef<'_>, Error>,
+) -> Result<(u32, usize, usize), Error> {
+    let buffer = decoded?;
+    Ok((
+        buffer.spec().rate(),
+        buffer.spec().channels().count(),
+        buffer.frames(),
+    ))
+}

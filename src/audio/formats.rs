@@ -1,0 +1,230 @@
+//! Which containers and codecs are known, and what may be believed of what they say about themselves.
+
+use std::ops::RangeInclusive;
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Probe;
+use symphonia::core::formats::well_known as format;
+use symphonia::core::formats::{FormatId, FormatReader, Track, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::packet::Packet;
+use symphonia::default::{formats, register_enabled_codecs};
+
+use super::source::{Source, Watch};
+use super::{AudioError, Hint};
+
+/// Sample rates that are accepted, in hertz. Less than 2 kHz carries no speech, and every file of few samples
+/// would become a long one.
+const RATES: RangeInclusive<u32> = 2_000..=384_000;
+
+/// Channels that are accepted: Symphonia's layouts of loudspeakers end at 64.
+const CHANNELS: RangeInclusive<usize> = 1..=64;
+
+/// Longest packet that a container may announce, in frames, since decoders allocate it beforehand. FLAC's and
+/// ALAC's longest have 65536, an ADPCM block in WAV has up to 131072.
+const LONGEST_PACKET: u64 = 1 << 18;
+
+/// Finds the demuxer for `source`.
+pub(super) fn demuxer(
+    source: Source,
+    watch: &Watch,
+    hint: Hint<'_>,
+) -> Result<Box<dyn FormatReader>, AudioError> {
+    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    probe()
+        .probe(
+            &Default::default(),
+            stream,
+            Default::default(),
+            Default::default(),
+        )
+        .map_err(|error| unopened(error, watch, hint))
+}
+
+/// Every container that is known. Readers of tags are left out on purpose: see [`Source::open`].
+fn probe() -> Probe {
+    let mut probe = Probe::default();
+    probe.register_format::<formats::AdtsReader<'_>>();
+    probe.register_format::<formats::CafReader<'_>>();
+    probe.register_format::<formats::FlacReader<'_>>();
+    probe.register_format::<formats::IsoMp4Reader<'_>>();
+    probe.register_format::<formats::MpaReader<'_>>();
+    probe.register_format::<formats::AiffReader<'_>>();
+    probe.register_format::<formats::WavReader<'_>>();
+    probe.register_format::<formats::OggReader<'_>>();
+    probe.register_format::<formats::MkvReader<'_>>();
+    probe
+}
+
+/// Why no demuxer took the file.
+fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
+    if let Some(failure) = watch.failure() {
+        return failure;
+    }
+    match error {
+        _ if watch.refused() => AudioError::Corrupt("its header is absurdly long".into()),
+        Error::Unsupported(reason) if reason.contains("no suitable format") => {
+            AudioError::Unsupported(described(hint))
+        }
+        // Demuxers call it unsupported when a part that every such file has is not there.
+        Error::Unsupported(reason) if reason.contains("missing") => {
+            AudioError::Corrupt(format!("it is incomplete: {reason}"))
+        }
+        Error::Unsupported(reason) => AudioError::Unsupported(reason.into()),
+        Error::IoError(_) => AudioError::Corrupt("it ends within its header".into()),
+        error => AudioError::Corrupt(error.to_string()),
+    }
+}
+
+/// What the sender said the file is, short and harmless enough for a message.
+fn described(hint: Hint<'_>) -> String {
+    let harmless = |text: &str| -> String {
+        let keep = |c: &char| c.is_ascii_alphanumeric() || "/.+-".contains(*c);
+        text.chars().filter(keep).take(32).collect()
+    };
+    match (hint.extension, hint.mime) {
+        (Some(extension), _) => format!("it came as .{}", harmless(extension)),
+        (None, Some(mime)) => format!("it came as {}", harmless(mime)),
+        (None, None) => "its first megabyte shows no known header".into(),
+    }
+}
+
+/// The first audio track.
+pub(super) fn audio_track(format: &dyn FormatReader) -> Result<&Track, AudioError> {
+    format.first_track(TrackType::Audio).ok_or_else(|| {
+        // A demuxer that does not know a track's codec does not say what kind of track it is.
+        if format
+            .tracks()
+            .iter()
+            .any(|track| track.codec_params.is_none())
+        {
+            AudioError::UnsupportedCodec("an unknown codec".into())
+        } else {
+            AudioError::NoAudioTrack
+        }
+    })
+}
+
+/// How many frames the track holds, where that is more than a guess. An MP3's number is one unless it comes with the
+/// encoder's delay, from the same header.
+pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
+    let id = format.format_info().format;
+    let exact = is_raw(id)
+        || id == format::FORMAT_ID_FLAC
+        || id == format::FORMAT_ID_ISOMP4
+        || (is_mpeg(id) && track.delay.is_some());
+    track.num_frames.filter(|_| exact)
+}
+
+/// The decoder for an audio track.
+pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioError> {
+    let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+        return Err(AudioError::NoAudioTrack);
+    };
+    if let Some(rate) = params.sample_rate {
+        check_rate(rate)?;
+    }
+    if let Some(channels) = &params.channels {
+        check_channels(channels.count())?;
+    }
+    if params
+        .max_frames_per_packet
+        .is_some_and(|frames| frames > LONGEST_PACKET)
+    {
+        return Err(AudioError::Corrupt(
+            "it claims packets of absurd length".into(),
+        ));
+    }
+    codecs()
+        .make_audio_decoder(params, &Default::default())
+        .map_err(|error| match error {
+            Error::Unsupported(reason) => {
+                AudioError::UnsupportedCodec(codec_name(params.codec).unwrap_or(reason).into())
+            }
+            error => AudioError::Corrupt(error.to_string()),
+        })
+}
+
+fn codecs() -> CodecRegistry {
+    let mut codecs = CodecRegistry::new();
+    register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+    codecs
+}
+
+/// Refuses what would make absurdly long blocks.
+pub(super) fn check_rate(rate: u32) -> Result<(), AudioError> {
+    if RATES.contains(&rate) {
+        Ok(())
+    } else {
+        Err(AudioError::SampleRate(rate))
+    }
+}
+
+/// Refuses what would make absurdly large buffers.
+pub(super) fn check_channels(channels: usize) -> Result<(), AudioError> {
+    if CHANNELS.contains(&channels) {
+        Ok(())
+    } else {
+        Err(AudioError::Channels(channels))
+    }
+}
+
+/// Whether the decoder can be trusted with this packet: libopus makes 120 ms of sound up for one of 0 bytes, and the
+/// ADPCM decoder panics on one that lasts longer than announced.
+pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bool {
+    let adpcm = matches!(
+        params.codec,
+        codec::CODEC_ID_ADPCM_MS | codec::CODEC_ID_ADPCM_IMA_WAV | codec::CODEC_ID_ADPCM_IMA_QT
+    );
+    let announced = params.max_frames_per_packet.unwrap_or(0);
+    let too_long = adpcm && packet.block_dur().get() > announced;
+    !packet.data.is_empty() && !too_long
+}
+
+/// Containers that are hardly more than a header in front of the samples.
+pub(super) fn is_raw(id: FormatId) -> bool {
+    [
+        format::FORMAT_ID_WAVE,
+        format::FORMAT_ID_AIFF,
+        format::FORMAT_ID_CAF,
+    ]
+    .contains(&id)
+}
+
+/// Containers of MPEG's own: none, just frame after frame.
+pub(super) fn is_mpeg(id: FormatId) -> bool {
+    [
+        format::FORMAT_ID_MP1,
+        format::FORMAT_ID_MP2,
+        format::FORMAT_ID_MP3,
+    ]
+    .contains(&id)
+}
+
+/// Matroska and WebM.
+pub(super) fn is_matroska(id: FormatId) -> bool {
+    id == format::FORMAT_ID_MKV
+}
+
+/// Codecs that senders meet and this decoder does not know, by the name they know them.
+fn codec_name(id: AudioCodecId) -> Option<&'static str> {
+    Some(match id {
+        codec::CODEC_ID_AAC => "AAC other than AAC-LC with one or two channels",
+        codec::CODEC_ID_OPUS => "Opus with more than two channels",
+        codec::CODEC_ID_AC3 => "AC-3",
+        codec::CODEC_ID_EAC3 => "E-AC-3",
+        codec::CODEC_ID_DCA => "DTS",
+        codec::CODEC_ID_SPEEX => "Speex",
+        codec::CODEC_ID_WAVPACK => "WavPack",
+        codec::CODEC_ID_TTA => "TTA",
+        codec::CODEC_ID_TRUEHD => "TrueHD",
+        codec::CODEC_ID_ADPCM_G722 => "G.722",
+        codec::CODEC_ID_ADPCM_G726 | codec::CODEC_ID_ADPCM_G726LE => "G.726",
+        _ => return None,
+    })
+}

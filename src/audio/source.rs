@@ -1,0 +1,443 @@
+//! The descriptor as the demuxers see it: no tags or odd headers in front, and never more than a bounded read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use symphonia::core::io::MediaSource;
+
+use super::AudioError;
+use super::wav::{self, Wav};
+
+/// No demuxer may ask for more at once, in bytes. They read what a file claims to be one object in pieces of
+/// 4, 8, 16 … MiB; refusing the third piece bounds an object (a cover picture, a video frame) to 12 MiB.
+const LARGEST_READ: usize = 8 << 20;
+
+/// How many bytes may be read before the first sample is decoded. The index of ten hours of MP4 with video
+/// takes about 16 MiB; tags and tables take several times their size in memory.
+const OPENING_BUDGET: u64 = 32 << 20;
+
+/// The same for CAF, whose index takes 32 bytes in memory for each of its own: ten hours of AAC have 3.5 MiB of it.
+const CAF_OPENING_BUDGET: u64 = 4 << 20;
+
+/// How many bytes may be read between one decoded sample and the next: 40 s of video at 50 Mbit/s. It ends the
+/// search for audio in what is only noise.
+const SEARCH_BUDGET: u64 = 256 << 20;
+
+/// ID3v2 tags in front of the audio: one is usual, two are seen where a tagged file was tagged again.
+const MOST_TAGS: usize = 8;
+
+/// How much of a pipe is passed over at once, in bytes.
+const PIPE_PIECE: u64 = 4096;
+
+/// What happened to the descriptor below the demuxer, which reports it in its own words or not at all.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    budget: AtomicU64,
+    refused: AtomicBool,
+    failure: OnceLock<io::Error>,
+}
+
+impl Watch {
+    /// Audio was decoded: the search for the next starts from here.
+    pub(super) fn progress(&self) {
+        self.budget.store(SEARCH_BUDGET, Ordering::Relaxed);
+    }
+
+    /// A read was refused, because it was too long or because audio was searched for too long.
+    pub(super) fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The error of the descriptor itself, as an error to hand on.
+    pub(super) fn failure(&self) -> Option<AudioError> {
+        let error = self.failure.get()?;
+        Some(AudioError::Read(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::from(error.kind()),
+        }))
+    }
+
+    fn spend(&self, bytes: usize) {
+        let left = self.budget.load(Ordering::Relaxed);
+        self.budget
+            .store(left.saturating_sub(bytes as u64), Ordering::Relaxed);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The bytes as they lie in the descriptor, read from front to back.
+pub(super) struct Intake {
+    file: Arc<File>,
+    /// `None`: a pipe, which can neither be measured nor sought.
+    len: Option<u64>,
+    at: u64,
+    watch: Arc<Watch>,
+}
+
+impl Intake {
+    fn new(file: File) -> Result<Self, AudioError> {
+        let about = file.metadata().map_err(AudioError::Read)?;
+        let len = about.is_file().then_some(about.len());
+        Ok(Self {
+            file: Arc::new(file),
+            len,
+            at: 0,
+            watch: Arc::default(),
+        })
+    }
+
+    /// How far into the file the next read is, in bytes.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // A regular file may be shared with other processes, and its offset with it: neither use nor move that.
+            let result = match self.len {
+                Some(_) => self.file.read_at(buf, self.at),
+                None => (&*self.file).read(buf),
+            };
+            match result {
+                Ok(read) => {
+                    self.at += read as u64;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    // Only the first failure is told; a second one adds nothing.
+                    let _ = self.watch.failure.set(error);
+                    return Err(kind.into());
+                }
+            }
+        }
+    }
+
+    /// The next `count` bytes; fewer only at the end of the file. Allocates `count` bytes.
+    pub(super) fn take(&mut self, count: usize) -> Result<Vec<u8>, AudioError> {
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        while filled < count {
+            match self.read(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) => return Err(self.watch.failure().unwrap_or(AudioError::Read(error))),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Passes over `count` bytes; `false` when the file ends before.
+    pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, AudioError> {
+        if let Some(len) = self.len {
+            self.at = self.at.saturating_add(count);
+            return Ok(self.at <= len);
+        }
+        while count > 0 {
+            match self.take(count.min(PIPE_PIECE) as usize)?.len() as u64 {
+                0 => return Ok(false),
+                passed => count -= passed,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether more bytes follow; unknown for a pipe.
+    pub(super) fn has_more(&self) -> Option<bool> {
+        self.len.map(|len| self.at < len)
+    }
+}
+
+/// A file as the demuxers shall see it: `head`, then the file from byte `body` on.
+pub(super) struct Source {
+    intake: Intake,
+    head: Vec<u8>,
+    body: u64,
+    pos: u64,
+    seekable: bool,
+    /// The header says that the length was not known when it was written: audio lasts until the file ends.
+    pub(super) open_ended: bool,
+}
+
+impl Source {
+    /// Looks at the front of `file`: passes over ID3v2 tags (nobody needs them, and the fewer parsers see hostile
+    /// bytes the better) and puts a plain header in place of whatever header a WAV has.
+    pub(super) fn open(file: File) -> Result<Self, AudioError> {
+        let mut intake = Intake::new(file)?;
+        let mut head = intake.take(12)?;
+        if head.is_empty() {
+            return Err(AudioError::Empty);
+        }
+        for _ in 0..MOST_TAGS {
+            let Some(tag) = id3_len(&head) else { break };
+            let rest = tag - head.len() as u64;
+            // A tag that claims more than there is: better to search what is there than to give up.
+            if intake
+                .len
+                .is_some_and(|len| rest >= len.saturating_sub(intake.at))
+            {
+                break;
+            }
+            intake.skip(rest)?;
+            head = intake.take(12)?;
+        }
+        let mut open_ended = false;
+        if head.len() == 12 && head.starts_with(b"RIFF") && head.ends_with(b"WAVE") {
+            let riff = wav::u32_at(&head, 4);
+            let Wav { header, endless } = wav::read_header(&mut intake, riff)?;
+            head = header;
+            open_ended = endless;
+        }
+        intake
+            .watch
+            .budget
+            .store(opening_budget(&head), Ordering::Relaxed);
+        let (body, seekable) = (intake.at, intake.len.is_some());
+        Ok(Self {
+            intake,
+            head,
+            body,
+            pos: 0,
+            seekable,
+            open_ended,
+        })
+    }
+
+    /// The same file once more, to be read as if it came through a pipe; `None` if it does come through one.
+    ///
+    /// Demuxers give up a file whose end does not bear out what its front says, but not a stream, of which they
+    /// cannot see the end.
+    pub(super) fn as_stream(&self) -> Option<Self> {
+        self.seekable.then(|| {
+            let watch = Arc::<Watch>::default();
+            watch
+                .budget
+                .store(opening_budget(&self.head), Ordering::Relaxed);
+            let Intake { file, len, .. } = &self.intake;
+            let intake = Intake {
+                file: Arc::clone(file),
+                len: *len,
+                at: self.body,
+                watch,
+            };
+            let (head, body, open_ended) = (self.head.clone(), self.body, self.open_ended);
+            Self {
+                intake,
+                head,
+                body,
+                pos: 0,
+                seekable: false,
+                open_ended,
+            }
+        })
+    }
+
+    /// What happens to the descriptor from now on.
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.intake.watch)
+    }
+
+    fn len(&self) -> Option<u64> {
+        let len = self.intake.len.filter(|_| self.seekable)?;
+        Some(len.saturating_sub(self.body) + self.head.len() as u64)
+    }
+}
+
+/// How many bytes the demuxer of a file with this head may read before it finds audio.
+fn opening_budget(head: &[u8]) -> u64 {
+    if head.starts_with(b"caff") {
+        CAF_OPENING_BUDGET
+    } else {
+        OPENING_BUDGET
+    }
+}
+
+/// Length of the ID3v2 tag that `head` starts, its header included, in bytes.
+fn id3_len(head: &[u8]) -> Option<u64> {
+    let header = head.get(..12).filter(|head| head.starts_with(b"ID3"))?;
+    let size = &header[6..10];
+    if size.iter().any(|byte| byte & 0x80 != 0) {
+        return None;
+    }
+    let size = size
+        .iter()
+        .fold(0, |size, byte| size << 7 | u64::from(*byte));
+    let footer = if header[5] & 0x10 == 0 { 0 } else { 10 };
+    // The tag cannot be shorter than what was read to find it; nor is any that holds something.
+    Some((10 + size + footer).max(12))
+}
+
+impl Read for Source {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.len() > LARGEST_READ || self.intake.watch.is_spent() {
+            self.intake.watch.refused.store(true, Ordering::Relaxed);
+            return Err(io::Error::other("more bytes than any recording needs"));
+        }
+        let read = match usize::try_from(self.pos)
+            .ok()
+            .and_then(|pos| self.head.get(pos..))
+        {
+            Some(rest) if !rest.is_empty() => {
+                let count = rest.len().min(buf.len());
+                buf[..count].copy_from_slice(&rest[..count]);
+                count
+            }
+            _ => {
+                if self.intake.len.is_some() {
+                    self.intake.at = self.body.saturating_add(self.pos - self.head.len() as u64);
+                }
+                self.intake.read(buf)?
+            }
+        };
+        self.intake.watch.spend(read);
+        self.pos += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let Some(len) = self.len() else {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "a pipe cannot be sought",
+            ));
+        };
+        let pos = match to {
+            SeekFrom::Start(pos) => Some(pos),
+            SeekFrom::Current(delta) => self.pos.checked_add_signed(delta),
+            SeekFrom::End(delta) => len.checked_add_signed(delta),
+        };
+        self.pos = pos.ok_or(ErrorKind::InvalidInput)?;
+        Ok(self.pos)
+    }
+}
+
+impl MediaSource for Source {
+    fn is_seekable(&self) -> bool {
+        self.seekable
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::tests::{memfd, pipe};
+
+    fn read_all(file: File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Source::open(file)
+            .ok()
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        bytes
+    }
+
+    fn id3(size: u8) -> Vec<u8> {
+        let mut tag = b"ID3\x04\x00\x00\x00\x00\x00".to_vec();
+        tag.push(size);
+        tag.extend(vec![b'x'; size.into()]);
+        tag
+    }
+
+    #[test]
+    fn other_files_are_seen_as_they_are() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        assert_eq!(read_all(memfd(&bytes)), bytes);
+        assert_eq!(read_all(pipe(bytes.clone())), bytes);
+        assert_eq!(read_all(memfd(b"short")), b"short");
+    }
+
+    #[test]
+    fn tags_in_front_are_passed_over() {
+        let mut bytes = id3(100);
+        bytes.extend(id3(20));
+        bytes.extend(b"fLaC and so on");
+        assert_eq!(read_all(memfd(&bytes)), b"fLaC and so on");
+        assert_eq!(read_all(pipe(bytes)), b"fLaC and so on");
+    }
+
+    #[test]
+    fn a_tag_that_claims_more_than_the_file_is_left_in_place() {
+        let bytes = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f and then the audio".to_vec();
+        assert_eq!(read_all(memfd(&bytes)), bytes);
+    }
+
+    #[test]
+    fn seeking_knows_the_head_and_leaves_the_shared_offset_alone() {
+        let mut bytes = id3(50);
+        bytes.extend(0..200);
+        let mut file = memfd(&bytes);
+        file.seek(SeekFrom::Start(7)).unwrap();
+        let mut source = Source::open(file.try_clone().unwrap()).ok().unwrap();
+        assert_eq!(source.byte_len(), Some(200));
+        let mut four = [0; 4];
+        for (to, expected) in [
+            (SeekFrom::Start(10), [10, 11, 12, 13]),
+            (SeekFrom::Current(100), [114, 115, 116, 117]),
+            (SeekFrom::End(-4), [196, 197, 198, 199]),
+        ] {
+            source.seek(to).unwrap();
+            source.read_exact(&mut four).unwrap();
+            assert_eq!(four, expected);
+        }
+        assert!(source.seek(SeekFrom::End(-201)).is_err());
+        assert_eq!(file.stream_position().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_file_can_be_read_once_more_as_a_stream() {
+        let bytes = [id3(50), (0..200).collect()].concat();
+        let mut source = Source::open(memfd(&bytes)).ok().unwrap();
+        let mut again = source.as_stream().unwrap();
+        source.seek(SeekFrom::Start(100)).unwrap();
+        assert!(!again.is_seekable() && again.byte_len().is_none());
+        assert!(again.seek(SeekFrom::Start(0)).is_err());
+        let mut read = Vec::new();
+        again.read_to_end(&mut read).unwrap();
+        assert_eq!(read, bytes[60..]);
+        assert!(again.as_stream().is_none());
+        assert!(
+            Source::open(pipe(bytes))
+                .ok()
+                .unwrap()
+                .as_stream()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn endless_search_and_giant_objects_are_refused() {
+        let mut source = Source::open(memfd(&[1; 4096])).ok().unwrap();
+        assert!(source.read(&mut vec![0; LARGEST_READ + 1]).is_err());
+        assert!(source.watch().refused());
+        let file = memfd(&[1; 4096]);
+        file.set_len(2 * OPENING_BUDGET).unwrap();
+        let mut source = Source::open(file).ok().unwrap();
+        let mut read = 0;
+        while let Ok(more) = source.read(&mut [0; 4096]) {
+            read += more as u64;
+        }
+        assert!(read.abs_diff(OPENING_BUDGET) <= 4096, "{read} bytes");
+        assert!(source.watch().refused());
+    }
+
+    #[test]
+    fn the_descriptor_s_own_errors_are_told() {
+        let write_only = File::options().write(true).open("/dev/null").unwrap();
+        assert!(matches!(Source::open(write_only), Err(AudioError::Read(_))));
+    }
+}

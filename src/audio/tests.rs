@@ -1,0 +1,176 @@
+//! What the tests of this folder share: descriptors over bytes, real speech, and other people's encoders.
+
+mod formats;
+mod headers;
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, process, thread};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::{AudioError, Decoder, Hint};
+
+/// "go forward ten meters": 2.8 s at 16 kHz, one channel of signed 16-bit little-endian samples.
+const SPEECH: &str = "/usr/share/pocketsphinx/test/data/goforward.raw";
+
+/// A sealed upload, as jobs get it.
+pub(super) fn memfd(bytes: &[u8]) -> File {
+    let mut file = File::from(memfd_create("recording", MFdFlags::MFD_CLOEXEC).unwrap());
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// A live stream, as jobs get it.
+pub(super) fn pipe(bytes: Vec<u8>) -> File {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // A reader that has seen enough hangs up: no failure of the writer's.
+    thread::spawn(move || drop(writer.write_all(&bytes)));
+    File::from(OwnedFd::from(reader))
+}
+
+/// The original samples.
+fn speech() -> Vec<i16> {
+    let raw = fs::read(SPEECH).unwrap();
+    raw.chunks_exact(2)
+        .map(|two| i16::from_le_bytes([two[0], two[1]]))
+        .collect()
+}
+
+/// The original samples as they must come out.
+fn speech_f32() -> Vec<f32> {
+    speech()
+        .iter()
+        .map(|sample| f32::from(*sample) / 32768.0)
+        .collect()
+}
+
+/// What a decoder made of a file.
+#[derive(Debug)]
+struct Heard {
+    samples: Vec<f32>,
+    warnings: Vec<String>,
+}
+
+/// Decodes to the end and checks what holds for every file.
+fn hear(file: File) -> Result<Heard, AudioError> {
+    let mut decoder = Decoder::open(file, Hint::default())?;
+    let mut samples = Vec::new();
+    while let Some(block) = decoder.next_block()? {
+        assert!(
+            (1..=16_000).contains(&block.len()),
+            "a block of {} samples",
+            block.len()
+        );
+        assert!(
+            block.iter().all(|sample| (-1.0..=1.0).contains(sample)),
+            "a sample out of range"
+        );
+        samples.extend_from_slice(block);
+        let position = decoder.position().as_secs_f64() * 16_000.0;
+        assert!(
+            (position - samples.len() as f64).abs() < 1.0,
+            "wrong position"
+        );
+    }
+    assert!(
+        matches!(decoder.next_block(), Ok(None)),
+        "something after the end"
+    );
+    assert!(
+        samples.len() >= 1_600,
+        "{} samples are less than 0.1 s",
+        samples.len()
+    );
+    let warnings = decoder.warnings();
+    assert!(warnings.len() <= 3);
+    Ok(Heard { samples, warnings })
+}
+
+/// Decodes a file that has nothing wrong with it.
+fn hear_well(file: File) -> Vec<f32> {
+    let heard = hear(file).unwrap();
+    assert_eq!(heard.warnings, Vec::<String>::new());
+    heard.samples
+}
+
+/// A plain WAV of 16-bit samples.
+fn wav(rate: u32, channels: u16, samples: &[i16]) -> Vec<u8> {
+    let size = samples.len() as u32 * 2;
+    wav_claiming(rate, channels, samples, 36 + size, size)
+}
+
+/// A WAV whose header claims any sizes.
+fn wav_claiming(rate: u32, channels: u16, samples: &[i16], riff: u32, data: u32) -> Vec<u8> {
+    let mut wav = b"RIFF".to_vec();
+    wav.extend(riff.to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+    wav.extend(channels.to_le_bytes());
+    wav.extend(rate.to_le_bytes());
+    wav.extend((rate.wrapping_mul(2).wrapping_mul(channels.into())).to_le_bytes());
+    wav.extend(channels.wrapping_mul(2).to_le_bytes());
+    wav.extend(b"\x10\0data");
+    wav.extend(data.to_le_bytes());
+    wav.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    wav
+}
+
+/// Runs ffmpeg over the first `seconds` of the speech; answers the file it wrote. `arguments` are its output options,
+/// separated by spaces; `extension` chooses the container.
+fn encode(seconds: f64, arguments: &str, extension: &str) -> Vec<u8> {
+    static FILES: AtomicU32 = AtomicU32::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("stt-isolated-{}-{number}.{extension}", process::id());
+    let path = env::temp_dir().join(name);
+    let seconds = seconds.to_string();
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-y", "-t", &seconds])
+        .args(["-f", "s16le", "-ar", "16000", "-ac", "1", "-i", SPEECH])
+        // The same bytes in every run.
+        .args(["-fflags", "+bitexact", "-flags:a", "+bitexact"])
+        .args(arguments.split_whitespace())
+        .arg(&path)
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    let bytes = fs::read(&path);
+    drop(fs::remove_file(&path));
+    assert!(status.success(), "ffmpeg {arguments}");
+    bytes.unwrap()
+}
+
+/// Every container and codec, as (name, ffmpeg's options, extension).
+const FORMATS: [(&str, &str, &str); 25] = [
+    ("wav_u8", "-c:a pcm_u8", "wav"),
+    ("wav_s16", "-c:a pcm_s16le", "wav"),
+    ("wav_s24", "-c:a pcm_s24le", "wav"),
+    ("wav_s32", "-c:a pcm_s32le", "wav"),
+    ("wav_f32", "-c:a pcm_f32le", "wav"),
+    ("wav_f64", "-c:a pcm_f64le", "wav"),
+    ("wav_mulaw", "-c:a pcm_mulaw", "wav"),
+    ("wav_alaw", "-c:a pcm_alaw", "wav"),
+    ("wav_adpcm_ima", "-c:a adpcm_ima_wav", "wav"),
+    ("wav_adpcm_ms", "-c:a adpcm_ms", "wav"),
+    ("aiff", "-c:a pcm_s16be", "aiff"),
+    ("caf", "-c:a pcm_s16be", "caf"),
+    ("flac", "-c:a flac", "flac"),
+    ("ogg_flac", "-c:a flac -f ogg", "oga"),
+    ("mp3", "-c:a libmp3lame -b:a 64k", "mp3"),
+    ("ogg_vorbis", "-c:a libvorbis -q:a 5", "ogg"),
+    ("ogg_opus", "-c:a libopus -b:a 32k", "opus"),
+    ("webm_opus", "-c:a libopus -b:a 32k", "webm"),
+    ("adts_aac", "-c:a aac -b:a 64k", "aac"),
+    ("m4a", "-c:a aac -b:a 64k", "m4a"),
+    ("m4a_alac", "-c:a alac", "m4a"),
+    (
+        "mp4_fragmented",
+        "-c:a aac -b:a 64k -movflags +frag_keyframe+empty_moov+default_base_moof",
+        "mp4",
+    ),
+    ("mkv_aac", "-c:a aac -b:a 64k", "mkv"),
+    ("mkv_vorbis", "-c:a libvorbis -q:a 5", "mkv"),
+    ("mkv_flac", "-c:a flac", "mkv"),
+];

@@ -1,5 +1,6 @@
 //! What the tests of this folder share: descriptors over bytes, real speech, and other people's encoders.
 
+mod damaged;
 mod formats;
 mod headers;
 

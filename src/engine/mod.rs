@@ -1,5 +1,7 @@
 //! What a speech-to-text library must offer to be run in a job.
 
+pub mod pocketsphinx;
+
 use std::ops::ControlFlow;
 
 use crate::transcript::Segment;

@@ -335,3 +335,6 @@ fn segment(words: Vec<Word>) -> Option<Segment> {
         words,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,133 @@
 //! What the administrator can set, and nothing else: schema, defaults, where it comes from, validation.
 
 mod model;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod units;
+mod validate;
 
-pub use model::PocketsphinxSettings;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+pub use model::{EngineKind, EngineSettings, Limits, PocketsphinxSettings, Spares};
+pub use schema::{File, Http, Isolation, Jobs, LogLevel, Mode, Service, Zygote};
+pub use units::ByteSize;
+pub use validate::MIN_JOB_MEMORY;
+
+/// The file that is read when none is named.
+pub const DEFAULT_PATH: &str = "/etc/stt-isolated/stt-isolated.toml";
+
+/// A validated configuration: every name resolves, every value is possible.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The model that serves a request which names none; always one of `models`.
+    pub default_model: String,
+    /// The daemon as systemd sees it.
+    pub service: Service,
+    /// Clients' connections and uploads.
+    pub http: Http,
+    /// How jobs are kept apart.
+    pub isolation: Isolation,
+    /// How many jobs run, and how many requests wait for one; `max_running` is at least 1.
+    pub jobs: Jobs,
+    /// Loading of models.
+    pub zygote: Zygote,
+    /// The models, ordered by name; at least one.
+    pub models: Vec<Model>,
+}
+
+/// One model, with the general tables already applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The name that clients use.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// The engine and its files.
+    pub engine: EngineSettings,
+    /// What one job of this model may use.
+    pub limits: Limits,
+    /// How many forked jobs wait for a request.
+    pub spares: Spares,
+}
+
+impl Config {
+    /// Read, merge and validate: the file at `path`, or [`DEFAULT_PATH`] where none is named (whose absence is
+    /// no mistake: the defaults serve), under the variables of `environment`.
+    ///
+    /// # Errors
+    /// Every mistake with file, line and key.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: file.into(),
+                    source,
+                });
+            }
+        };
+        let source = source::Source::new(file, &text, environment);
+        validate::validate(source.parse()?, &source)
+    }
+
+    /// The model that a client means by `name`, be it a name or an alias.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models
+            .iter()
+            .find(|model| model.name == name || model.aliases.iter().any(|alias| alias == name))
+    }
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// One or more mistakes, one line each.
+    #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Problem>),
+}
+
+impl ConfigError {
+    fn invalid(problems: Vec<Problem>) -> Self {
+        Self::Invalid(problems)
+    }
+}
+
+/// One mistake and where it stands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `FILE:LINE`, or the environment variable.
+    pub place: String,
+    /// The dotted key, where one is concerned.
+    pub key: Option<String>,
+    /// What is wrong and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{}: {key}: {}", self.place, self.what),
+            None => write!(f, "{}: {}", self.place, self.what),
+        }
+    }
+}

@@ -1,8 +1,80 @@
-//! The settings of one model: which engine, with which files.
+//! The settings of one model: which engine, with which files, under which limits.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use super::units::{ByteSize, time};
+
+/// One `[models.NAME]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTable {
+    /// The engine that runs this model.
+    pub engine: EngineKind,
+    /// Other names that clients may use for this model (`whisper-1`).
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What differs from the table `[limits]` for this model.
+    #[serde(default)]
+    pub limits: LimitsOverride,
+    /// What differs from the table `[spares]` for this model.
+    #[serde(default)]
+    pub spares: SparesOverride,
+    /// Files of the engine `pocketsphinx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pocketsphinx: Option<PocketsphinxSettings>,
+}
+
+/// The engines that this build knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// CMU PocketSphinx from the distribution's packages.
+    Pocketsphinx,
+    /// Answers at once with no text: for benchmarks of everything but the engine.
+    #[cfg(feature = "fault-engine")]
+    Null,
+    /// Misbehaves as it is told: for tests.
+    #[cfg(feature = "fault-engine")]
+    Fault,
+}
+
+/// One model's engine with that engine's own settings: all that a zygote needs to load it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EngineSettings {
+    /// CMU PocketSphinx.
+    Pocketsphinx(PocketsphinxSettings),
+    /// The engine that does nothing.
+    #[cfg(feature = "fault-engine")]
+    Null,
+    /// The engine that misbehaves.
+    #[cfg(feature = "fault-engine")]
+    Fault,
+}
+
+impl EngineSettings {
+    /// The engine's name, as in `engine = "…"`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pocketsphinx(_) => "pocketsphinx",
+            #[cfg(feature = "fault-engine")]
+            Self::Null => "null",
+            #[cfg(feature = "fault-engine")]
+            Self::Fault => "fault",
+        }
+    }
+
+    /// Whether the model can transcribe the language with this ISO 639-1 code (a region after it is ignored).
+    pub fn speaks(&self, language: &str) -> bool {
+        let primary = language.split(['-', '_']).next().unwrap_or(language);
+        match self {
+            Self::Pocketsphinx(settings) => settings.language.eq_ignore_ascii_case(primary),
+            #[cfg(feature = "fault-engine")]
+            Self::Null | Self::Fault => true,
+        }
+    }
+}
 
 /// Settings of the engine `pocketsphinx`. The defaults are where Debian's `pocketsphinx-en-us` puts its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +98,130 @@ impl Default for PocketsphinxSettings {
             language_model: model.join("en-us.lm.bin"),
             dictionary: model.join("cmudict-en-us.dict"),
             language: "en".into(),
+        }
+    }
+}
+
+/// What one job may use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of the job's own (`memory.max` of its cgroup); what it shares with its zygote is not counted.
+    pub memory: ByteSize,
+    /// Threads and processes (`pids.max`).
+    pub pids: u32,
+    /// Longest recording that is transcribed.
+    #[serde(with = "time")]
+    pub max_audio: Duration,
+    /// Wall-clock time that every job has, whatever its recording's length.
+    #[serde(with = "time")]
+    pub deadline: Duration,
+    /// Seconds of wall-clock time added for each second of audio.
+    pub deadline_per_audio_second: f64,
+    /// CPU time, of all threads together, that every job has, whatever its recording's length.
+    #[serde(with = "time")]
+    pub cpu_time: Duration,
+    /// Seconds of CPU time added for each second of audio.
+    pub cpu_time_per_audio_second: f64,
+    /// How long a job may neither say a word nor use the CPU.
+    #[serde(with = "time")]
+    pub stall: Duration,
+    /// CPUs that a job may keep busy (`cpu.max`); 0: all.
+    pub cpus: f64,
+    /// Share of the CPU against other jobs when it is scarce (`cpu.weight`, 1 to 10000).
+    pub cpu_weight: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize::mib(512),
+            pids: 32,
+            max_audio: Duration::from_secs(4 * 3600),
+            deadline: Duration::from_secs(30),
+            deadline_per_audio_second: 4.0,
+            cpu_time: Duration::from_secs(120),
+            cpu_time_per_audio_second: 16.0,
+            stall: Duration::from_secs(30),
+            cpus: 0.0,
+            cpu_weight: 100,
+        }
+    }
+}
+
+/// The keys of [`Limits`], each optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsOverride {
+    memory: Option<ByteSize>,
+    pids: Option<u32>,
+    max_audio: Option<Time>,
+    deadline: Option<Time>,
+    deadline_per_audio_second: Option<f64>,
+    cpu_time: Option<Time>,
+    cpu_time_per_audio_second: Option<f64>,
+    stall: Option<Time>,
+    cpus: Option<f64>,
+    cpu_weight: Option<u32>,
+}
+
+/// A time that may be absent: `#[serde(with)]` does not reach into an `Option`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Time(#[serde(with = "time")] Duration);
+
+impl LimitsOverride {
+    /// These keys over `base`.
+    pub fn over(&self, base: Limits) -> Limits {
+        Limits {
+            memory: self.memory.unwrap_or(base.memory),
+            pids: self.pids.unwrap_or(base.pids),
+            max_audio: self.max_audio.map_or(base.max_audio, |t| t.0),
+            deadline: self.deadline.map_or(base.deadline, |t| t.0),
+            deadline_per_audio_second: self
+                .deadline_per_audio_second
+                .unwrap_or(base.deadline_per_audio_second),
+            cpu_time: self.cpu_time.map_or(base.cpu_time, |t| t.0),
+            cpu_time_per_audio_second: self
+                .cpu_time_per_audio_second
+                .unwrap_or(base.cpu_time_per_audio_second),
+            stall: self.stall.map_or(base.stall, |t| t.0),
+            cpus: self.cpus.unwrap_or(base.cpus),
+            cpu_weight: self.cpu_weight.unwrap_or(base.cpu_weight),
+        }
+    }
+}
+
+/// How many forked jobs wait for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spares {
+    /// Below this number a new one is forked at once.
+    pub min: usize,
+    /// Never more than this number wait.
+    pub max: usize,
+}
+
+impl Default for Spares {
+    fn default() -> Self {
+        Self { min: 1, max: 2 }
+    }
+}
+
+/// The keys of [`Spares`], each optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SparesOverride {
+    min: Option<usize>,
+    max: Option<usize>,
+}
+
+impl SparesOverride {
+    /// These keys over `base`.
+    pub fn over(&self, base: Spares) -> Spares {
+        Spares {
+            min: self.min.unwrap_or(base.min),
+            max: self.max.unwrap_or(base.max),
         }
     }
 }

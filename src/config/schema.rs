@@ -1,0 +1,209 @@
+//! Every table and key of the configuration file, with its default.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    model::{EngineKind, Limits, LimitsOverride, ModelTable, Spares, SparesOverride},
+    units::{ByteSize, time},
+};
+
+/// The whole file. `config/stt-isolated.toml` gives the reason for each default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// The model that serves a request which names none; empty: the only one, or the one named `default`.
+    pub default_model: String,
+    /// The daemon as systemd sees it.
+    pub service: Service,
+    /// Clients' connections and uploads.
+    pub http: Http,
+    /// How jobs are kept apart.
+    pub isolation: Isolation,
+    /// How many jobs run, and how many requests wait for one.
+    pub jobs: Jobs,
+    /// What one job may use, for every model that does not say otherwise.
+    pub limits: Limits,
+    /// How many forked jobs wait for a request, for every model that does not say otherwise.
+    pub spares: Spares,
+    /// Loading of models.
+    pub zygote: Zygote,
+    /// The models, by the name that clients use.
+    pub models: BTreeMap<String, ModelTable>,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        let model = ModelTable {
+            engine: EngineKind::Pocketsphinx,
+            aliases: vec!["whisper-1".into()],
+            limits: LimitsOverride::default(),
+            spares: SparesOverride::default(),
+            pocketsphinx: None,
+        };
+        Self {
+            default_model: String::new(),
+            service: Service::default(),
+            http: Http::default(),
+            isolation: Isolation::default(),
+            jobs: Jobs::default(),
+            limits: Limits::default(),
+            spares: Spares::default(),
+            zygote: Zygote::default(),
+            models: BTreeMap::from([("default".into(), model)]),
+        }
+    }
+}
+
+/// `[service]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// Least severe kind of message that is logged.
+    pub log_level: LogLevel,
+    /// How long accepted requests may go on after the service was told to stop.
+    #[serde(with = "time")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            log_level: LogLevel::Info,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Severities, the most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something failed and somebody must act.
+    Error,
+    /// Something is not as it should be, the service goes on.
+    Warn,
+    /// One line for each request and each event of the service's life.
+    Info,
+    /// What a developer wants to see.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Largest recording that is accepted.
+    pub max_upload: ByteSize,
+    /// Uploads up to this size are spooled in memory, larger ones in an unlinked file.
+    pub spool_memory: ByteSize,
+    /// Folder of the unlinked files; empty: `$CACHE_DIRECTORY` if systemd set it, else the system's temporary folder.
+    pub spool_directory: PathBuf,
+    /// Connections served at once; further ones wait in the listening socket.
+    pub max_connections: usize,
+    /// How long a client may take for the head of its request.
+    #[serde(with = "time")]
+    pub header_timeout: Duration,
+    /// How long a client may pause in the middle of its body.
+    #[serde(with = "time")]
+    pub body_timeout: Duration,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            max_upload: ByteSize::gib(1),
+            spool_memory: ByteSize::mib(16),
+            spool_directory: PathBuf::new(),
+            max_connections: 512,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[isolation]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Isolation {
+    /// What serves a request.
+    pub mode: Mode,
+    /// Refuse to start where no memory controller is delegated to the service.
+    pub require_cgroup: bool,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Process,
+            require_cgroup: true,
+        }
+    }
+}
+
+/// What serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A process of its own for exactly one request.
+    Process,
+    /// A thread of the daemon: for comparison and as a last resort.
+    Thread,
+}
+
+impl Mode {
+    /// The word used in the configuration, in headers and in statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Thread => "thread",
+        }
+    }
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jobs {
+    /// Jobs that run at once; 0: as many as there are CPUs.
+    pub max_running: usize,
+    /// Requests that wait for a job; further ones are answered 429 at once.
+    pub max_queued: usize,
+    /// How long a request may wait for a job.
+    #[serde(with = "time")]
+    pub queue_timeout: Duration,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            max_running: 0,
+            max_queued: 256,
+            queue_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[zygote]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Zygote {
+    /// How long loading a model, and the self-test after it, may take.
+    #[serde(with = "time")]
+    pub load_timeout: Duration,
+    /// Longest pause between two attempts to start a zygote that fails.
+    #[serde(with = "time")]
+    pub max_backoff: Duration,
+}
+
+impl Default for Zygote {
+    fn default() -> Self {
+        Self {
+            load_timeout: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Where settings come from (file, environment) and which line or variable a mistake stands in.
+
+use std::{ops::Range, path::Path};
+
+use serde::Deserialize;
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
+
+use super::{ConfigError, Problem, schema::File};
+
+/// Every variable with this prefix sets one key: `STT_ISOLATED_JOBS__MAX_RUNNING=8` is `jobs.max_running`.
+const PREFIX: &str = "STT_ISOLATED_";
+
+/// Not a key of the daemon: the client's default socket.
+const CLIENT_VARIABLE: &str = "STT_ISOLATED_SOCKET";
+
+/// The switch by which this project's users know process isolation; `true` is mode `process`, `false` is `thread`.
+const PROCESS_ISOLATION: &str = "USE_PROCESS_ISOLATION";
+
+/// The text of a configuration file and the variables over it, kept to point at the origin of a mistake.
+pub(super) struct Source<'a> {
+    /// Name of the file for messages.
+    path: &'a Path,
+    text: &'a str,
+    variables: Vec<Variable>,
+}
+
+/// One environment variable that sets a key.
+struct Variable {
+    name: String,
+    value: String,
+    key: Vec<String>,
+}
+
+impl<'a> Source<'a> {
+    /// `text` as read from `path`, and those of `environment`'s variables that are ours.
+    pub(super) fn new(
+        path: &'a Path,
+        text: &'a str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Self {
+        let mut variables: Vec<Variable> = environment
+            .filter_map(|(name, value)| {
+                if name == PROCESS_ISOLATION {
+                    let key = vec!["isolation".into(), "mode".into()];
+                    return Some(Variable { name, value, key });
+                }
+                let key = name
+                    .strip_prefix(PREFIX)
+                    .filter(|_| name != CLIENT_VARIABLE)?
+                    .split("__")
+                    .map(str::to_ascii_lowercase)
+                    .collect();
+                Some(Variable { name, value, key })
+            })
+            .collect();
+        // The switch is the more general of the two ways to say `isolation.mode`: the exact key wins.
+        variables.sort_by(|a, b| {
+            (a.name != PROCESS_ISOLATION, &a.name).cmp(&(b.name != PROCESS_ISOLATION, &b.name))
+        });
+        Self {
+            path,
+            text,
+            variables,
+        }
+    }
+
+    /// The settings of file and environment together, types and names checked.
+    pub(super) fn parse(&self) -> Result<File, ConfigError> {
+        let file: File = toml::from_str(self.text).map_err(|error| self.in_file(&error))?;
+        if self.variables.is_empty() {
+            return Ok(file);
+        }
+        // The file alone was right, so whatever fails from here on is the last variable's mistake.
+        let mut table: Table = toml::from_str(self.text).map_err(|error| self.in_file(&error))?;
+        let mut merged = file;
+        for variable in &self.variables {
+            let problem = |what: String| {
+                ConfigError::invalid(vec![Problem {
+                    place: format!("environment variable {}", variable.name),
+                    key: Some(variable.key.join(".")),
+                    what,
+                }])
+            };
+            set(
+                &mut table,
+                &variable.key,
+                variable.toml_value().map_err(problem)?,
+            )
+            .map_err(problem)?;
+            merged = File::deserialize(table.clone())
+                .map_err(|error| problem(error.message().to_owned()))?;
+        }
+        Ok(merged)
+    }
+
+    /// A mistake in the value of `key`, with the line or the variable that set it.
+    pub(super) fn problem(&self, key: &[&str], what: String) -> Problem {
+        let variable = self.variables.iter().rfind(|v| v.key == key);
+        let place = match variable {
+            Some(variable) => format!("environment variable {}", variable.name),
+            None => match self.line_of(key) {
+                Some(line) => format!("{}:{line}", self.path.display()),
+                None => self.path.display().to_string(),
+            },
+        };
+        Problem {
+            place,
+            key: Some(key.join(".")),
+            what,
+        }
+    }
+
+    fn in_file(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span().unwrap_or(0..0);
+        ConfigError::invalid(vec![Problem {
+            place: format!("{}:{}", self.path.display(), self.line_at(span.start)),
+            key: DeTable::parse(self.text)
+                .ok()
+                .and_then(|table| key_around(table.get_ref(), &span)),
+            what: error.message().to_owned(),
+        }])
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        1 + self.text[..offset.min(self.text.len())]
+            .matches('\n')
+            .count()
+    }
+
+    /// The line of `key`, or of the nearest table around it that the file has.
+    fn line_of(&self, key: &[&str]) -> Option<usize> {
+        let document = DeTable::parse(self.text).ok()?;
+        let mut table = document.get_ref();
+        let mut offset = None;
+        for part in key {
+            let Some((name, value)) = table.get_key_value(*part) else {
+                break;
+            };
+            offset = Some(name.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) => table = inner,
+                _ => break,
+            }
+        }
+        offset.map(|offset| self.line_at(offset))
+    }
+}
+
+impl Variable {
+    /// The value as TOML would read it; what is no TOML value is a string, so that `512M` needs no quotes.
+    fn toml_value(&self) -> Result<Value, String> {
+        if self.name == PROCESS_ISOLATION {
+            let mode = match self.value.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => "process",
+                "false" | "0" | "no" | "off" => "thread",
+                other => return Err(format!("`{other}` is neither true nor false")),
+            };
+            return Ok(Value::String(mode.into()));
+        }
+        let parsed = toml::from_str::<Table>(&format!("value = {}", self.value));
+        Ok(
+            match parsed.ok().and_then(|mut table| table.remove("value")) {
+                Some(value) => value,
+                None => Value::String(self.value.clone()),
+            },
+        )
+    }
+}
+
+fn set(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
+    match key {
+        [] => Ok(()),
+        [last] => {
+            table.insert(last.clone(), value);
+            Ok(())
+        }
+        [first, rest @ ..] => {
+            let inner = table
+                .entry(first.clone())
+                .or_insert_with(|| Value::Table(Table::new()));
+            match inner {
+                Value::Table(inner) => set(inner, rest, value),
+                _ => Err(format!("`{first}` is a value, not a table")),
+            }
+        }
+    }
+}
+
+/// The dotted key whose name or value contains `span`.
+fn key_around(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    let contains = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    let mut widest = None;
+    for (name, value) in table {
+        let inner = match value.get_ref() {
+            DeValue::Table(inner) => key_around(inner, span),
+            _ => None,
+        };
+        if let Some(inner) = inner {
+            return Some(format!("{}.{inner}", name.get_ref()));
+        }
+        if contains(name.span()) || contains(Spanned::span(value)) {
+            widest = Some(name.get_ref().to_string());
+        }
+    }
+    widest
+}

@@ -1,0 +1,170 @@
+//! What the configuration accepts, what it refuses, and how it words that.
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let path = Path::new("test.toml");
+    let environment = environment
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.to_string()));
+    let source = source::Source::new(path, text, environment);
+    source
+        .parse()
+        .and_then(|file| validate::validate(file, &source))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_documented_file_has_every_key_with_its_default() {
+    let text = include_str!("../../config/stt-isolated.toml");
+    assert_eq!(toml::from_str::<File>(text).unwrap(), File::default());
+
+    let documented: toml::Table = toml::from_str(text).unwrap();
+    let defaults = toml::Table::try_from(File::default()).unwrap();
+    fn missing(have: &toml::Table, want: &toml::Table, at: &str, list: &mut Vec<String>) {
+        for (key, value) in want {
+            match (have.get(key), value) {
+                (Some(toml::Value::Table(have)), toml::Value::Table(want)) => {
+                    missing(have, want, &format!("{at}{key}."), list);
+                }
+                (None, toml::Value::Table(empty)) if empty.is_empty() => {}
+                (None, _) => list.push(format!("{at}{key}")),
+                _ => {}
+            }
+        }
+    }
+    let mut list = Vec::new();
+    missing(&documented, &defaults, "", &mut list);
+    assert_eq!(
+        list,
+        Vec::<String>::new(),
+        "not in config/stt-isolated.toml"
+    );
+}
+
+#[test]
+fn each_mistake_is_told_with_line_and_key() {
+    for (text, expected) in [
+        (
+            "[jobs]\nmax_runing = 2",
+            "test.toml:2: jobs.max_runing: unknown field `max_runing`",
+        ),
+        (
+            "[jobs]\n\nmax_running = \"many\"",
+            "test.toml:3: jobs.max_running: invalid type",
+        ),
+        (
+            "[limits]\nmemory = \"12 bananas\"",
+            "test.toml:2: limits.memory: `12 bananas` is no size",
+        ),
+        (
+            "[http]\nheader_timeout = 5",
+            "test.toml:2: http.header_timeout: invalid type",
+        ),
+        (
+            "[http]\nheader_timeout = \"0s\"",
+            "test.toml:2: http.header_timeout: must be more than 0",
+        ),
+        (
+            "[isolation]\nmode = \"vm\"",
+            "test.toml:2: isolation.mode: unknown variant `vm`",
+        ),
+        (
+            "default_model = \"x\"",
+            "test.toml:1: default_model: there is no model `x`; configured: default",
+        ),
+        ("[models]", "test.toml:1: models: at least one model"),
+        (
+            "[models.\"a b\"]\nengine = \"pocketsphinx\"",
+            "test.toml:1: models.a b: `a b` is no model name",
+        ),
+        (
+            "[models.default]\nengine = \"pocketsphinx\"\n[models.default.pocketsphinx]\ndictionary = \"/no/where\"",
+            "test.toml:4: models.default.pocketsphinx.dictionary: /no/where does not exist",
+        ),
+        (
+            "[models.default]\nengine = \"pocketsphinx\"\naliases = [\"default\"]",
+            "test.toml:3: models.default.aliases: `default` already names model `default`",
+        ),
+        (
+            "[models.default]\nengine = \"pocketsphinx\"\nspares = {min = 3}",
+            "test.toml:3: models.default.spares.min: spares.min is 3, spares.max is 2",
+        ),
+        (
+            "[limits]\nmax_audio = \"900 years\"",
+            "limits.max_audio: at most 30 days",
+        ),
+        ("[jobs\nmax_running = 2", "test.toml:1: "),
+    ] {
+        let message = load(text, &[]).unwrap_err();
+        assert!(
+            message.contains(expected),
+            "{text}\n  gave: {message}\n  not:  {expected}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn several_impossible_values_are_told_at_once() {
+    let message = load("[http]\nmax_upload = 0\nmax_connections = 0", &[]).unwrap_err();
+    assert_eq!(
+        message,
+        "test.toml:2: http.max_upload: must be more than 0\n\
+         test.toml:3: http.max_connections: must be at least 1"
+    );
+}
+
+#[test]
+fn the_environment_comes_over_the_file_and_is_named_when_it_is_wrong() {
+    let text = "[jobs]\nmax_running = 2";
+    let number = |environment: &[(&str, &str)]| load(text, environment).map(|c| c.jobs.max_running);
+    assert_eq!(number(&[]), Ok(2));
+    assert_eq!(number(&[("STT_ISOLATED_JOBS__MAX_RUNNING", "7")]), Ok(7));
+    assert_eq!(number(&[("STT_ISOLATED_SOCKET", "/the/client's")]), Ok(2));
+    let memory = load("", &[("STT_ISOLATED_LIMITS__MEMORY", "99M")]).unwrap();
+    assert_eq!(memory.models[0].limits.memory, ByteSize::mib(99));
+    for (name, value, expected) in [
+        (
+            "STT_ISOLATED_JOBS__MAX_RUNNING",
+            "many",
+            "environment variable STT_ISOLATED_JOBS__MAX_RUNNING: jobs.max_running: invalid type",
+        ),
+        (
+            "STT_ISOLATED_JOBS__MAX_RUNNING",
+            "9999",
+            "environment variable STT_ISOLATED_JOBS__MAX_RUNNING: jobs.max_running: at most 1024",
+        ),
+        (
+            "STT_ISOLATED_NO_SUCH_KEY",
+            "1",
+            "environment variable STT_ISOLATED_NO_SUCH_KEY: no_such_key: unknown field",
+        ),
+        (
+            "USE_PROCESS_ISOLATION",
+            "perhaps",
+            "environment variable USE_PROCESS_ISOLATION: isolation.mode: `perhaps` is neither true nor false",
+        ),
+    ] {
+        let message = load(text, &[(name, value)]).unwrap_err();
+        assert!(
+            message.contains(expected),
+            "gave: {message}\nnot:  {expected}"
+        );
+    }
+}
+
+#[test]
+fn the_switch_for_process_isolation_sets_the_mode_and_the_exact_key_wins() {
+    let mode = |environment: &[(&str, &str)]| {
+        let config = load("[isolation]\nmode = \"process\"", environment);
+        config.unwrap().isolation.mode
+    };
+    assert_eq!(mode(&[("USE_PROCESS_ISOLATION", "false")]), Mode::Thread);
+    assert_eq!(mode(&[("USE_PROCESS_ISOLATION", "true")]), Mode::Process);
+    let both = [
+        ("STT_ISOLATED_ISOLATION__MODE", "process"),
+        ("USE_PROCESS_ISOLATION", "false"),
+    ];
+    assert_eq!(mode(&both), Mode::Process);
+}

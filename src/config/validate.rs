@@ -1,0 +1,279 @@
+//! From what is written to what is possible: every rule that types cannot say.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Config, ConfigError, Model,
+    model::{EngineKind, EngineSettings, Limits, ModelTable, PocketsphinxSettings, Spares},
+    schema::File,
+    source::Source,
+    units::ByteSize,
+};
+
+/// Longest model name; it becomes part of a cgroup's name and of log lines.
+const MAX_NAME: usize = 64;
+
+/// A job needs this much for its own stacks, heap and decoder before it has heard a word.
+pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
+
+/// Check every rule and resolve what refers to something else.
+pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, ConfigError> {
+    let mut problems = Vec::new();
+    let mut wrong = |key: &[&str], what: String| problems.push(source.problem(key, what));
+
+    let mut jobs = file.jobs;
+    if jobs.max_running == 0 {
+        jobs.max_running = std::thread::available_parallelism().map_or(1, usize::from);
+    }
+    if jobs.max_running > 1024 {
+        wrong(
+            &["jobs", "max_running"],
+            "at most 1024 jobs can run at once".into(),
+        );
+    }
+    bounded(jobs.queue_timeout, &["jobs", "queue_timeout"], &mut wrong);
+    let drain = file.service.drain_timeout;
+    if drain > MAX_TIME {
+        wrong(
+            &["service", "drain_timeout"],
+            "at most 30 days make sense".into(),
+        );
+    }
+    if file.http.max_upload.bytes() == 0 {
+        wrong(&["http", "max_upload"], "must be more than 0".into());
+    }
+    if file.http.max_connections == 0 {
+        wrong(&["http", "max_connections"], "must be at least 1".into());
+    }
+    bounded(
+        file.http.header_timeout,
+        &["http", "header_timeout"],
+        &mut wrong,
+    );
+    bounded(
+        file.http.body_timeout,
+        &["http", "body_timeout"],
+        &mut wrong,
+    );
+    bounded(
+        file.zygote.load_timeout,
+        &["zygote", "load_timeout"],
+        &mut wrong,
+    );
+    bounded(
+        file.zygote.max_backoff,
+        &["zygote", "max_backoff"],
+        &mut wrong,
+    );
+    let directory = &file.http.spool_directory;
+    if !directory.as_os_str().is_empty() && !directory.is_dir() {
+        let what = format!("{} is not a folder", directory.display());
+        wrong(&["http", "spool_directory"], what);
+    }
+
+    if file.models.is_empty() {
+        wrong(&["models"], "at least one model must be configured".into());
+    }
+    let models: Vec<Model> = file
+        .models
+        .iter()
+        .map(|(name, table)| model(name, table, file.limits, file.spares, &mut wrong))
+        .collect();
+    names(&models, &mut wrong);
+    let default_model = match (file.default_model.as_str(), models.as_slice()) {
+        ("", [only]) => only.name.clone(),
+        ("", _) => "default".into(),
+        (name, _) => name.into(),
+    };
+    let known =
+        |model: &Model| model.name == default_model || model.aliases.contains(&default_model);
+    if !models.is_empty() && !models.iter().any(known) {
+        let list: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
+        let what = format!(
+            "there is no model `{default_model}`; configured: {}",
+            list.join(", ")
+        );
+        wrong(&["default_model"], what);
+    }
+
+    if !problems.is_empty() {
+        return Err(ConfigError::invalid(problems));
+    }
+    Ok(Config {
+        default_model,
+        service: file.service,
+        http: file.http,
+        isolation: file.isolation,
+        jobs,
+        zygote: file.zygote,
+        models,
+    })
+}
+
+/// Longest time that any key may have: far beyond any use, and far below what a clock can count.
+const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn bounded(time: Duration, key: &[&str], wrong: &mut impl FnMut(&[&str], String)) {
+    if time.is_zero() {
+        wrong(key, "must be more than 0".into());
+    } else if time > MAX_TIME {
+        wrong(key, "at most 30 days make sense".into());
+    }
+}
+
+fn model(
+    name: &str,
+    table: &ModelTable,
+    limits: Limits,
+    spares: Spares,
+    wrong: &mut impl FnMut(&[&str], String),
+) -> Model {
+    let limits = table.limits.over(limits);
+    let spares = table.spares.over(spares);
+    let mut wrong = |key: &[&str], what: String| {
+        let path: Vec<&str> = ["models", name].iter().chain(key).copied().collect();
+        wrong(&path, what);
+    };
+    if let Err(what) = valid_name(name) {
+        wrong(&[], what);
+    }
+    if limits.memory < MIN_JOB_MEMORY {
+        wrong(
+            &["limits", "memory"],
+            format!("a job needs at least {MIN_JOB_MEMORY}"),
+        );
+    }
+    if limits.pids == 0 {
+        wrong(&["limits", "pids"], "must be at least 1".into());
+    }
+    bounded(limits.max_audio, &["limits", "max_audio"], &mut wrong);
+    bounded(limits.deadline, &["limits", "deadline"], &mut wrong);
+    bounded(limits.cpu_time, &["limits", "cpu_time"], &mut wrong);
+    bounded(limits.stall, &["limits", "stall"], &mut wrong);
+    let factors = [
+        (
+            "deadline_per_audio_second",
+            limits.deadline_per_audio_second,
+        ),
+        (
+            "cpu_time_per_audio_second",
+            limits.cpu_time_per_audio_second,
+        ),
+        ("cpus", limits.cpus),
+    ];
+    for (key, factor) in factors {
+        if !(0.0..=1000.0).contains(&factor) {
+            wrong(&["limits", key], "must be between 0 and 1000".into());
+        }
+    }
+    // Below a hundredth the kernel's period of 100 ms leaves less than the 1 ms that it accepts.
+    if limits.cpus > 0.0 && limits.cpus < 0.01 {
+        wrong(&["limits", "cpus"], "must be 0 or at least 0.01".into());
+    }
+    if !(1..=10_000).contains(&limits.cpu_weight) {
+        wrong(
+            &["limits", "cpu_weight"],
+            "must be between 1 and 10000".into(),
+        );
+    }
+    if spares.min > spares.max {
+        let what = format!(
+            "spares.min is {}, spares.max is {}: min cannot be above max",
+            spares.min, spares.max
+        );
+        wrong(&["spares", "min"], what);
+    }
+    if spares.max > 256 {
+        wrong(&["spares", "max"], "at most 256 spares can wait".into());
+    }
+    Model {
+        name: name.into(),
+        aliases: table.aliases.clone(),
+        engine: engine(table, &mut wrong),
+        limits,
+        spares,
+    }
+}
+
+fn engine(table: &ModelTable, wrong: &mut impl FnMut(&[&str], String)) -> EngineSettings {
+    if table.pocketsphinx.is_some() && table.engine != EngineKind::Pocketsphinx {
+        let what = "this table is for engine = \"pocketsphinx\" only".into();
+        wrong(&["pocketsphinx"], what);
+    }
+    match table.engine {
+        EngineKind::Pocketsphinx => {
+            let settings = table.pocketsphinx.clone().unwrap_or_default();
+            pocketsphinx(&settings, wrong);
+            EngineSettings::Pocketsphinx(settings)
+        }
+        #[cfg(feature = "fault-engine")]
+        EngineKind::Null => EngineSettings::Null,
+        #[cfg(feature = "fault-engine")]
+        EngineKind::Fault => EngineSettings::Fault,
+    }
+}
+
+fn pocketsphinx(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str], String)) {
+    let default = PocketsphinxSettings::default();
+    let files = [
+        (
+            "acoustic_model",
+            &settings.acoustic_model,
+            &default.acoustic_model,
+        ),
+        (
+            "language_model",
+            &settings.language_model,
+            &default.language_model,
+        ),
+        ("dictionary", &settings.dictionary, &default.dictionary),
+    ];
+    for (key, path, default) in files {
+        if !path.exists() {
+            let remedy = if path == default {
+                "; install the Debian package pocketsphinx-en-us"
+            } else {
+                ""
+            };
+            let what = format!("{} does not exist{remedy}", path.display());
+            wrong(&["pocketsphinx", key], what);
+        }
+    }
+    if settings.language.len() != 2 || !settings.language.bytes().all(|b| b.is_ascii_lowercase()) {
+        let what = format!("`{}` is no ISO 639-1 code (\"en\")", settings.language);
+        wrong(&["pocketsphinx", "language"], what);
+    }
+}
+
+/// A name goes into URLs, headers, file names of the cgroup tree and the journal: no character may need escaping there.
+fn valid_name(name: &str) -> Result<(), String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if name.is_empty()
+        || name.len() > MAX_NAME
+        || !name.bytes().all(allowed)
+        || name.starts_with('.')
+    {
+        return Err(format!(
+            "`{name}` is no model name: use 1 to {MAX_NAME} letters, digits, `_`, `-` and `.`, not starting with `.`"
+        ));
+    }
+    Ok(())
+}
+
+/// Names and aliases share one space: no two may be the same.
+fn names(models: &[Model], wrong: &mut impl FnMut(&[&str], String)) {
+    let mut owner: BTreeMap<&str, &str> = models
+        .iter()
+        .map(|m| (m.name.as_str(), m.name.as_str()))
+        .collect();
+    for model in models {
+        for alias in &model.aliases {
+            let key = ["models", &model.name, "aliases"];
+            if let Err(what) = valid_name(alias) {
+                wrong(&key, what);
+            } else if let Some(other) = owner.insert(alias, &model.name) {
+                wrong(&key, format!("`{alias}` already names model `{other}`"));
+            }
+        }
+    }
+}

@@ -6,4 +6,5 @@
 pub mod audio;
 pub mod config;
 pub mod engine;
+pub mod isolation;
 pub mod transcript;

@@ -1,0 +1,428 @@
+//! The delegated part of the cgroup tree: the only place that writes cgroup files.
+//!
+//! ```text
+//! <the unit's cgroup>       no process of its own once we have moved; its limits belong to systemd
+//!   supervisor/             this process
+//!   zygote-<model>/         one zygote
+//!   job-<slot>/             one job at a time
+//! ```
+
+use std::{
+    fs,
+    io::{self, Read, Seek, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::{
+    fcntl::{OFlag, open, openat},
+    sys::stat::Mode,
+};
+use procfs::process::Process;
+
+/// Controllers without which a job cannot be confined.
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+
+/// Name of the cgroup of this process.
+const SUPERVISOR: &str = "supervisor";
+
+/// Why there is no cgroup tree to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// `/proc` does not tell where we are.
+    #[error("cannot find the service's own cgroup: {0}")]
+    Find(String),
+    /// The tree belongs to somebody else.
+    #[error(
+        "the cgroup {path} is not delegated to this service ({reason}); start it by systemd with `Delegate=yes` \
+         (systemctl start stt-isolated, or systemd-run --user -p Delegate=yes)"
+    )]
+    NotDelegated {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A cgroup file cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The part of the tree that was delegated to us.
+#[derive(Debug)]
+pub struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Find the delegated subtree, move this process into its leaf `supervisor` unless systemd did so
+    /// (`DelegateSubgroup=`), and turn the controllers on for its siblings. Leftovers of an earlier life are removed.
+    ///
+    /// # Errors
+    /// No cgroup v2, no delegation, or a controller is missing: the message says what to do.
+    pub fn take_over() -> Result<Self, CgroupError> {
+        let own = own_directory()?;
+        let root = match (own.file_name(), own.parent()) {
+            (Some(name), Some(parent)) if name == SUPERVISOR => parent.to_path_buf(),
+            _ => own.clone(),
+        };
+        let not_delegated = |reason: String| CgroupError::NotDelegated {
+            path: root.clone(),
+            reason,
+        };
+        let available = read(&root.join("cgroup.controllers"))?;
+        let missing: Vec<&str> = CONTROLLERS
+            .into_iter()
+            .filter(|name| !available.split_ascii_whitespace().any(|c| c == *name))
+            .collect();
+        if !missing.is_empty() {
+            let list = missing.join(", ");
+            return Err(not_delegated(format!("it lacks the controllers: {list}")));
+        }
+        if own == root {
+            // Only systemd's own processes may be told apart here: a shell beside us means that nobody delegated.
+            let processes = read(&root.join("cgroup.procs"))?;
+            let own_id = std::process::id().to_string();
+            if processes.lines().any(|id| id != own_id) {
+                return Err(not_delegated("other processes live in it".into()));
+            }
+            let supervisor = root.join(SUPERVISOR);
+            make_directory(&supervisor).map_err(|error| not_delegated(error.to_string()))?;
+            // The one move that is allowed: it waits for a grace period, but nobody waits for us yet.
+            write(&supervisor.join("cgroup.procs"), "0")
+                .map_err(|error| not_delegated(error.to_string()))?;
+        }
+        let enable = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
+        write(&root.join("cgroup.subtree_control"), &enable)
+            .map_err(|error| not_delegated(error.to_string()))?;
+        let tree = Self { root };
+        tree.remove_leftovers();
+        Ok(tree)
+    }
+
+    /// Directory of the delegated root.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Make the leaf `name`, or take the empty one that is there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
+        Leaf::make(self.root.join(name))
+    }
+
+    /// Cgroups that an earlier supervisor left behind are empty (systemd killed the unit) and hold old limits.
+    fn remove_leftovers(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let ours = name
+                .to_str()
+                .is_some_and(|n| n.starts_with("job-") || n.starts_with("zygote-"));
+            if ours && let Err(error) = fs::remove_dir(entry.path()) {
+                tracing::warn!(
+                    "the old cgroup {} cannot be removed: {error}",
+                    entry.path().display()
+                );
+            }
+        }
+    }
+}
+
+/// Directory of the cgroup in which this process is.
+fn own_directory() -> Result<PathBuf, CgroupError> {
+    let find = |error: procfs::ProcError| CgroupError::Find(error.to_string());
+    let me = Process::myself().map_err(find)?;
+    let path = me
+        .cgroups()
+        .map_err(find)?
+        .into_iter()
+        .find(|cgroup| cgroup.hierarchy == 0)
+        .map(|cgroup| cgroup.pathname)
+        .ok_or_else(|| CgroupError::Find("the kernel has no cgroup v2".into()))?;
+    let mount = me
+        .mountinfo()
+        .map_err(find)?
+        .into_iter()
+        .filter(|mount| mount.fs_type == "cgroup2")
+        .find_map(|mount| {
+            // The mount may show a part of the hierarchy only (a container's).
+            let below = Path::new(&path).strip_prefix(&mount.root).ok()?;
+            Some(mount.mount_point.join(below))
+        });
+    mount.ok_or_else(|| CgroupError::Find("cgroup v2 is not mounted".into()))
+}
+
+/// What a leaf enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafLimits {
+    /// `memory.max` in bytes; swap is forbidden, and all processes of the leaf die together.
+    pub memory: Option<u64>,
+    /// `pids.max`: processes and threads.
+    pub pids: u32,
+    /// `cpu.weight`, 1 to 10000.
+    pub cpu_weight: u32,
+    /// `cpu.max` in microseconds for each [`CPU_PERIOD`]; `None` is no limit.
+    pub cpu_quota: Option<u64>,
+}
+
+/// Period of `cpu.max` in microseconds, the kernel's default.
+pub const CPU_PERIOD: u64 = 100_000;
+
+/// What the processes of a leaf have used. All sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeafUsage {
+    /// Highest use since the last [`Leaf::renew`], page cache included (`memory.peak`).
+    pub peak: u64,
+    /// Anonymous memory at this moment (`anon` of `memory.stat`).
+    pub anonymous: u64,
+    /// Page cache charged to the leaf at this moment (`file` of `memory.stat`).
+    pub page_cache: u64,
+    /// Page faults since the leaf was made (`pgfault` of `memory.stat`).
+    pub page_faults: u64,
+    /// Processes killed for memory since the leaf was made (`oom_kill` of `memory.events`).
+    pub oom_kills: u64,
+    /// CPU time since the leaf was made (`usage_usec` of `cpu.stat`).
+    pub cpu: Duration,
+}
+
+/// One cgroup without children.
+#[derive(Debug)]
+pub struct Leaf {
+    path: PathBuf,
+    directory: OwnedFd,
+    /// `memory.peak`, kept open: since Linux 6.12 a write resets it for this descriptor.
+    peak: Option<fs::File>,
+    limits: Option<LeafLimits>,
+}
+
+impl Leaf {
+    fn make(path: PathBuf) -> Result<Self, CgroupError> {
+        make_directory(&path)?;
+        let failed = |errno: nix::Error| CgroupError::File {
+            action: "open",
+            path: path.clone(),
+            source: errno.into(),
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(&path, flags, Mode::empty()).map_err(failed)?;
+        let peak = openat(
+            &directory,
+            "memory.peak",
+            OFlag::O_RDWR | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        Ok(Self {
+            peak: peak.ok().map(fs::File::from),
+            path,
+            directory,
+            limits: None,
+        })
+    }
+
+    /// Whether the kernel resets `memory.peak` on request (since Linux 6.12).
+    pub fn resets_peak(&mut self) -> bool {
+        self.peak
+            .as_mut()
+            .is_some_and(|peak| peak.write_all(b"reset").is_ok())
+    }
+
+    /// Remove the empty leaf for good.
+    ///
+    /// # Errors
+    /// A process still lives in it.
+    pub fn remove(self) -> Result<(), CgroupError> {
+        fs::remove_dir(&self.path).map_err(|source| CgroupError::File {
+            action: "remove",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// The directory, for `CLONE_INTO_CGROUP`.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Enforce `limits`. Writes only what differs from what this leaf has.
+    ///
+    /// # Errors
+    /// A file cannot be written; the leaf must not be used then.
+    pub fn confine(&mut self, limits: LeafLimits) -> Result<(), CgroupError> {
+        if self.limits == Some(limits) {
+            return Ok(());
+        }
+        let old = self.limits.take();
+        if old.is_none() {
+            // Without this the limit would only push the leak into swap.
+            match write(&self.path.join("memory.swap.max"), "0") {
+                Err(CgroupError::File { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                result => result?,
+            }
+            write(&self.path.join("memory.oom.group"), "1")?;
+        }
+        if old.is_none_or(|old| old.memory != limits.memory) {
+            let memory = limits.memory.map_or("max".into(), |n| n.to_string());
+            write(&self.path.join("memory.max"), &memory)?;
+        }
+        if old.is_none_or(|old| old.pids != limits.pids) {
+            write(&self.path.join("pids.max"), &limits.pids.to_string())?;
+        }
+        if old.is_none_or(|old| old.cpu_weight != limits.cpu_weight) {
+            write(
+                &self.path.join("cpu.weight"),
+                &limits.cpu_weight.to_string(),
+            )?;
+        }
+        if old.is_none_or(|old| old.cpu_quota != limits.cpu_quota) {
+            let quota = limits.cpu_quota.map_or("max".into(), |n| n.to_string());
+            write(&self.path.join("cpu.max"), &format!("{quota} {CPU_PERIOD}"))?;
+        }
+        self.limits = Some(limits);
+        Ok(())
+    }
+
+    /// What this leaf enforces.
+    pub fn limits(&self) -> Option<LeafLimits> {
+        self.limits
+    }
+
+    /// CPU time since the leaf was made.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn cpu(&self) -> Result<Duration, CgroupError> {
+        let text = read(&self.path.join("cpu.stat"))?;
+        Ok(Duration::from_micros(
+            field(&text, "usage_usec").unwrap_or(0),
+        ))
+    }
+
+    /// Make the empty leaf fresh for the next job: its peak starts anew. Where the kernel cannot reset the peak,
+    /// the directory is made again.
+    ///
+    /// # Errors
+    /// The directory cannot be made again.
+    pub fn renew(&mut self) -> Result<(), CgroupError> {
+        if self.resets_peak() {
+            Ok(())
+        } else {
+            self.remake()
+        }
+    }
+
+    /// Remove the directory and make it again, with the same limits. A leaf whose `cgroup.kill` was written must go
+    /// this way: many kernels kill everything that is later born in it.
+    ///
+    /// # Errors
+    /// A process still lives in it, or the directory cannot be made.
+    pub fn remake(&mut self) -> Result<(), CgroupError> {
+        fs::remove_dir(&self.path).map_err(|source| CgroupError::File {
+            action: "remove",
+            path: self.path.clone(),
+            source,
+        })?;
+        let limits = self.limits;
+        *self = Self::make(self.path.clone())?;
+        match limits {
+            Some(limits) => self.confine(limits),
+            None => Ok(()),
+        }
+    }
+
+    /// Kill every process in the leaf. [`Self::remake`] it afterwards.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn kill_all(&self) -> Result<(), CgroupError> {
+        write(&self.path.join("cgroup.kill"), "1")
+    }
+
+    /// Whether a process lives in the leaf.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+        let events = read(&self.path.join("cgroup.events"))?;
+        Ok(field(&events, "populated") != Some(0))
+    }
+
+    /// What was used so far.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn usage(&self) -> Result<LeafUsage, CgroupError> {
+        let peak = match &self.peak {
+            Some(file) => {
+                let mut file: &fs::File = file;
+                let mut text = String::with_capacity(24);
+                file.rewind()
+                    .and_then(|()| file.read_to_string(&mut text))
+                    .map_err(|source| CgroupError::File {
+                        action: "read",
+                        path: self.path.join("memory.peak"),
+                        source,
+                    })?;
+                text
+            }
+            None => read(&self.path.join("memory.peak"))?,
+        };
+        let stat = read(&self.path.join("memory.stat"))?;
+        let events = read(&self.path.join("memory.events"))?;
+        Ok(LeafUsage {
+            peak: peak.trim().parse().unwrap_or(0),
+            anonymous: field(&stat, "anon").unwrap_or(0),
+            oom_kills: field(&events, "oom_kill").unwrap_or(0),
+            page_cache: field(&stat, "file").unwrap_or(0),
+            page_faults: field(&stat, "pgfault").unwrap_or(0),
+            cpu: self.cpu()?,
+        })
+    }
+}
+
+/// The number behind `name` in a flat-keyed file (`name value` lines, as in the kernel's cgroup-v2.rst).
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+fn make_directory(path: &Path) -> Result<(), CgroupError> {
+    match fs::create_dir(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(CgroupError::File {
+            action: "make",
+            path: path.into(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    fs::read_to_string(path).map_err(|source| CgroupError::File {
+        action: "read",
+        path: path.into(),
+        source,
+    })
+}
+
+fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+    let result = fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(value.as_bytes()));
+    result.map_err(|source| CgroupError::File {
+        action: "write",
+        path: path.into(),
+        source,
+    })
+}

@@ -1,0 +1,281 @@
+//! Typed messages and descriptors over a pair of SOCK_SEQPACKET sockets.
+//!
+//! One datagram is one message: a version byte, then the message in postcard's encoding. Sequenced packets keep the
+//! borders of messages, so a half-written message cannot exist, and end with a hang-up that both sides see.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice, IoSliceMut},
+    marker::PhantomData,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+        sendmsg, socketpair,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Version of the messages. The supervisor and its zygotes are one binary, so a mismatch means that somebody
+/// else is talking.
+const VERSION: u8 = 1;
+
+/// Largest message with its version byte, in bytes. The longest honest one is a segment of 30 s with the times of
+/// each word: some 150 words of 60 bytes.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Space for the control data of the most descriptors that any message may carry.
+const MAX_DESCRIPTORS: usize = 3;
+
+/// Something that can be sent over a [`Channel`].
+pub trait Message {
+    /// Most descriptors that one message may carry. A message with more is refused.
+    const MAX_DESCRIPTORS: usize;
+}
+
+/// Why a message could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The other side hung up.
+    #[error("the other side hung up")]
+    HungUp,
+    /// The system call failed.
+    #[error("the channel failed: {0}")]
+    Io(#[from] io::Error),
+    /// The message is longer than [`MAX_MESSAGE`].
+    #[error("a message is longer than {MAX_MESSAGE} bytes")]
+    TooLong,
+    /// The message bears another version.
+    #[error("a message has version {0}, not {VERSION}")]
+    Version(u8),
+    /// The message cannot be decoded.
+    #[error("a message is malformed: {0}")]
+    Malformed(String),
+    /// The message came with more descriptors than its kind may carry.
+    #[error("a message carries descriptors that were not asked for")]
+    Descriptors,
+}
+
+impl ChannelError {
+    /// Whether the other side broke the protocol, as opposed to having gone away.
+    pub fn is_violation(&self) -> bool {
+        !matches!(self, Self::HungUp | Self::Io(_))
+    }
+}
+
+/// A message as it arrived, with its descriptors (close-on-exec).
+pub type Received<In> = (In, Vec<OwnedFd>);
+
+/// One end that blocks: for zygotes and jobs.
+#[derive(Debug)]
+pub struct Channel<Out, In> {
+    socket: OwnedFd,
+    kinds: PhantomData<fn(Out) -> In>,
+}
+
+/// One end for the supervisor's loop.
+#[derive(Debug)]
+pub struct AsyncChannel<Out, In> {
+    socket: AsyncFd<OwnedFd>,
+    kinds: PhantomData<fn(Out) -> In>,
+}
+
+/// A connected pair: the supervisor's end, and the raw end to be handed to a child.
+///
+/// # Errors
+/// The system is out of descriptors or memory.
+pub fn pair<Out, In>() -> io::Result<(AsyncChannel<Out, In>, OwnedFd)> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    set_nonblocking(ours.as_fd())?;
+    Ok((AsyncChannel::new(ours)?, theirs))
+}
+
+fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> {
+    /// Talk over `socket`, one end of a SOCK_SEQPACKET pair.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            kinds: PhantomData,
+        }
+    }
+
+    /// The socket itself, to be moved to another descriptor number.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// Send one message, waiting for room.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        retry_interrupted(|| send(self.socket.as_fd(), message, descriptors))
+    }
+
+    /// Wait for one message.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; `HungUp` when the other side is gone.
+    pub fn receive(&self) -> Result<Received<In>, ChannelError> {
+        retry_interrupted(|| receive(self.socket.as_fd()))
+    }
+}
+
+fn retry_interrupted<T>(
+    mut call: impl FnMut() -> Result<T, ChannelError>,
+) -> Result<T, ChannelError> {
+    loop {
+        match call() {
+            Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+impl<Out, In> AsyncChannel<Out, In> {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an OwnedFd keeps its descriptor open, and the same, until it is dropped; nobody takes it out of here.
+        let socket = unsafe { AsyncFd::register(socket) }?;
+        Ok(Self {
+            socket,
+            kinds: PhantomData,
+        })
+    }
+}
+
+impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out, In> {
+    /// Send one message without waiting: a child reads at once or is broken, and its queue holds several messages.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; `Io` with `WouldBlock` when the child does not read.
+    pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        retry_interrupted(|| send(self.socket.get_ref().as_fd(), message, descriptors))
+    }
+
+    /// Wait for one message. Cancel-safe: a message is taken whole or not at all.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; `HungUp` when the child is gone.
+    pub async fn receive(&self) -> Result<Received<In>, ChannelError> {
+        loop {
+            // Try before waiting: on a busy service the message is often there already.
+            match retry_interrupted(|| receive(self.socket.get_ref().as_fd())) {
+                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            let mut guard = self.socket.ready(Interest::READABLE).await?;
+            let again = guard.try_io(|inner| {
+                match retry_interrupted(|| receive::<In>(inner.get_ref().as_fd())) {
+                    Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                        Err(error)
+                    }
+                    result => Ok(result),
+                }
+            });
+            if let Ok(result) = again {
+                return result?;
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// One buffer for each thread, not for each channel: a message is encoded or decoded in one go.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+}
+
+fn send<M: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &M,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), ChannelError> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer[0] = VERSION;
+        let length = postcard::to_slice(message, &mut buffer[1..])
+            .map_err(|_| ChannelError::TooLong)?
+            .len();
+        let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control = if raw.is_empty() { &[][..] } else { &rights };
+        let data = [IoSlice::new(&buffer[..=length])];
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        match sendmsg::<()>(socket.as_raw_fd(), &data, control, flags, None) {
+            Ok(_) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(ChannelError::HungUp),
+            Err(errno) => Err(ChannelError::Io(errno.into())),
+        }
+    })
+}
+
+fn receive<M: Message + DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+) -> Result<Received<M>, ChannelError> {
+    const {
+        assert!(M::MAX_DESCRIPTORS <= MAX_DESCRIPTORS);
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut space = cmsg_space!([i32; MAX_DESCRIPTORS]);
+        // Without room for control data the kernel closes what came and says so: nothing is ever installed here.
+        let control = (M::MAX_DESCRIPTORS > 0).then_some(space.as_mut_slice());
+        let mut data = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = match recvmsg::<()>(socket.as_raw_fd(), &mut data, control, flags) {
+            Ok(received) => received,
+            Err(Errno::ECONNRESET) => return Err(ChannelError::HungUp),
+            Err(errno) => return Err(ChannelError::Io(errno.into())),
+        };
+        // Take ownership first, so that nothing leaks on the error paths below.
+        let mut descriptors = Vec::new();
+        if M::MAX_DESCRIPTORS > 0 {
+            let messages = received.cmsgs().map_err(|_| ChannelError::Descriptors)?;
+            for message in messages {
+                if let ControlMessageOwned::ScmRights(raw) = message {
+                    for fd in raw {
+                        // SAFETY: the kernel has just installed `fd` in our table for this message; nobody else has it.
+                        descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                    }
+                }
+            }
+        }
+        let (length, flags) = (received.bytes, received.flags);
+        if flags.contains(MsgFlags::MSG_TRUNC) {
+            return Err(ChannelError::TooLong);
+        }
+        if flags.contains(MsgFlags::MSG_CTRUNC) || descriptors.len() > M::MAX_DESCRIPTORS {
+            return Err(ChannelError::Descriptors);
+        }
+        // Our messages are never empty, so an empty read is the hang-up; an empty datagram amounts to one.
+        let Some((version, body)) = buffer[..length].split_first() else {
+            return Err(ChannelError::HungUp);
+        };
+        if *version != VERSION {
+            return Err(ChannelError::Version(*version));
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((message, [])) => Ok((message, descriptors)),
+            Ok((_, rest)) => Err(ChannelError::Malformed(format!(
+                "{} bytes behind its end",
+                rest.len()
+            ))),
+            Err(error) => Err(ChannelError::Malformed(error.to_string())),
+        }
+    })
+}

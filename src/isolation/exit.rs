@@ -1,0 +1,176 @@
+//! How a job ended: what the kernel says of the process, and what it means for the request.
+
+use std::{fmt, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use super::message::{Failure, FailureKind};
+
+/// The end of a process as waitid tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// How it ended.
+    pub how: How,
+    /// CPU time of all its threads, user and system.
+    pub cpu: Duration,
+    /// Highest resident memory in bytes, pages shared with the zygote included.
+    pub peak_resident: u64,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By `_exit` with this status.
+    Status(i32),
+    /// By the signal with this number.
+    Signal(i32),
+}
+
+impl Exit {
+    /// From the fields of siginfo_t after waitid.
+    pub(super) fn new(code: i32, status: i32, cpu: Duration, peak_resident: u64) -> Self {
+        let how = match code {
+            libc::CLD_EXITED => How::Status(status),
+            _ => How::Signal(status),
+        };
+        Self {
+            how,
+            cpu,
+            peak_resident,
+        }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "it exited with status {status} without an answer"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "it was ended by {}", signal.as_str()),
+                Err(_) => write!(f, "it was ended by signal {number}"),
+            },
+        }
+    }
+}
+
+/// The times that a job has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// Wall-clock time from its request on.
+    Wall,
+    /// CPU time of all its threads.
+    Cpu,
+    /// Time without a word and without use of the CPU.
+    Stall,
+}
+
+/// What became of a request, decided once, in [`Outcome::of_dead`] or from the job's own last word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The transcript is complete.
+    Ok,
+    /// The recording cannot be read; the job's message.
+    InvalidAudio(String),
+    /// The recording is longer than allowed; the job's message.
+    AudioTooLong(String),
+    /// The library reported a failure in the middle of its work.
+    EngineFailed(String),
+    /// The kernel ended the job because it needed more than its limit.
+    MemoryLimit {
+        /// `memory.max`, in bytes.
+        limit: u64,
+        /// Highest use, in bytes; never above the limit.
+        peak: u64,
+        /// Audio decoded before the end.
+        audio: Duration,
+    },
+    /// The job ended without an answer.
+    Crashed(How),
+    /// The job broke the protocol.
+    Misbehaved(String),
+    /// The job was killed because its time was up.
+    Timeout {
+        /// Which of its times.
+        limit: TimeLimit,
+        /// How much it had.
+        after: Duration,
+        /// Audio decoded until then.
+        audio: Duration,
+    },
+    /// The client went away or the service stopped; the job was killed.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word for this outcome in logs and statistics; it is also the `code` of the answer where there is one.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::InvalidAudio(_) => "invalid_audio",
+            Self::AudioTooLong(_) => "audio_too_long",
+            Self::EngineFailed(_) => "engine_failed",
+            Self::MemoryLimit { .. } => "memory_limit_exceeded",
+            Self::Crashed(_) => "worker_crashed",
+            Self::Misbehaved(_) => "worker_misbehaved",
+            Self::Timeout { .. } => "timeout",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The outcome of a job that said in good order that it failed.
+    pub fn of_failure(failure: Failure) -> Self {
+        match failure.kind {
+            FailureKind::InvalidAudio => Self::InvalidAudio(failure.message),
+            FailureKind::AudioTooLong => Self::AudioTooLong(failure.message),
+            FailureKind::Engine => Self::EngineFailed(failure.message),
+        }
+    }
+
+    /// The outcome of a job that ended without a last word.
+    ///
+    /// `oom_kills` is the number of processes of this job's cgroup that the kernel killed for memory since the request
+    /// was assigned. It is asked first: an OOM kill looks like any SIGKILL otherwise.
+    pub fn of_dead(exit: Exit, oom_kills: u64, limit: u64, peak: u64, audio: Duration) -> Self {
+        if oom_kills > 0 {
+            return Self::MemoryLimit { limit, peak, audio };
+        }
+        Self::Crashed(exit.how)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sigkill_is_a_memory_limit_only_when_the_kernel_says_so() {
+        let exit = Exit::new(libc::CLD_KILLED, libc::SIGKILL, Duration::ZERO, 0);
+        let audio = Duration::from_secs(3);
+        let oom = Outcome::of_dead(exit, 1, 100, 90, audio);
+        assert_eq!(
+            oom,
+            Outcome::MemoryLimit {
+                limit: 100,
+                peak: 90,
+                audio
+            }
+        );
+        let killed = Outcome::of_dead(exit, 0, 100, 90, audio);
+        assert_eq!(killed, Outcome::Crashed(How::Signal(libc::SIGKILL)));
+        assert_eq!(
+            How::Signal(libc::SIGKILL).to_string(),
+            "it was ended by SIGKILL"
+        );
+    }
+
+    #[test]
+    fn a_core_dump_is_told_by_its_signal_and_an_early_exit_by_its_status() {
+        let dumped = Exit::new(libc::CLD_DUMPED, libc::SIGSEGV, Duration::ZERO, 0);
+        assert_eq!(dumped.how, How::Signal(libc::SIGSEGV));
+        let exited = Exit::new(libc::CLD_EXITED, 0, Duration::ZERO, 0);
+        assert_eq!(
+            exited.how.to_string(),
+            "it exited with status 0 without an answer"
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Every message between supervisor, zygote and job; what a child says is hostile until checked.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::Message;
+use crate::{config::EngineSettings, transcript::Segment};
+
+/// Supervisor to zygote.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// Load this model. The first message, sent once.
+    Load(Load),
+    /// Fork a job. Descriptors: the job's end of its channel, its stderr, and, where jobs have cgroups,
+    /// the directory of the leaf in which it is to be born.
+    Fork,
+}
+
+/// What a zygote must know to load its model.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Load {
+    /// Name of the model, for the process's own name.
+    pub model: String,
+    /// The engine and its files.
+    pub engine: EngineSettings,
+}
+
+/// Zygote to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// The model is loaded; jobs can be forked.
+    Loaded,
+    /// The model cannot be loaded; the zygote exits.
+    LoadFailed(String),
+    /// A job was forked. Descriptor: its pidfd.
+    Forked {
+        /// Its process id, for logs and statistics only.
+        pid: i32,
+    },
+    /// No job could be forked; the zygote goes on.
+    ForkFailed(String),
+}
+
+/// Supervisor to job.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToJob {
+    /// Transcribe this. Descriptor: the recording, readable only.
+    Transcribe(JobRequest),
+}
+
+/// One request as the job sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// Number of the request; every answer to it bears the same.
+    pub id: u64,
+    /// ISO 639-1 code of the spoken language, where the client gave one.
+    pub language: Option<String>,
+    /// Extension of the upload's file name: a hint for the decoder, no more.
+    pub extension: Option<String>,
+    /// Media type of the upload: likewise.
+    pub media_type: Option<String>,
+    /// Longest recording that is transcribed.
+    pub max_audio: Duration,
+    /// What a test asks of the engine `fault`; `None` for every other engine.
+    pub fault: Option<String>,
+}
+
+/// Job to supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromJob {
+    /// Sandboxed, warm, and waiting for a request.
+    Ready,
+    /// So much of the recording has been decoded; never less than before.
+    Progress {
+        /// The request that this answers.
+        id: u64,
+        /// Audio decoded so far.
+        audio: Duration,
+    },
+    /// A piece of the transcript, final.
+    Segment {
+        /// The request that this answers.
+        id: u64,
+        /// The piece; not before the one before it.
+        segment: Segment,
+    },
+    /// The recording is transcribed. The last message.
+    Done {
+        /// The request that this answers.
+        id: u64,
+        /// What the job measured of itself.
+        figures: Figures,
+    },
+    /// The request cannot be answered. The last message.
+    Failed {
+        /// The request that this answers.
+        id: u64,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What a job tells of its own work. Times are the job's word; limits are never judged by them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Length of the decoded recording.
+    pub audio: Duration,
+    /// Wall-clock time spent on decoding and resampling.
+    pub decode: Duration,
+    /// Wall-clock time spent in the engine.
+    pub transcribe: Duration,
+    /// What the client should know though the request succeeded, in whole sentences.
+    pub warnings: Vec<String>,
+}
+
+/// An orderly failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub kind: FailureKind,
+    /// What is wrong and what to do, in one sentence for the client.
+    pub message: String,
+}
+
+/// Whose fault an orderly failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The recording cannot be read.
+    InvalidAudio,
+    /// The recording is longer than the model's `limits.max_audio`.
+    AudioTooLong,
+    /// The engine gave up.
+    Engine,
+}
+
+impl Message for ToZygote {
+    const MAX_DESCRIPTORS: usize = 3;
+}
+impl Message for FromZygote {
+    const MAX_DESCRIPTORS: usize = 1;
+}
+impl Message for ToJob {
+    const MAX_DESCRIPTORS: usize = 1;
+}
+impl Message for FromJob {
+    // A job has nothing to give but words: a descriptor from it is a violation of the protocol.
+    const MAX_DESCRIPTORS: usize = 0;
+}

@@ -1,0 +1,23 @@
+//! The heart: processes made, confined, talked to, killed and told apart. Knows nothing of audio, engines or clients.
+
+pub mod cgroup;
+pub mod channel;
+mod clone;
+mod exec;
+mod exit;
+mod message;
+mod pidfd;
+mod probe;
+mod process;
+mod slot;
+pub mod zygote;
+
+pub use clone::{Forked, Parentage, SingleThreaded, exit_now, fork};
+pub use exit::{Exit, How, Outcome, TimeLimit};
+pub use message::{
+    Failure, FailureKind, Figures, FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote,
+};
+pub use pidfd::PidFd;
+pub use probe::Probe;
+pub use process::{JobProcess, ProcessError, ZygoteProcess};
+pub use slot::{Slot, Slots, Usage};

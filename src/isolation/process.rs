@@ -1,0 +1,312 @@
+//! The supervisor's side of its children: a zygote it can ask for forks, and a job it can give one request.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use nix::{fcntl::OFlag, sys::signal::Signal, unistd::pipe2};
+use tokio::{io::unix::AsyncFd, net::unix::pipe};
+
+use super::{
+    cgroup::{CgroupError, Leaf},
+    channel::{self, AsyncChannel, ChannelError},
+    exec::exec_self,
+    exit::Exit,
+    message::{FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote},
+    pidfd::PidFd,
+    slot::{Slot, Usage},
+};
+use crate::config::Limits;
+
+/// Why a zygote does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It cannot be started.
+    #[error("cannot start a process: {0}")]
+    Start(#[source] io::Error),
+    /// It cannot load its model; its own message.
+    #[error("{0}")]
+    Load(String),
+    /// It cannot fork; its own message.
+    #[error("the zygote cannot fork a job: {0}")]
+    Fork(String),
+    /// It ended.
+    #[error("the zygote ended: {0}")]
+    Ended(String),
+    /// It did not answer in time.
+    #[error("the zygote did not answer within {0:?}")]
+    Silent(Duration),
+    /// It broke the protocol.
+    #[error("the zygote broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// A fork takes microseconds to milliseconds; a zygote that needs longer is stuck.
+const FORK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A child process, killed and reaped when dropped: nothing that we started outlives its handle.
+#[derive(Debug)]
+struct Child {
+    pid: i32,
+    pidfd: AsyncFd<PidFd>,
+    /// How it ended, once it is reaped.
+    exit: Option<Exit>,
+}
+
+impl Child {
+    fn new(pid: i32, pidfd: PidFd) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            pidfd: pidfd.watch()?,
+            exit: None,
+        })
+    }
+
+    fn kill(&self) {
+        if let Err(error) = self.pidfd.get_ref().signal(Signal::SIGKILL) {
+            tracing::error!(
+                pid = self.pid,
+                "process {} cannot be killed: {error}",
+                self.pid
+            );
+        }
+    }
+
+    /// Wait for its end and reap it; afterwards give the same answer again. Cancel-safe.
+    async fn ended(&mut self) -> io::Result<Exit> {
+        loop {
+            if let Some(exit) = self.exit {
+                return Ok(exit);
+            }
+            self.exit = self.pidfd.get_ref().try_reap()?;
+            if self.exit.is_some() {
+                continue;
+            }
+            self.pidfd.readable().await?.clear_ready();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            self.kill();
+            // A killed process ends in microseconds; a zombie would stay for ever.
+            let _ = self.pidfd.get_ref().reap();
+        }
+    }
+}
+
+/// A running zygote.
+#[derive(Debug)]
+pub struct ZygoteProcess {
+    child: Child,
+    control: AsyncChannel<ToZygote, FromZygote>,
+}
+
+impl ZygoteProcess {
+    /// Start a zygote in `leaf` (where there is one), and give the read end of its stderr beside it.
+    ///
+    /// Must be called from a thread that lives as long as the service: the zygote dies with the thread that made it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(leaf: Option<&Leaf>) -> Result<(Self, pipe::Receiver), ProcessError> {
+        let (control, theirs) = channel::pair().map_err(ProcessError::Start)?;
+        let (read, write) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|errno| ProcessError::Start(errno.into()))?;
+        let stderr = pipe::Receiver::from_owned_fd(read).map_err(ProcessError::Start)?;
+        let (pid, pidfd) = exec_self(
+            "zygote",
+            theirs.as_fd(),
+            write.as_fd(),
+            leaf.map(Leaf::directory),
+        )
+        .map_err(ProcessError::Start)?;
+        let child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
+        Ok((Self { child, control }, stderr))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Load the model.
+    ///
+    /// # Errors
+    /// The model cannot be loaded in `timeout`; the zygote is of no use any more.
+    pub async fn load(&mut self, load: Load, timeout: Duration) -> Result<(), ProcessError> {
+        let answer = self.ask(&ToZygote::Load(load), &[], timeout).await?;
+        match answer {
+            (FromZygote::Loaded, _) => Ok(()),
+            (FromZygote::LoadFailed(message), _) => Err(ProcessError::Load(message)),
+            _ => Err(ProcessError::Protocol(
+                "an answer that was not asked for".into(),
+            )),
+        }
+    }
+
+    /// Fork a job into `slot`.
+    ///
+    /// # Errors
+    /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
+    pub async fn fork(&mut self, slot: Slot) -> Result<JobProcess, ProcessError> {
+        let (channel, theirs) = channel::pair().map_err(ProcessError::Start)?;
+        let stderr = slot
+            .stderr()
+            .ok_or_else(|| ProcessError::Fork("the slot is gone".into()))?;
+        let mut descriptors = vec![theirs.as_fd(), stderr];
+        descriptors.extend(slot.cgroup());
+        let answer = self
+            .ask(&ToZygote::Fork, &descriptors, FORK_TIMEOUT)
+            .await?;
+        match answer {
+            (FromZygote::Forked { pid }, mut fds) => {
+                let pidfd = fds
+                    .pop()
+                    .map(PidFd::from)
+                    .filter(PidFd::is_own_child)
+                    .ok_or_else(|| ProcessError::Protocol("no pidfd of a child of ours".into()))?;
+                Ok(JobProcess {
+                    child: Child::new(pid, pidfd).map_err(ProcessError::Start)?,
+                    channel,
+                    slot,
+                })
+            }
+            (FromZygote::ForkFailed(message), _) => Err(ProcessError::Fork(message)),
+            _ => Err(ProcessError::Protocol(
+                "an answer that was not asked for".into(),
+            )),
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        question: &ToZygote,
+        descriptors: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<channel::Received<FromZygote>, ProcessError> {
+        let exchange = async {
+            self.control.send(question, descriptors)?;
+            self.control.receive().await
+        };
+        let error = match tokio::time::timeout(timeout, exchange).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(ProcessError::Silent(timeout)),
+        };
+        match error {
+            ChannelError::HungUp => Err(self.ended().await),
+            ChannelError::Io(error) => Err(ProcessError::Start(error)),
+            violation => Err(ProcessError::Protocol(violation.to_string())),
+        }
+    }
+
+    /// Wait until the zygote ends, which it never does by itself, and say how it did. Cancel-safe.
+    pub async fn ended(&mut self) -> ProcessError {
+        ProcessError::Ended(match self.child.ended().await {
+            Ok(exit) => exit.how.to_string(),
+            Err(error) => error.to_string(),
+        })
+    }
+}
+
+/// A forked job in its slot.
+#[derive(Debug)]
+pub struct JobProcess {
+    child: Child,
+    channel: AsyncChannel<ToJob, FromJob>,
+    slot: Slot,
+}
+
+impl JobProcess {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Where it runs.
+    pub fn slot(&mut self) -> &mut Slot {
+        &mut self.slot
+    }
+
+    /// Give it its request, with the recording.
+    ///
+    /// # Errors
+    /// It has gone, or does not read.
+    pub fn assign(
+        &self,
+        request: JobRequest,
+        recording: BorrowedFd<'_>,
+    ) -> Result<(), ChannelError> {
+        self.channel.send(&ToJob::Transcribe(request), &[recording])
+    }
+
+    /// Its next message. Cancel-safe.
+    ///
+    /// # Errors
+    /// It has hung up, or broke the protocol.
+    pub async fn receive(&self) -> Result<FromJob, ChannelError> {
+        Ok(self.channel.receive().await?.0)
+    }
+
+    /// What it has used so far, or altogether once it is reaped.
+    pub fn usage(&self) -> Usage {
+        match (self.slot.cgroup_usage(), self.child.exit) {
+            (Some(usage), _) => usage,
+            (None, Some(exit)) => Usage {
+                peak: exit.peak_resident,
+                cpu: exit.cpu,
+                ..Usage::default()
+            },
+            (None, None) => Usage::of_process(self.child.pid).unwrap_or_default(),
+        }
+    }
+
+    /// CPU time that it has used so far; `None` if nobody knows.
+    pub fn cpu(&self) -> Option<Duration> {
+        let of_process = || Usage::of_process(self.child.pid).map(|usage| usage.cpu);
+        self.slot.cgroup_cpu().or_else(of_process)
+    }
+
+    /// Hold it to `limits`, which may only be lower than its slot's.
+    ///
+    /// # Errors
+    /// Its cgroup cannot be written.
+    pub fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
+        self.slot.lower(limits)
+    }
+
+    /// Kill it, whatever it does.
+    pub fn kill(&self) {
+        self.child.kill();
+    }
+
+    /// Wait for its end and reap it; afterwards give the same answer again. Cancel-safe.
+    ///
+    /// # Errors
+    /// It is no child of ours any more.
+    pub async fn ended(&mut self) -> io::Result<Exit> {
+        self.child.ended().await
+    }
+
+    /// Hang up, which ends a job that has answered, and give back its process and its slot.
+    /// A job that does not go within `grace` is killed.
+    pub async fn dismiss(self, grace: Duration) {
+        let Self {
+            mut child,
+            channel,
+            slot,
+        } = self;
+        drop(channel);
+        if tokio::time::timeout(grace, child.ended()).await.is_err() {
+            child.kill();
+            let _ = child.ended().await;
+        }
+        drop(child);
+        slot.release().await;
+    }
+}

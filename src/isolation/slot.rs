@@ -1,0 +1,291 @@
+//! A place for one job at a time: its cgroup leaf and its stderr, both reused from job to job.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use nix::{fcntl::OFlag, unistd::pipe2};
+use procfs::process::Process;
+
+use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafUsage, Tree};
+use crate::config::Limits;
+
+/// All slots of the service, lent out one by one.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tree: Option<Arc<Tree>>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    free: Vec<Body>,
+    /// Slots made so far; also the index of the next one.
+    made: usize,
+    /// Slots that may be made; one less for each that was lost.
+    limit: usize,
+}
+
+/// One slot, in use. It goes back to its pool when dropped, which must not happen before its job was reaped.
+#[derive(Debug)]
+pub struct Slot {
+    body: Option<Body>,
+    home: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Body {
+    index: usize,
+    leaf: Option<Leaf>,
+    /// What jobs write to stderr. Non-blocking on both ends: a job that floods it loses its own lines, nobody waits.
+    stderr_read: File,
+    stderr_write: OwnedFd,
+    /// Counters of the leaf at the moment of the request: the leaf is older than the job.
+    before: LeafUsage,
+}
+
+/// What one job used. All sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Highest use of memory. In a cgroup: everything charged to the job, page cache included; without one: resident
+    /// memory, pages shared with the zygote included.
+    pub peak: u64,
+    /// Anonymous memory of its own when it answered.
+    pub anonymous: u64,
+    /// `memory.max`; `None` where no cgroup confines the job.
+    pub limit: Option<u64>,
+    /// CPU time.
+    pub cpu: Duration,
+    /// Page cache charged to it when it answered.
+    pub page_cache: u64,
+    /// Page faults.
+    pub page_faults: u64,
+    /// Processes of the job that the kernel killed for memory.
+    pub oom_kills: u64,
+}
+
+/// A model's limits as a leaf enforces them.
+fn leaf_limits(limits: &Limits) -> LeafLimits {
+    let quota = limits.cpus * CPU_PERIOD as f64;
+    LeafLimits {
+        memory: Some(limits.memory.bytes()),
+        pids: limits.pids,
+        cpu_weight: limits.cpu_weight,
+        cpu_quota: (limits.cpus > 0.0).then_some(quota as u64),
+    }
+}
+
+impl Slots {
+    /// At most `limit` slots, made when first needed, in `tree` where there is one.
+    pub fn new(tree: Option<Arc<Tree>>, limit: usize) -> Self {
+        let pool = Mutex::new(Pool {
+            free: Vec::new(),
+            made: 0,
+            limit,
+        });
+        Self {
+            inner: Arc::new(Inner { tree, pool }),
+        }
+    }
+
+    /// The cgroup tree, where there is one.
+    pub fn tree(&self) -> Option<&Arc<Tree>> {
+        self.inner.tree.as_ref()
+    }
+
+    /// Take a free slot and confine it by `limits`; `None` when all are in use.
+    ///
+    /// # Errors
+    /// The slot's cgroup cannot be made or confined.
+    pub fn take(&self, limits: &Limits) -> Result<Option<Slot>, CgroupError> {
+        let body = {
+            let mut pool = self.inner.pool();
+            match pool.free.pop() {
+                Some(body) => body,
+                None if pool.made < pool.limit => {
+                    let body = Body::make(pool.made, self.inner.tree.as_deref())?;
+                    pool.made += 1;
+                    body
+                }
+                None => return Ok(None),
+            }
+        };
+        let mut slot = Slot {
+            body: Some(body),
+            home: self.inner.clone(),
+        };
+        if let Some(body) = &mut slot.body
+            && let Some(leaf) = &mut body.leaf
+        {
+            leaf.confine(leaf_limits(limits))?;
+            leaf.renew()?;
+            body.before = leaf.usage()?;
+        }
+        Ok(Some(slot))
+    }
+}
+
+impl Inner {
+    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body {
+    fn make(index: usize, tree: Option<&Tree>) -> Result<Self, CgroupError> {
+        let leaf = tree
+            .map(|tree| tree.leaf(&format!("job-{index}")))
+            .transpose()?;
+        let (read, write) =
+            pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| CgroupError::File {
+                action: "make a pipe for the stderr of",
+                path: format!("job-{index}").into(),
+                source: errno.into(),
+            })?;
+        Ok(Self {
+            index,
+            leaf,
+            stderr_read: read.into(),
+            stderr_write: write,
+            before: LeafUsage::default(),
+        })
+    }
+}
+
+impl Slot {
+    /// Number of the slot, from 0.
+    pub fn index(&self) -> usize {
+        self.body.as_ref().map_or(usize::MAX, |body| body.index)
+    }
+
+    /// The cgroup in which a job of this slot is born.
+    pub fn cgroup(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.body.as_ref()?.leaf.as_ref()?.directory())
+    }
+
+    /// The write end of the job's stderr.
+    pub fn stderr(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.body.as_ref()?.stderr_write.as_fd())
+    }
+
+    /// Hold the job that is here to `limits`, which may only be lower than what the slot was taken with.
+    pub(super) fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
+        match self.body.as_mut().and_then(|body| body.leaf.as_mut()) {
+            Some(leaf) => leaf.confine(leaf_limits(limits)),
+            None => Ok(()),
+        }
+    }
+
+    /// CPU time that the job used since the slot was taken; `None` without a cgroup.
+    pub(super) fn cgroup_cpu(&self) -> Option<Duration> {
+        let body = self.body.as_ref()?;
+        let now = body.leaf.as_ref()?.cpu().ok()?;
+        Some(now.saturating_sub(body.before.cpu))
+    }
+
+    /// What the job used since the slot was taken, as its cgroup counts it; `None` without one.
+    pub(super) fn cgroup_usage(&self) -> Option<Usage> {
+        let body = self.body.as_ref()?;
+        let leaf = body.leaf.as_ref()?;
+        let now = leaf.usage().ok()?;
+        Some(Usage {
+            peak: now.peak,
+            anonymous: now.anonymous,
+            limit: leaf.limits().and_then(|limits| limits.memory),
+            page_cache: now.page_cache,
+            page_faults: now.page_faults.saturating_sub(body.before.page_faults),
+            cpu: now.cpu.saturating_sub(body.before.cpu),
+            oom_kills: now.oom_kills.saturating_sub(body.before.oom_kills),
+        })
+    }
+
+    /// What the job wrote to stderr since the last call, at most what its pipe holds (64 KiB).
+    pub fn take_stderr(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Some(body) = &mut self.body {
+            // Ends with WouldBlock: the write end is ours, too, so there is never an end of file.
+            let _ = body.stderr_read.read_to_end(&mut text);
+        }
+        text
+    }
+
+    /// Give the slot back once its job is reaped; whatever the job left behind in its cgroup is killed first.
+    pub async fn release(mut self) {
+        if let Some(body) = &mut self.body
+            && let Some(leaf) = &mut body.leaf
+            && let Err(error) = clear(leaf).await
+        {
+            let slot = body.index;
+            tracing::error!(
+                slot,
+                "slot {slot} is lost, its cgroup cannot be cleared: {error}"
+            );
+            self.lose();
+        }
+    }
+
+    /// Better a slot less than a job in a cgroup that is not what it seems.
+    fn lose(&mut self) {
+        if self.body.take().is_some() {
+            self.home.pool().limit -= 1;
+        }
+    }
+}
+
+/// Kill what still lives in the leaf, if anything, and make it anew then.
+async fn clear(leaf: &mut Leaf) -> Result<(), CgroupError> {
+    if !leaf.is_populated()? {
+        return Ok(());
+    }
+    leaf.kill_all()?;
+    // SIGKILL takes effect asynchronously; the directory can be removed as soon as the last process is gone.
+    let mut pause = Duration::from_micros(50);
+    while leaf.is_populated()? && pause < Duration::from_secs(1) {
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    leaf.remake()
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
+        if self
+            .body
+            .as_ref()
+            .is_some_and(|body| body.leaf.as_ref().is_some_and(populated))
+        {
+            self.lose();
+        } else if let Some(body) = self.body.take() {
+            self.home.pool().free.push(body);
+        }
+    }
+}
+
+impl Usage {
+    /// Memory and CPU time of one living process, for jobs without a cgroup.
+    pub(super) fn of_process(pid: i32) -> Option<Self> {
+        let process = Process::new(pid).ok()?;
+        let status = process.status().ok()?;
+        let stat = process.stat().ok()?;
+        let seconds_times_ticks = Duration::from_secs(stat.utime + stat.stime);
+        Some(Self {
+            peak: status.vmhwm.unwrap_or(0) << 10,
+            anonymous: status.rssanon.unwrap_or(0) << 10,
+            limit: None,
+            cpu: seconds_times_ticks / u32::try_from(procfs::ticks_per_second()).ok()?,
+            page_cache: 0,
+            page_faults: stat.minflt + stat.majflt,
+            oom_kills: 0,
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! The zygote's own life: one thread, one model, forks on request, no work of its own.
+#![allow(unsafe_code)]
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+};
+
+use nix::{
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::dup2_stdin,
+};
+
+use super::{
+    channel::{Channel, ChannelError},
+    clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
+    message::{FromJob, FromZygote, Load, ToJob, ToZygote},
+    pidfd::PidFd,
+};
+
+/// The job's end of its channel.
+pub type JobChannel = Channel<FromJob, ToJob>;
+
+/// Number of the only descriptor beside stdin, stdout and stderr that a job has.
+const CHANNEL: i32 = 3;
+
+/// Be a zygote: load the model that the supervisor names over stdin, then fork a job whenever it asks for one.
+///
+/// `work` is what a job does with the model; it runs in the forked child, which ends when it returns.
+/// This function returns when the supervisor is gone or the model cannot be loaded.
+///
+/// # Errors
+/// The process was not started by a supervisor, or the machine lacks something basic.
+pub fn run<Model>(
+    load: impl FnOnce(&Load) -> Result<Model, String>,
+    work: impl Fn(&mut Model, &JobChannel),
+) -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // Nobody may read the model's or a recording's memory through /proc, and nothing of it reaches a core file.
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    prctl::set_no_new_privs()?;
+    let control = take_stdin()?;
+    let mut thread = SingleThreaded::open()?;
+
+    let order = match control.receive() {
+        Ok((ToZygote::Load(order), _)) => order,
+        Ok((ToZygote::Fork, _)) | Err(ChannelError::HungUp) => return Ok(()),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    set_name(&format!("zyg:{}", order.model))?;
+    let mut model = match load(&order) {
+        Ok(model) => model,
+        Err(message) => {
+            return tell(&control, &FromZygote::LoadFailed(message), None);
+        }
+    };
+    tell(&control, &FromZygote::Loaded, None)?;
+
+    loop {
+        let mut descriptors = match control.receive() {
+            Ok((ToZygote::Fork, descriptors)) => descriptors.into_iter(),
+            Ok((ToZygote::Load(_), _)) => return Err(io::ErrorKind::InvalidData.into()),
+            Err(ChannelError::HungUp) => return Ok(()),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let (Some(channel), Some(stderr)) = (descriptors.next(), descriptors.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let cgroup = descriptors.next();
+        match fork(
+            &mut thread,
+            Parentage::Sibling,
+            cgroup.as_ref().map(AsFd::as_fd),
+        ) {
+            Ok(Forked::Child) => {
+                let status = match become_job(channel, &stderr) {
+                    Ok(channel) => {
+                        work(&mut model, &channel);
+                        0
+                    }
+                    Err(error) => {
+                        eprintln!("a job cannot set itself up: {error}");
+                        1
+                    }
+                };
+                exit_now(status);
+            }
+            Ok(Forked::Parent { pid, pidfd }) => {
+                tell(&control, &FromZygote::Forked { pid }, Some(&pidfd))?;
+            }
+            Err(error) => tell(&control, &FromZygote::ForkFailed(error.to_string()), None)?,
+        }
+    }
+}
+
+/// Send, and take a supervisor that has gone for the end it is.
+fn tell(
+    control: &Channel<FromZygote, ToZygote>,
+    message: &FromZygote,
+    descriptor: Option<&PidFd>,
+) -> io::Result<()> {
+    let descriptors: Vec<_> = descriptor.map(AsFd::as_fd).into_iter().collect();
+    control
+        .send(message, &descriptors)
+        .map_err(io::Error::other)
+}
+
+/// The supervisor's socket is our stdin; libraries find `/dev/null` there instead.
+fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(Channel::new(socket))
+}
+
+/// The kernel shows 15 bytes of it in `ps` and `top`.
+fn set_name(name: &str) -> io::Result<()> {
+    let name: Vec<u8> = name.bytes().filter(|b| *b != 0).take(15).collect();
+    let name = std::ffi::CString::new(name)?;
+    Ok(prctl::set_name(&name)?)
+}
+
+/// In the forked child: leave everything of the zygote behind but its memory.
+fn become_job(channel: OwnedFd, stderr: &OwnedFd) -> io::Result<JobChannel> {
+    // A supervisor that died before this call is noticed at the first read of the channel.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    set_name("job")?;
+    let source = channel.into_raw_fd();
+    // SAFETY: both descriptors are open and ours. What descriptor 3 was before belongs to a zygote's value that this
+    // process never uses or drops again: it leaves by _exit.
+    if unsafe { libc::dup2(stderr.as_raw_fd(), libc::STDERR_FILENO) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    if unsafe { libc::dup2(source, CHANNEL) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let (first, last, flags) = (CHANNEL + 1, libc::c_uint::MAX, 0);
+    // SAFETY: as above: every descriptor closed here belongs to a value that is never used again in this process.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: dup2 has just made this descriptor; nothing else in this process owns it.
+    Ok(Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) }))
+}

@@ -5,6 +5,8 @@
 
 pub mod audio;
 pub mod config;
+pub mod dispatch;
 pub mod engine;
 pub mod isolation;
+pub mod job;
 pub mod transcript;

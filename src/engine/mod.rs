@@ -4,7 +4,7 @@ pub mod pocketsphinx;
 
 use std::ops::ControlFlow;
 
-use crate::transcript::Segment;
+use crate::{config::EngineSettings, transcript::Segment};
 
 /// Sample rate, in hertz, of all audio handed to an engine: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -32,6 +32,8 @@ pub enum Preload {
 pub struct Options {
     /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
     pub language: Option<String>,
+    /// What a test asks of the engine `fault`.
+    pub fault: Option<String>,
 }
 
 /// A loaded model. It lives in the zygote (or in a job) and is used for one recording by each forked job.
@@ -65,7 +67,25 @@ pub enum EngineError {
         /// What the library said.
         reason: String,
     },
+    /// The audio source ended the work early, for a reason of its own.
+    #[error("the work was stopped")]
+    Stopped,
     /// The audio could not be read on.
     #[error(transparent)]
     Audio(#[from] crate::audio::AudioError),
+}
+
+/// Load the model that `settings` name. Reads files and maps libraries: call it only where a crash costs nothing but
+/// this model (mode `thread` excepted).
+///
+/// # Errors
+/// The library or a file is missing or unusable; the message says what to do.
+pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
+    match settings {
+        EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
+        #[cfg(feature = "fault-engine")]
+        EngineSettings::Null | EngineSettings::Fault => {
+            Err(EngineError::Unavailable("not built".into()))
+        }
+    }
 }

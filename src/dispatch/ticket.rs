@@ -1,0 +1,145 @@
+//! A client's hold on its request: events come out of it, dropping it cancels.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Shared, queue::Waiting};
+use crate::{
+    isolation::{Figures, Outcome, Usage},
+    transcript::Segment,
+};
+
+/// What happens to a request, in this order: `Started`, any number of `Segment`, `Finished`; or only `Refused`.
+#[derive(Debug)]
+pub enum Event {
+    /// A job has taken the request.
+    Started,
+    /// A piece of the transcript is final.
+    Segment(Segment),
+    /// The last event: how it ended.
+    Finished(Box<Report>),
+    /// The last event: the request never ran.
+    Refused(Refusal),
+}
+
+/// All that is known of a finished request.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What its job used.
+    pub usage: Usage,
+    /// What its job told of itself; empty unless it answered.
+    pub figures: Figures,
+    /// Process id of its job; the service's own in mode `thread`.
+    pub pid: i32,
+    /// How long it waited for a job.
+    pub queued: Duration,
+    /// From the hand-over to the job's last word.
+    pub wall: Duration,
+}
+
+/// Why a request does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No model has this name.
+    #[error("there is no such model")]
+    UnknownModel,
+    /// Too many requests wait already.
+    #[error("too many requests are waiting")]
+    QueueFull {
+        /// When it is worth to try again.
+        retry_after: Duration,
+    },
+    /// It waited as long as requests may wait.
+    #[error("the request waited {0:?} without finding a free job")]
+    QueueTimeout(Duration),
+    /// The model cannot be started at the moment.
+    #[error("the model `{model}` is not available: {reason}")]
+    EngineUnavailable {
+        /// Name of the model.
+        model: String,
+        /// Why, in the words of the engine or the system.
+        reason: String,
+    },
+    /// The service is going down.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+}
+
+/// A queued or running request.
+#[derive(Debug)]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    id: u64,
+    events: mpsc::Receiver<Event>,
+    /// When the patience in the queue ends; `None` once the request has left it.
+    patience: Option<(Instant, Duration)>,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: u64,
+        events: mpsc::Receiver<Event>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            id,
+            events,
+            patience: Some((Instant::now() + patience, patience)),
+        }
+    }
+
+    /// The next event; `None` after the last one.
+    pub async fn next(&mut self) -> Option<Event> {
+        if let Some((until, patience)) = self.patience {
+            match tokio::time::timeout_at(until.into(), self.events.recv()).await {
+                Ok(event) => {
+                    self.patience = None;
+                    return event;
+                }
+                Err(_) => {
+                    self.patience = None;
+                    if self.shared.state().queue.take(self.id).is_some() {
+                        return Some(Event::Refused(Refusal::QueueTimeout(patience)));
+                    }
+                }
+            }
+        }
+        self.events.recv().await
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // If it still waits, it leaves the queue; if it runs, its job's task sees the closed channel.
+        self.shared.state().queue.take(self.id);
+    }
+}
+
+/// The scheduler's hold on something that is ready to take a request.
+#[derive(Debug)]
+pub(super) struct SpareHandle {
+    /// Tells spares of one model apart.
+    pub(super) key: u64,
+    hand_over: oneshot::Sender<Box<Waiting>>,
+}
+
+impl SpareHandle {
+    /// A handle, and the end at which the spare waits.
+    pub(super) fn new(key: u64) -> (Self, oneshot::Receiver<Box<Waiting>>) {
+        let (hand_over, receiver) = oneshot::channel();
+        (Self { key, hand_over }, receiver)
+    }
+
+    /// Hand the request over, or get it back because the spare is gone.
+    pub(super) fn assign(self, waiting: Box<Waiting>) -> Result<(), Box<Waiting>> {
+        self.hand_over.send(waiting)
+    }
+}

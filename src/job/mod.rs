@@ -1,0 +1,92 @@
+//! What runs inside a job: take one request, decode, transcribe, report, and wait to be dismissed.
+
+mod transcribe;
+
+use std::{fs::File, ops::ControlFlow, time::Duration};
+
+pub use transcribe::{Report, transcribe};
+
+use crate::{
+    engine::{self, Engine},
+    isolation::{
+        FromJob, JobRequest, Load, ToJob,
+        zygote::{self, JobChannel},
+    },
+    transcript::Segment,
+};
+
+/// Be a zygote whose jobs transcribe.
+///
+/// # Errors
+/// See [`zygote::run`].
+pub fn zygote_main() -> std::io::Result<()> {
+    let load = |order: &Load| engine::load(&order.engine).map_err(|error| error.to_string());
+    zygote::run(load, |engine, channel| {
+        serve(engine.as_mut(), channel);
+    })
+}
+
+/// Serve exactly one request. Every failure to talk means that the supervisor is gone, and so is the job's purpose.
+fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
+    if channel.send(&FromJob::Ready, &[]).is_err() {
+        return;
+    }
+    let Ok((ToJob::Transcribe(request), mut descriptors)) = channel.receive() else {
+        return;
+    };
+    let Some(recording) = descriptors.pop() else {
+        return;
+    };
+    let id = request.id;
+    let mut report = ToSupervisor { channel, id };
+    let last_word = match transcribe(engine, &request, File::from(recording), &mut report) {
+        Ok(figures) => FromJob::Done { id, figures },
+        Err(failure) => FromJob::Failed { id, failure },
+    };
+    if channel.send(&last_word, &[]).is_err() {
+        return;
+    }
+    // Whoever exits right after its answer delays it: the supervisor would be woken on this CPU, behind the tearing
+    // down of this process's memory. So wait until it hangs up.
+    let _ = channel.receive();
+}
+
+/// Reports over the job's channel.
+struct ToSupervisor<'a> {
+    channel: &'a JobChannel,
+    id: u64,
+}
+
+impl Report for ToSupervisor<'_> {
+    fn progress(&mut self, audio: Duration) -> ControlFlow<()> {
+        let id = self.id;
+        self.send(&FromJob::Progress { id, audio })
+    }
+
+    fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
+        let id = self.id;
+        self.send(&FromJob::Segment { id, segment })
+    }
+}
+
+impl ToSupervisor<'_> {
+    fn send(&self, message: &FromJob) -> ControlFlow<()> {
+        match self.channel.send(message, &[]) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// The request by which a model proves itself: one second of faint noise, which any engine must accept.
+pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
+    let request = JobRequest {
+        id,
+        language: None,
+        extension: Some("wav".into()),
+        media_type: None,
+        max_audio: Duration::from_secs(10),
+        fault: None,
+    };
+    (request, transcribe::noise())
+}

@@ -1,0 +1,154 @@
+//! One recording through decoder and engine, whether in a process or (mode `thread`) beside others.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    audio::{AudioError, Decoder, Hint},
+    engine::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE},
+    isolation::{Failure, FailureKind, Figures, JobRequest},
+    transcript::Segment,
+};
+
+/// Progress is told after each such stretch of audio: often enough for a deadline that grows with it.
+const PROGRESS_STEP: Duration = Duration::from_secs(1);
+
+/// Takes what a transcription has to tell; `Break` means that nobody wants to know any more.
+pub trait Report {
+    /// So much audio has been decoded.
+    fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
+    /// A piece of the transcript is final.
+    fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
+}
+
+/// Transcribe `recording`.
+///
+/// # Errors
+/// The recording is unreadable or too long, or the engine failed.
+pub fn transcribe(
+    engine: &mut dyn Engine,
+    request: &JobRequest,
+    recording: File,
+    report: &mut dyn Report,
+) -> Result<Figures, Failure> {
+    let start = Instant::now();
+    let hint = Hint {
+        extension: request.extension.as_deref(),
+        mime: request.media_type.as_deref(),
+    };
+    let decoder = Decoder::open(recording, hint).map_err(|error| invalid(&error))?;
+    let report = RefCell::new(report);
+    let mut source = Source {
+        decoder,
+        decode: start.elapsed(),
+        samples: 0,
+        told: Duration::ZERO,
+        limit: request.max_audio,
+        too_long: false,
+        report: &report,
+    };
+    let options = Options {
+        language: request.language.clone(),
+        fault: request.fault.clone(),
+    };
+    let result = engine.transcribe(&mut source, &options, &mut |segment| {
+        report.borrow_mut().segment(segment)
+    });
+    if source.too_long {
+        return Err(Failure {
+            kind: FailureKind::AudioTooLong,
+            message: format!(
+                "the recording is longer than the {} s that this model transcribes",
+                request.max_audio.as_secs()
+            ),
+        });
+    }
+    match result {
+        Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
+            audio: position(source.samples),
+            decode: source.decode,
+            transcribe: start.elapsed().saturating_sub(source.decode),
+            warnings: source.decoder.warnings().to_vec(),
+        }),
+        Err(EngineError::Audio(error)) => Err(invalid(&error)),
+        Err(error) => Err(Failure {
+            kind: FailureKind::Engine,
+            message: error.to_string(),
+        }),
+    }
+}
+
+fn invalid(error: &AudioError) -> Failure {
+    Failure {
+        kind: FailureKind::InvalidAudio,
+        message: error.to_string(),
+    }
+}
+
+/// The decoder as the engine sees it: measured, told of, and cut off where the model's limit is.
+struct Source<'a, 'r> {
+    decoder: Decoder,
+    decode: Duration,
+    /// Samples given to the engine so far.
+    samples: u64,
+    told: Duration,
+    limit: Duration,
+    too_long: bool,
+    report: &'a RefCell<&'r mut dyn Report>,
+}
+
+/// Length of so many samples.
+fn position(samples: u64) -> Duration {
+    Duration::from_secs(samples) / SAMPLE_RATE
+}
+
+impl AudioSource for Source<'_, '_> {
+    fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError> {
+        let start = Instant::now();
+        let block = self.decoder.next_block()?;
+        self.decode += start.elapsed();
+        self.samples += block.map_or(0, |samples| samples.len() as u64);
+        let position = position(self.samples);
+        if position > self.limit {
+            self.too_long = true;
+            return Err(EngineError::Stopped);
+        }
+        if position >= self.told + PROGRESS_STEP || block.is_none() {
+            self.told = position;
+            if self.report.borrow_mut().progress(position).is_break() {
+                return Err(EngineError::Stopped);
+            }
+        }
+        Ok(block)
+    }
+}
+
+/// One second of faint noise as a WAV file (16 kHz, mono, 16 bits): what a self-test transcribes. Noise and not
+/// silence, because digital silence takes short cuts in some engines. Linear congruential, so always the same.
+pub(super) fn noise() -> Vec<u8> {
+    let bytes = SAMPLE_RATE * 2;
+    let mut wav = Vec::with_capacity(44 + bytes as usize);
+    wav.extend(b"RIFF");
+    wav.extend((36 + bytes).to_le_bytes());
+    wav.extend(b"WAVEfmt ");
+    wav.extend(16u32.to_le_bytes());
+    wav.extend(1u16.to_le_bytes());
+    wav.extend(1u16.to_le_bytes());
+    wav.extend(SAMPLE_RATE.to_le_bytes());
+    wav.extend((SAMPLE_RATE * 2).to_le_bytes());
+    wav.extend(2u16.to_le_bytes());
+    wav.extend(16u16.to_le_bytes());
+    wav.extend(b"data");
+    wav.extend(bytes.to_le_bytes());
+    let mut state = 1u32;
+    for _ in 0..SAMPLE_RATE {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [.., high] = state.to_le_bytes();
+        wav.extend((i16::from(high) - 128).to_le_bytes());
+    }
+    wav
+}

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md tells which module may import which; from the top floor down: `service`, `api`,
 //! `dispatch`, `job`, then `isolation`, `audio` and `engine`, and on the ground `config` and `transcript`.
 
+pub mod api;
 pub mod audio;
 pub mod config;
 pub mod dispatch;

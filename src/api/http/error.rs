@@ -1,0 +1,215 @@
+//! Every error as the client sees it: one table of status, code and "try again".
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{
+    config::ByteSize,
+    dispatch::Refusal,
+    isolation::{Outcome, TimeLimit},
+};
+
+/// An error in OpenAI's shape.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+    retry: Retry,
+}
+
+/// Whether the client should send the same request again. OpenAI's clients resend every 408, 409, 429 and 5xx twice
+/// unless they are told not to.
+#[derive(Debug)]
+enum Retry {
+    /// It would fail again, perhaps at somebody's cost: `x-should-retry: false`.
+    Never,
+    /// After this time.
+    After(Duration),
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            retry: Retry::Never,
+        }
+    }
+
+    /// A parameter that is missing, unknown or has an impossible value.
+    pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
+        Self {
+            param: Some(name.into()),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
+        }
+    }
+
+    /// The body as a whole cannot be taken apart.
+    pub(super) fn body(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+    }
+
+    /// The upload is larger than `limit`.
+    pub(super) fn too_large(limit: ByteSize) -> Self {
+        let message = format!("the upload is larger than {limit} (http.max_upload)");
+        Self {
+            param: Some("file".into()),
+            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", message)
+        }
+    }
+
+    /// The client stopped sending.
+    pub(super) fn too_slow(after: Duration) -> Self {
+        let message = format!("no byte of the body arrived for {} s", after.as_secs_f64());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+    }
+
+    /// The upload cannot be stored.
+    pub(super) fn storage(error: &std::io::Error) -> Self {
+        let message = format!("the upload cannot be stored: {error}");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message)
+    }
+
+    /// No model has this name.
+    pub(super) fn model_not_found(name: &str) -> Self {
+        let message = format!("the model `{name}` does not exist; GET /v1/models lists all");
+        Self {
+            param: Some("model".into()),
+            ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+        }
+    }
+
+    /// No such page.
+    pub(super) fn no_route() -> Self {
+        let message = "there is nothing here; POST /v1/audio/transcriptions transcribes";
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// The page is there, but not for this.
+    pub(super) fn wrong_method() -> Self {
+        let message = "this method is not allowed here";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
+    }
+
+    /// A request that was not run.
+    pub(super) fn refused(refusal: &Refusal, model: &str) -> Self {
+        let message = refusal.to_string();
+        let (status, code, after) = match refusal {
+            Refusal::UnknownModel => return Self::model_not_found(model),
+            Refusal::QueueFull { retry_after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "queue_full", *retry_after)
+            }
+            Refusal::QueueTimeout(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "queue_full",
+                Duration::from_secs(5),
+            ),
+            Refusal::EngineUnavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "engine_unavailable",
+                Duration::from_secs(10),
+            ),
+            Refusal::ShuttingDown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "shutting_down",
+                Duration::from_secs(2),
+            ),
+        };
+        Self {
+            retry: Retry::After(after),
+            ..Self::new(status, code, message)
+        }
+    }
+
+    /// A request whose job did not succeed; `None` if it did.
+    pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let (status, message) = match outcome {
+            Outcome::Ok => return None,
+            Outcome::InvalidAudio(message) => (StatusCode::BAD_REQUEST, message.clone()),
+            Outcome::AudioTooLong(message) => (StatusCode::PAYLOAD_TOO_LARGE, message.clone()),
+            Outcome::EngineFailed(message) => (StatusCode::BAD_GATEWAY, message.clone()),
+            Outcome::MemoryLimit { limit, peak, audio } => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                format!(
+                    "the transcription needed more memory than its limit of {} (peak {}, after {:.1} s of audio)",
+                    mebibytes(*limit),
+                    mebibytes(*peak),
+                    audio.as_secs_f64()
+                ),
+            ),
+            Outcome::Crashed(how) => (
+                StatusCode::BAD_GATEWAY,
+                format!("the process of this transcription crashed: {how}"),
+            ),
+            Outcome::Misbehaved(what) => (
+                StatusCode::BAD_GATEWAY,
+                format!("the process of this transcription was stopped: {what}"),
+            ),
+            Outcome::Timeout {
+                limit,
+                after,
+                audio,
+            } => {
+                let what = match limit {
+                    TimeLimit::Wall => "did not end within its time of",
+                    TimeLimit::Cpu => "used more than its CPU time of",
+                    TimeLimit::Stall => "hung: it did nothing at all for",
+                };
+                let (after, audio) = (after.as_secs_f64(), audio.as_secs_f64());
+                let message = format!(
+                    "the transcription {what} {after:.1} s ({audio:.1} s of audio were read)"
+                );
+                (StatusCode::GATEWAY_TIMEOUT, message)
+            }
+            Outcome::Cancelled => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the transcription was cancelled".into(),
+            ),
+        };
+
+        Some(Self::new(status, outcome.code(), message))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let kind = match self.status.as_u16() {
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let body = json!({"error": {
+            "message": self.message,
+            "type": kind,
+            "param": self.param,
+            "code": self.code,
+        }});
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        match self.retry {
+            Retry::Never => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+            Retry::After(time) => {
+                let seconds = time.as_secs_f64().ceil().clamp(1.0, 120.0) as u64;
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+        }
+        response
+    }
+}

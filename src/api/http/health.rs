@@ -1,0 +1,35 @@
+//! `GET /healthz`: the daemon lives. `GET /readyz`: it can transcribe, model by model.
+
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use crate::dispatch::Health;
+
+/// Whoever can answer is alive.
+pub(super) async fn alive() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// 200 when the last self-test of every model succeeded, else 503 with the reason for each one that cannot serve.
+pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
+    let health = app.dispatcher.health();
+    let ready = health.iter().all(|(_, health)| *health == Health::Ready);
+    let models: Map<String, Value> = health
+        .into_iter()
+        .map(|(name, health)| {
+            let value = match health {
+                Health::Ready => json!({"status": "ready"}),
+                Health::Starting => json!({"status": "starting"}),
+                Health::Failed(reason) => json!({"status": "failed", "reason": reason}),
+            };
+            (name, value)
+        })
+        .collect();
+    let (code, status) = if ready {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    (code, Json(json!({"status": status, "models": models})))
+}

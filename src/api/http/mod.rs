@@ -1,0 +1,74 @@
+//! OpenAI's transcription API over HTTP/1.1.
+
+mod error;
+mod health;
+mod models;
+mod server;
+mod stats;
+mod transcriptions;
+mod upload;
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::HeaderValue,
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::{get, post},
+};
+
+pub use server::serve;
+
+use self::error::ApiError;
+use crate::dispatch::Dispatcher;
+
+/// What every handler can reach.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Runs the transcriptions.
+    pub dispatcher: Dispatcher,
+    /// Folder of the unlinked files that large uploads become.
+    pub spool_directory: Arc<PathBuf>,
+}
+
+/// Name of a request, made anew for each and told in the answer's `x-request-id`.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route(
+            "/v1/audio/transcriptions",
+            post(transcriptions::transcribe).fallback(wrong_method),
+        )
+        .route("/v1/models", get(models::list).fallback(wrong_method))
+        .route(
+            "/v1/models/{model}",
+            get(models::show).fallback(wrong_method),
+        )
+        .route("/v1/stats", get(stats::show).fallback(wrong_method))
+        .route("/healthz", get(health::alive).fallback(wrong_method))
+        .route("/readyz", get(health::ready).fallback(wrong_method))
+        .fallback(async || ApiError::no_route())
+        .layer(from_fn(identify))
+        .with_state(app)
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::wrong_method()
+}
+
+/// Give every request its id.
+async fn identify(mut request: Request, next: Next) -> Response {
+    let id = uuid::Uuid::new_v4().to_string();
+    let value = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).await;
+    if let Ok(value) = value {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}

@@ -1,0 +1,39 @@
+//! `GET /v1/models`: which models there are.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde_json::{Value, json};
+
+use super::{App, error::ApiError};
+use crate::config::Model;
+
+/// All models, aliases included, in OpenAI's shape.
+pub(super) async fn list(State(app): State<App>) -> Json<Value> {
+    let models = &app.dispatcher.config().models;
+    let data: Vec<Value> = models
+        .iter()
+        .flat_map(|model| {
+            let names = std::iter::once(&model.name).chain(&model.aliases);
+            names.map(|name| describe(name, model))
+        })
+        .collect();
+    Json(json!({"object": "list", "data": data}))
+}
+
+/// One model by name or alias.
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    match app.dispatcher.config().model(&name) {
+        Some(model) => Ok(Json(describe(&name, model))),
+        None => Err(ApiError::model_not_found(&name)),
+    }
+}
+
+/// `created` is 0: a model's age is not known, and the field is required.
+fn describe(name: &str, model: &Model) -> Value {
+    json!({"id": name, "object": "model", "created": 0, "owned_by": model.engine.name()})
+}

@@ -1,0 +1,99 @@
+//! Connections: accepted, bounded, timed, and ended in good order.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt;
+
+use crate::{
+    api::{Listener, Peer, listener::Connection},
+    config::Http,
+};
+
+/// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
+const BUFFER: usize = 64 * 1024;
+
+/// Serve `listener` until `stopping` turns true; then finish the requests at hand, for as long as `drain` allows.
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    limits: Http,
+    connections: Arc<Semaphore>,
+    mut stopping: watch::Receiver<bool>,
+    drain: Duration,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => break,
+            Some(_) = open.join_next() => continue,
+            // Before accepting: a connection that cannot be served yet stays in the kernel's queue.
+            permit = connections.clone().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
+        let (connection, peer) = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let serving = connection_task(
+            connection,
+            peer,
+            router.clone(),
+            limits.clone(),
+            stopping.clone(),
+        );
+        open.spawn(async move {
+            serving.await;
+            drop(permit);
+        });
+    }
+    let finish = async { while open.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(drain, finish).await;
+}
+
+/// Returns when the service stops.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the service.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn connection_task(
+    connection: Connection,
+    peer: Peer,
+    router: Router,
+    limits: Http,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(axum::body::Body::new)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service));
+    tokio::pin!(serving);
+    let result = tokio::select! {
+        result = &mut serving => result,
+        () = stopped(&mut stopping) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        // Clients that hang up, send garbage or fall silent: their own business.
+        tracing::debug!(?peer, %error, "a connection ended early");
+    }
+}

@@ -1,0 +1,161 @@
+//! Listening sockets as systemd passes them: Unix or TCP, one kind of connection to the rest of the service.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use nix::sys::socket::{getsockopt, sockopt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+use super::peer::Peer;
+
+/// Pause after an error that only time can mend (out of descriptors or memory).
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A listening stream socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// In the file system or the abstract namespace.
+    Unix(UnixListener),
+    /// On the network.
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Take over a Unix socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub fn from_unix(socket: net::UnixListener) -> io::Result<Self> {
+        check(&socket)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixListener::from_std(socket)?))
+    }
+
+    /// Take over a TCP socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub fn from_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        check(&socket)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket)?))
+    }
+
+    /// The next connection. Errors of single connections are passed over, exhaustion is waited out.
+    pub async fn accept(&self) -> (Connection, Peer) {
+        loop {
+            let result = match self {
+                Self::Unix(listener) => accept_unix(listener).await,
+                Self::Tcp(listener) => accept_tcp(listener).await,
+            };
+            match result {
+                Ok(accepted) => return accepted,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!("a connection cannot be accepted: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// `Accept=yes` in a socket unit would pass connections instead.
+fn check(socket: &impl AsFd) -> io::Result<()> {
+    if getsockopt(socket, sockopt::AcceptConn)? {
+        return Ok(());
+    }
+    let kind = io::ErrorKind::InvalidInput;
+    Err(io::Error::new(
+        kind,
+        "it does not listen (is Accept=yes set?)",
+    ))
+}
+
+async fn accept_unix(listener: &UnixListener) -> io::Result<(Connection, Peer)> {
+    let (stream, _) = listener.accept().await?;
+    let credentials = stream.peer_cred()?;
+    let peer = Peer::Local {
+        uid: credentials.uid(),
+        pid: credentials.pid(),
+    };
+    Ok((Connection::Unix(stream), peer))
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(Connection, Peer)> {
+    let (stream, address) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((Connection::Tcp(stream), Peer::Remote(address)))
+}
+
+/// One client's stream.
+#[derive(Debug)]
+pub enum Connection {
+    /// Over a Unix socket.
+    Unix(UnixStream),
+    /// Over TCP.
+    Tcp(TcpStream),
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, data),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, data),
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, data),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -10,4 +10,5 @@ pub mod dispatch;
 pub mod engine;
 pub mod isolation;
 pub mod job;
+pub mod service;
 pub mod transcript;

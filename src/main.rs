@@ -1,2 +1,72 @@
 //! The daemon: arguments, then configuration, then run.
-fn main() {}
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use stt_isolated::{config::Config, job, service};
+
+/// sysexits.h: something in the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+
+/// Speech-to-text service that runs each transcription in a transient, memory-limited process of its own
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Configuration file to read instead of /etc/stt-isolated/stt-isolated.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve clients on the sockets that systemd passes (the default)
+    Serve(Common),
+    /// Check the configuration, name every mistake, and do nothing else
+    CheckConfig(Common),
+    /// Hold a model and fork jobs; started by the service itself
+    #[command(hide = true)]
+    Zygote,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments
+        .command
+        .unwrap_or(Command::Serve(arguments.common))
+    {
+        Command::Serve(common) => match load(&common) {
+            Ok(config) => match service::serve(config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, error.exit_status()),
+            },
+            Err(code) => code,
+        },
+        Command::CheckConfig(common) => match load(&common) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(code) => code,
+        },
+        Command::Zygote => match job::zygote_main() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+    }
+}
+
+fn load(common: &Common) -> Result<Config, ExitCode> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(common.config.as_deref(), environment).map_err(|error| fail(&error, EX_CONFIG))
+}
+
+fn fail(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    eprintln!("stt-isolated: {error}");
+    ExitCode::from(status)
+}

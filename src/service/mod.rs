@@ -1,0 +1,8 @@
+//! systemd's side: sockets, readiness, watchdog, journal, signals, and the order of start and stop.
+
+mod log;
+mod notify;
+mod run;
+mod sockets;
+
+pub use run::{ServeError, serve};

@@ -1,0 +1,54 @@
+//! The listening sockets that systemd hands over, told apart by name.
+
+use listenfd::ListenFd;
+
+use super::run::ServeError;
+use crate::api::Listener;
+
+/// The sockets by the protocol that is spoken on them.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// `FileDescriptorName=http`: OpenAI's API.
+    pub(super) http: Vec<Listener>,
+}
+
+impl Sockets {
+    /// Take over what was passed (`LISTEN_FDS`, `LISTEN_FDNAMES`; sd_listen_fds(3)).
+    ///
+    /// A socket without a name of its own (`systemd-socket-activate` gives "unknown", a socket unit its own name)
+    /// serves HTTP; a name that is not known is refused, for it is a mistake in somebody's unit.
+    pub(super) fn take() -> Result<Self, ServeError> {
+        // listenfd reads the number and the names, and forgets the names: note them first.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
+        let mut passed = ListenFd::from_env();
+        let mut http = Vec::new();
+        for index in 0..passed.len() {
+            let name = names.get(index).copied().unwrap_or("unknown");
+            let unusable = |reason: String| ServeError::Socket {
+                name: name.to_owned(),
+                reason,
+            };
+            match name {
+                "http" | "unknown" | "stt-isolated.socket" | "connection" => {}
+                _ => {
+                    let reason = "its name must be `http` (FileDescriptorName= of the socket unit)";
+                    return Err(unusable(reason.into()));
+                }
+            }
+            // A family that does not fit leaves the socket where it is; listenfd also checks that it is a stream.
+            let listener = match passed.take_unix_listener(index) {
+                Ok(Some(socket)) => Listener::from_unix(socket),
+                _ => match passed.take_tcp_listener(index) {
+                    Ok(Some(socket)) => Listener::from_tcp(socket),
+                    _ => return Err(unusable("it is no Unix or TCP stream socket".into())),
+                },
+            };
+            http.push(listener.map_err(|error| unusable(error.to_string()))?);
+        }
+        if http.is_empty() {
+            return Err(ServeError::NoSocket);
+        }
+        Ok(Self { http })
+    }
+}

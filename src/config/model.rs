@@ -65,6 +65,19 @@ impl EngineSettings {
         }
     }
 
+    /// The model's own files and folders: all that may be read to load it, beside shared libraries.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Pocketsphinx(settings) => vec![
+                settings.acoustic_model.clone(),
+                settings.language_model.clone(),
+                settings.dictionary.clone(),
+            ],
+            #[cfg(feature = "fault-engine")]
+            Self::Null | Self::Fault => Vec::new(),
+        }
+    }
+
     /// Whether the model can transcribe the language with this ISO 639-1 code (a region after it is ignored).
     pub fn speaks(&self, language: &str) -> bool {
         let primary = language.split(['-', '_']).next().unwrap_or(language);

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     config::Limits,
-    isolation::{Figures, FromJob, JobProcess, Outcome, TimeLimit, Usage, channel::ChannelError},
+    isolation::{
+        Figures, FromJob, JobProcess, Outcome, TimeLimit, Usage, channel::ChannelError,
+        sandbox::system_call_name,
+    },
     transcript::{Segment, Word},
 };
 
@@ -53,6 +56,10 @@ const MAX_LOG: (usize, usize) = (20, 500);
 pub(super) async fn ready(job: &mut JobProcess) -> Result<(), String> {
     let failure = match timeout(READY_TIMEOUT, job.receive()).await {
         Ok(Ok(FromJob::Ready)) => return Ok(()),
+        Ok(Ok(FromJob::Violation { call })) => {
+            let call = system_call_name(call).unwrap_or("unknown");
+            format!("it was stopped at a forbidden system call ({call})")
+        }
         Ok(Ok(_)) => "it spoke before it was asked".into(),
         Ok(Err(ChannelError::HungUp)) => match timeout(EXIT_GRACE, job.ended()).await {
             Ok(Ok(exit)) => exit.how.to_string(),
@@ -115,6 +122,18 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, waiting:
     let events = waiting.events.clone();
     let request_id = waiting.request_id.clone();
     log(shared, model, &waiting, &report, slot);
+    if let Outcome::Violation { call } = &report.outcome {
+        let name = &shared.model(model).name;
+        tracing::error!(
+            request_id = waiting.request_id,
+            model = name,
+            pid = report.pid,
+            slot,
+            call,
+            "model {name}: a job was ended at a forbidden system call: {}",
+            call.as_deref().unwrap_or("unknown")
+        );
+    }
     // The answer first; whatever the job leaves behind is cleared away afterwards.
     let _ = events.try_send(Event::Finished(Box::new(report)));
     drop(events);
@@ -217,6 +236,7 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         }
         Last::Word(FromJob::Failed { failure, .. }) => Outcome::of_failure(failure),
         Last::Word(_) => Outcome::Misbehaved("it ended with something that is no end".into()),
+        Last::Forbidden(call) => Outcome::of_violation(call),
         Last::Violation(what) => Outcome::Misbehaved(what),
         Last::OutOfTime(limit) => Outcome::Timeout {
             limit,
@@ -249,6 +269,8 @@ enum Last {
     Word(FromJob),
     /// It said something that it must not say.
     Violation(String),
+    /// It was stopped at this system call, it says: a verdict on nobody but itself.
+    Forbidden(u32),
     /// One of its times is up.
     OutOfTime(TimeLimit),
     /// Nobody wants the answer.
@@ -322,6 +344,7 @@ impl<'a> Talk<'a> {
                     }
                 }
                 Ok(Heard::End(message)) => return Last::Word(message),
+                Ok(Heard::Forbidden(call)) => return Last::Forbidden(call),
                 Err(what) => return Last::Violation(what),
             }
         }
@@ -331,6 +354,7 @@ impl<'a> Talk<'a> {
     fn check(&mut self, message: FromJob) -> Result<Heard, String> {
         let id = match &message {
             FromJob::Ready => return Err("it said twice that it is ready".into()),
+            FromJob::Violation { call } => return Ok(Heard::Forbidden(*call)),
             FromJob::Progress { id, .. }
             | FromJob::Segment { id, .. }
             | FromJob::Done { id, .. }
@@ -340,7 +364,7 @@ impl<'a> Talk<'a> {
             return Err(format!("it answered request {id} instead of {}", self.id));
         }
         match message {
-            FromJob::Ready => Ok(Heard::Nothing),
+            FromJob::Ready | FromJob::Violation { .. } => Ok(Heard::Nothing),
             FromJob::Progress { audio, .. } => {
                 self.progress(audio)?;
                 Ok(Heard::Nothing)
@@ -463,6 +487,7 @@ enum Heard {
     Nothing,
     Segment(Segment),
     End(FromJob),
+    Forbidden(u32),
 }
 
 /// Text goes to terminals, logs and subtitle files: no control character has any business in it.

@@ -18,7 +18,7 @@ use tokio::{
 use super::{EVENTS, Health, Lower, Shared, lifecycle, queue::Waiting};
 use crate::{
     config::Limits,
-    isolation::{JobProcess, Load, Outcome, ProcessError, ZygoteProcess},
+    isolation::{JobProcess, Load, Outcome, ProcessError, ZygoteProcess, sandbox},
     job,
 };
 
@@ -94,10 +94,24 @@ async fn start(shared: &Arc<Shared>, index: usize) -> Result<ZygoteProcess, Stri
     };
     let timeout = shared.config.zygote.load_timeout;
     let begin = Instant::now();
-    zygote
+    let confinement = zygote
         .load(load, timeout)
         .await
         .map_err(|error| error.to_string())?;
+    let name = &model.name;
+    tracing::info!(
+        model = name,
+        pid = zygote.pid(),
+        "model {name}: its zygote is confined by {confinement}"
+    );
+    let missing = confinement.missing();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        tracing::warn!(
+            model = name,
+            "model {name}: this kernel's Landlock cannot forbid everything; only seccomp keeps jobs from: {missing}"
+        );
+    }
     let rest = timeout.saturating_sub(begin.elapsed());
     match tokio::time::timeout(rest, self_test(shared, index, &mut zygote)).await {
         Ok(result) => result.map_err(|reason| format!("the self-test failed: {reason}"))?,
@@ -119,6 +133,15 @@ async fn self_test(
         .ok_or("no slot is free")?;
     let mut job = zygote.fork(slot).await.map_err(|error| error.to_string())?;
     lifecycle::ready(&mut job).await?;
+    let name = &shared.model(index).name;
+    match sandbox::read_back(job.pid()) {
+        Ok(true) => {}
+        Ok(false) => tracing::info!(
+            model = name,
+            "model {name}: /proc hides its jobs, so their confinement is their zygote's word"
+        ),
+        Err(error) => return Err(error.to_string()),
+    }
     let (waiting, mut events) = self_test_request(index, shared.model(index).limits)?;
     let drain = async { while events.recv().await.is_some() {} };
     let test = async {

@@ -202,20 +202,29 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
 }
 
+/// The datagram for `message`, made in `buffer`. Allocates nothing, so it may be called in a signal handler.
+pub(super) fn encode<'a, M: Serialize>(
+    message: &M,
+    buffer: &'a mut [u8],
+) -> Result<&'a [u8], ChannelError> {
+    let (version, body) = buffer.split_first_mut().ok_or(ChannelError::TooLong)?;
+    *version = VERSION;
+    let length = postcard::to_slice(message, body)
+        .map_err(|_| ChannelError::TooLong)?
+        .len();
+    Ok(&buffer[..=length])
+}
+
 fn send<M: Serialize>(
     socket: BorrowedFd<'_>,
     message: &M,
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), ChannelError> {
     BUFFER.with_borrow_mut(|buffer| {
-        buffer[0] = VERSION;
-        let length = postcard::to_slice(message, &mut buffer[1..])
-            .map_err(|_| ChannelError::TooLong)?
-            .len();
+        let data = [IoSlice::new(encode(message, buffer)?)];
         let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights };
-        let data = [IoSlice::new(&buffer[..=length])];
         let flags = MsgFlags::MSG_NOSIGNAL;
         match sendmsg::<()>(socket.as_raw_fd(), &data, control, flags, None) {
             Ok(_) => Ok(()),

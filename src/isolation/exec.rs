@@ -49,6 +49,9 @@ pub(super) fn exec_self(
             // 3, since Rust's runtime keeps 0 to 2 open from the start.
             unsafe { libc::dup2(from, to) };
         }
+        // What else is open belongs to the supervisor, whether marked close-on-exec or not.
+        // SAFETY: close_range takes plain numbers; the values that own these descriptors are never used again here.
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
         // SAFETY: execve is async-signal-safe; path, argv and envp are NUL-terminated and live in the copied memory.
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
         // SAFETY: _exit has no preconditions. 127 is the shell's word for "cannot be executed".

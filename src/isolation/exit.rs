@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use super::message::{Failure, FailureKind};
+use super::{
+    message::{Failure, FailureKind},
+    sandbox::{system_call_name, violation},
+};
 
 /// The end of a process as waitid tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,11 @@ pub enum Outcome {
     Crashed(How),
     /// The job broke the protocol.
     Misbehaved(String),
+    /// The job asked the kernel for something that its policy forbids.
+    Violation {
+        /// Name of the system call; `None` if it is unknown.
+        call: Option<String>,
+    },
     /// The job was killed because its time was up.
     Timeout {
         /// Which of its times.
@@ -111,7 +119,7 @@ impl Outcome {
             Self::EngineFailed(_) => "engine_failed",
             Self::MemoryLimit { .. } => "memory_limit_exceeded",
             Self::Crashed(_) => "worker_crashed",
-            Self::Misbehaved(_) => "worker_misbehaved",
+            Self::Misbehaved(_) | Self::Violation { .. } => "worker_misbehaved",
             Self::Timeout { .. } => "timeout",
             Self::Cancelled => "cancelled",
         }
@@ -134,7 +142,23 @@ impl Outcome {
         if oom_kills > 0 {
             return Self::MemoryLimit { limit, peak, audio };
         }
-        Self::Crashed(exit.how)
+        match exit.how {
+            // Its own last word did not arrive, or there was none: it had blocked the signal.
+            How::Signal(libc::SIGSYS) | How::Status(violation::STATUS) => {
+                Self::Violation { call: None }
+            }
+            how => Self::Crashed(how),
+        }
+    }
+
+    /// The outcome of a job that was stopped at the system call with this number.
+    pub fn of_violation(call: u32) -> Self {
+        let call = match (system_call_name(call), call) {
+            (Some(name), _) => Some(name.into()),
+            (None, u32::MAX) => None,
+            (None, number) => Some(format!("number {number}")),
+        };
+        Self::Violation { call }
     }
 }
 
@@ -161,6 +185,26 @@ mod tests {
             How::Signal(libc::SIGKILL).to_string(),
             "it was ended by SIGKILL"
         );
+    }
+
+    #[test]
+    fn a_violation_is_told_by_its_call_or_at_least_by_its_signal() {
+        let name = |call| match Outcome::of_violation(call) {
+            Outcome::Violation { call } => call,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            name(0).as_deref(),
+            syscalls::Sysno::new(0).map(|c| c.name())
+        );
+        assert_eq!(name(4000).as_deref(), Some("number 4000"));
+        assert_eq!(name(u32::MAX), None);
+        for (code, status) in [(libc::CLD_KILLED, libc::SIGSYS), (libc::CLD_EXITED, 159)] {
+            let exit = Exit::new(code, status, Duration::ZERO, 0);
+            let outcome = Outcome::of_dead(exit, 0, 0, 0, Duration::ZERO);
+            assert_eq!(outcome, Outcome::Violation { call: None });
+            assert_eq!(outcome.code(), "worker_misbehaved");
+        }
     }
 
     #[test]

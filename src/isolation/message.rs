@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::Message;
+use super::{channel::Message, sandbox::Confinement};
 use crate::{config::EngineSettings, transcript::Segment};
 
 /// Supervisor to zygote.
@@ -30,7 +30,7 @@ pub struct Load {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromZygote {
     /// The model is loaded; jobs can be forked.
-    Loaded,
+    Loaded(Confinement),
     /// The model cannot be loaded; the zygote exits.
     LoadFailed(String),
     /// A job was forked. Descriptor: its pidfd.
@@ -98,6 +98,11 @@ pub enum FromJob {
         id: u64,
         /// Why.
         failure: Failure,
+    },
+    /// The job asked the kernel for something that its policy forbids, and is ending. The last message.
+    Violation {
+        /// Number of the system call, `u32::MAX` if it is unknown.
+        call: u32,
     },
 }
 

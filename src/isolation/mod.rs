@@ -9,6 +9,7 @@ mod message;
 mod pidfd;
 mod probe;
 mod process;
+pub mod sandbox;
 mod slot;
 pub mod zygote;
 

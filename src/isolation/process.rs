@@ -16,6 +16,7 @@ use super::{
     exit::Exit,
     message::{FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote},
     pidfd::PidFd,
+    sandbox::Confinement,
     slot::{Slot, Usage},
 };
 use crate::config::Limits;
@@ -134,14 +135,18 @@ impl ZygoteProcess {
         self.child.pid
     }
 
-    /// Load the model.
+    /// Load the model; gives what the zygote is confined by.
     ///
     /// # Errors
     /// The model cannot be loaded in `timeout`; the zygote is of no use any more.
-    pub async fn load(&mut self, load: Load, timeout: Duration) -> Result<(), ProcessError> {
+    pub async fn load(
+        &mut self,
+        load: Load,
+        timeout: Duration,
+    ) -> Result<Confinement, ProcessError> {
         let answer = self.ask(&ToZygote::Load(load), &[], timeout).await?;
         match answer {
-            (FromZygote::Loaded, _) => Ok(()),
+            (FromZygote::Loaded(confinement), _) => Ok(confinement),
             (FromZygote::LoadFailed(message), _) => Err(ProcessError::Load(message)),
             _ => Err(ProcessError::Protocol(
                 "an answer that was not asked for".into(),

@@ -8,11 +8,7 @@ use std::{
 };
 
 use nix::{
-    sys::{
-        prctl,
-        resource::{Resource, setrlimit},
-        signal::Signal,
-    },
+    sys::{prctl, signal::Signal},
     unistd::dup2_stdin,
 };
 
@@ -21,13 +17,11 @@ use super::{
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromJob, FromZygote, Load, ToJob, ToZygote},
     pidfd::PidFd,
+    sandbox::{CHANNEL, Sandbox},
 };
 
 /// The job's end of its channel.
 pub type JobChannel = Channel<FromJob, ToJob>;
-
-/// Number of the only descriptor beside stdin, stdout and stderr that a job has.
-const CHANNEL: i32 = 3;
 
 /// Be a zygote: load the model that the supervisor names over stdin, then fork a job whenever it asks for one.
 ///
@@ -41,10 +35,6 @@ pub fn run<Model>(
     work: impl Fn(&mut Model, &JobChannel),
 ) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // Nobody may read the model's or a recording's memory through /proc, and nothing of it reaches a core file.
-    prctl::set_dumpable(false)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    prctl::set_no_new_privs()?;
     let control = take_stdin()?;
     let mut thread = SingleThreaded::open()?;
 
@@ -54,13 +44,19 @@ pub fn run<Model>(
         Err(error) => return Err(io::Error::other(error)),
     };
     set_name(&format!("zyg:{}", order.model))?;
-    let mut model = match load(&order) {
-        Ok(model) => model,
+    let start = || -> Result<_, String> {
+        let sandbox = Sandbox::enter(&order.engine.files()).map_err(|e| e.to_string())?;
+        let model = load(&order)?;
+        let confinement = sandbox.loaded().map_err(|e| e.to_string())?;
+        Ok((model, sandbox, confinement))
+    };
+    let (mut model, mut sandbox, confinement) = match start() {
+        Ok(started) => started,
         Err(message) => {
             return tell(&control, &FromZygote::LoadFailed(message), None);
         }
     };
-    tell(&control, &FromZygote::Loaded, None)?;
+    tell(&control, &FromZygote::Loaded(confinement), None)?;
 
     loop {
         let mut descriptors = match control.receive() {
@@ -79,7 +75,7 @@ pub fn run<Model>(
             cgroup.as_ref().map(AsFd::as_fd),
         ) {
             Ok(Forked::Child) => {
-                let status = match become_job(channel, &stderr) {
+                let status = match become_job(channel, &stderr, &mut sandbox) {
                     Ok(channel) => {
                         work(&mut model, &channel);
                         0
@@ -113,7 +109,12 @@ fn tell(
 
 /// The supervisor's socket is our stdin; libraries find `/dev/null` there instead.
 fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    // SAFETY: nothing in this process owns that number yet: a zygote is started with the descriptors 0, 1 and 2 only.
+    if unsafe { libc::dup3(libc::STDIN_FILENO, CHANNEL, libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: dup3 has just made this descriptor; nothing else in this process owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(CHANNEL) };
     dup2_stdin(File::open("/dev/null")?)?;
     Ok(Channel::new(socket))
 }
@@ -126,10 +127,11 @@ fn set_name(name: &str) -> io::Result<()> {
 }
 
 /// In the forked child: leave everything of the zygote behind but its memory.
-fn become_job(channel: OwnedFd, stderr: &OwnedFd) -> io::Result<JobChannel> {
+fn become_job(channel: OwnedFd, stderr: &OwnedFd, sandbox: &mut Sandbox) -> io::Result<JobChannel> {
     // A supervisor that died before this call is noticed at the first read of the channel.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     set_name("job")?;
+    sandbox.enter_nothing()?;
     let source = channel.into_raw_fd();
     // SAFETY: both descriptors are open and ours. What descriptor 3 was before belongs to a zygote's value that this
     // process never uses or drops again: it leaves by _exit.
@@ -145,6 +147,7 @@ fn become_job(channel: OwnedFd, stderr: &OwnedFd) -> io::Result<JobChannel> {
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {
         return Err(io::Error::last_os_error());
     }
+    sandbox.enter_job()?;
     // SAFETY: dup2 has just made this descriptor; nothing else in this process owns it.
     Ok(Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) }))
 }

@@ -160,6 +160,13 @@ impl ApiError {
                 StatusCode::BAD_GATEWAY,
                 format!("the process of this transcription was stopped: {what}"),
             ),
+            Outcome::Violation { call } => (
+                StatusCode::BAD_GATEWAY,
+                format!(
+                    "the transcription was stopped at a system call that its sandbox forbids: {}",
+                    call.as_deref().unwrap_or("which one is unknown")
+                ),
+            ),
             Outcome::Timeout {
                 limit,
                 after,

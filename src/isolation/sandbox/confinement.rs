@@ -1,0 +1,104 @@
+//! What a process is really confined by, read back from the kernel instead of assumed.
+
+use std::{fmt, fs::File, io, os::unix::fs::FileExt};
+
+use procfs::{
+    FromRead, ProcError,
+    process::{Process, Status},
+};
+use serde::{Deserialize, Serialize};
+
+use super::landlock;
+
+/// `SECCOMP_MODE_FILTER` of linux/seccomp.h.
+const FILTER: u32 = 2;
+
+/// Larger than any `/proc/<pid>/status`: Linux 6.18 writes 1.5 KiB.
+const STATUS_SIZE: usize = 8192;
+
+/// The confinement of one zygote, as it found it; every job inherits it and adds to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Version of Landlock's interface in force; 0: the kernel has none.
+    pub landlock: u32,
+    /// Whether not even the bounding set holds a capability. Without `CAP_SETPCAP` it cannot be emptied, and
+    /// `no_new_privs` alone keeps it from mattering.
+    pub bounding_set_empty: bool,
+}
+
+impl Confinement {
+    /// What this kernel's Landlock cannot forbid and seccomp alone does.
+    pub fn missing(&self) -> Vec<&'static str> {
+        landlock::missing(self.landlock)
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seccomp, no_new_privs, no capabilities, ")?;
+        match self.landlock {
+            0 => write!(f, "no Landlock"),
+            abi => write!(f, "Landlock {abi}"),
+        }
+    }
+}
+
+/// Something that should be in force and is not.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfinementError {
+    /// The kernel says so.
+    #[error("the process is not confined as it should be: {0}")]
+    Missing(String),
+    /// The kernel does not say.
+    #[error("cannot read back how the process is confined: {0}")]
+    Unreadable(String),
+}
+
+/// A view of `/proc/self/status` that is opened before the sandbox forbids to open it.
+#[derive(Debug)]
+pub(super) struct OwnStatus(File);
+
+impl OwnStatus {
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self(File::open("/proc/self/status")?))
+    }
+
+    /// Check it; whether the bounding set is empty.
+    pub(super) fn check(&self) -> Result<bool, ConfinementError> {
+        let unreadable = |e: &dyn fmt::Display| ConfinementError::Unreadable(e.to_string());
+        let mut text = [0; STATUS_SIZE];
+        let length = self.0.read_at(&mut text, 0).map_err(|e| unreadable(&e))?;
+        let status = Status::from_read(&text[..length]).map_err(|e| unreadable(&e))?;
+        check(&status)?;
+        Ok(status.capbnd == Some(0))
+    }
+}
+
+/// Check the process `pid` from outside. `Ok(false)`: `/proc` hides it from us (`ProtectProc=invisible` does, as the
+/// process is not dumpable), and only its own word remains.
+///
+/// # Errors
+/// Something that should be in force is not.
+pub fn read_back(pid: i32) -> Result<bool, ConfinementError> {
+    match Process::new(pid).and_then(|process| process.status()) {
+        Ok(status) => check(&status).map(|()| true),
+        Err(ProcError::NotFound(_) | ProcError::PermissionDenied(_)) => Ok(false),
+        Err(error) => Err(ConfinementError::Unreadable(error.to_string())),
+    }
+}
+
+fn check(status: &Status) -> Result<(), ConfinementError> {
+    let capabilities =
+        status.capinh | status.capprm | status.capeff | status.capamb.unwrap_or_default();
+    let facts = [
+        (status.seccomp == Some(FILTER), "no seccomp filter"),
+        (status.nonewprivs == Some(1), "no_new_privs is not set"),
+        (capabilities == 0, "it has capabilities"),
+        (status.threads == 1, "it has several threads"),
+    ];
+    let wrong: Vec<&str> = facts.iter().filter(|f| !f.0).map(|f| f.1).collect();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        wrong => Err(ConfinementError::Missing(wrong.join(", "))),
+    }
+}

@@ -1,0 +1,67 @@
+//! The kernel's constants by the names under which the policy files use them.
+
+/// `FUTEX_CMD_MASK` of linux/futex.h: the operation without its flags (private, real-time clock).
+const FUTEX_CMD_MASK: u32 = !(128 | 256);
+/// asm/prctl.h of x86.
+const ARCH_GET_XCOMP_SUPP: u32 = 0x1021;
+/// asm/prctl.h of x86.
+const ARCH_GET_XCOMP_PERM: u32 = 0x1022;
+/// asm/prctl.h of x86.
+const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
+/// asm-generic/ioctls.h, `_IOR('T', 0x2A, struct termios2)`; glibc asks with it since 2.42.
+const TCGETS2: u32 = 0x802c_542a;
+/// asm-generic/mman-common.h; glibc guards the stacks of threads with it since 2.42.
+const MADV_GUARD_INSTALL: u32 = 102;
+/// asm-generic/mman-common.h.
+const MADV_GUARD_REMOVE: u32 = 103;
+/// linux/prctl.h.
+const PR_GET_TID_ADDRESS: u32 = 40;
+
+macro_rules! table {
+    ($($name:ident)*, libc: $($libc:ident)*) => {
+        /// The value of `name` as the lower 32 bits of an argument.
+        pub(super) fn value(name: &str) -> Option<u32> {
+            match name {
+                "STDOUT" => Some(1),
+                "STDERR" => Some(2),
+                "CHANNEL" => Some(super::CHANNEL.cast_unsigned()),
+                "OWN_PID" => Some(super::filter::OWN_PID),
+                $(stringify!($name) => Some($name),)*
+                // All of them fit: they are flags and codes of 32 bits, only their types differ.
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless,
+                        clippy::unnecessary_cast, clippy::allow_attributes)]
+                $(stringify!($libc) => Some(libc::$libc as u32),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+table! {
+    FUTEX_CMD_MASK ARCH_GET_XCOMP_SUPP ARCH_GET_XCOMP_PERM ARCH_REQ_XCOMP_PERM TCGETS2 MADV_GUARD_INSTALL
+    MADV_GUARD_REMOVE PR_GET_TID_ADDRESS,
+    libc:
+    O_ACCMODE O_RDONLY O_CREAT O_TRUNC O_APPEND O_TMPFILE O_PATH
+    PROT_WRITE PROT_EXEC MAP_ANONYMOUS
+    MADV_NORMAL MADV_RANDOM MADV_SEQUENTIAL MADV_WILLNEED MADV_DONTNEED MADV_FREE MADV_HUGEPAGE MADV_NOHUGEPAGE
+    MADV_DONTDUMP MADV_DODUMP MADV_POPULATE_READ MADV_POPULATE_WRITE
+    CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_THREAD CLONE_SYSVSEM CLONE_SETTLS CLONE_PARENT_SETTID
+    CLONE_CHILD_CLEARTID
+    FUTEX_WAIT FUTEX_WAKE FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP FUTEX_WAIT_BITSET FUTEX_WAKE_BITSET
+    MEMBARRIER_CMD_QUERY MEMBARRIER_CMD_PRIVATE_EXPEDITED MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
+    F_GETFD F_GETFL TCGETS
+    SIGSYS SIGABRT
+    PR_SET_NAME PR_SET_VMA PR_SET_PDEATHSIG
+    SECCOMP_SET_MODE_FILTER
+}
+
+/// The number of the error `name`, which is what a filter can answer with.
+pub(super) fn errno(name: &str) -> Option<u16> {
+    let number = match name {
+        "ENOSYS" => libc::ENOSYS,
+        "ENOTTY" => libc::ENOTTY,
+        "EPERM" => libc::EPERM,
+        _ => return None,
+    };
+    u16::try_from(number).ok()
+}

@@ -1,0 +1,254 @@
+//! The policy files, read: which system call is allowed under which conditions, at which stage of a zygote's life.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use syscalls::Sysno;
+
+use super::constants;
+
+/// How far a process has come. Each stage is allowed a part of what the one before it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// A zygote that loads its model.
+    Load,
+    /// A zygote that forks jobs.
+    Fork,
+    /// A job.
+    Job,
+}
+
+impl Stage {
+    /// Every stage, in the order of a process's life.
+    pub const ALL: [Self; 3] = [Self::Load, Self::Fork, Self::Job];
+
+    fn file(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Load => ("zygote-load.toml", include_str!("policy/zygote-load.toml")),
+            Self::Fork => ("zygote-fork.toml", include_str!("policy/zygote-fork.toml")),
+            Self::Job => ("job.toml", include_str!("policy/job.toml")),
+        }
+    }
+}
+
+/// A policy file that says something impossible. The files are part of the program, so this is a mistake of its build.
+#[derive(Debug, thiserror::Error)]
+#[error("the policy {file} of this build is wrong: {what}; install another build of stt-isolated")]
+pub struct PolicyError {
+    file: &'static str,
+    what: String,
+}
+
+/// What happens to a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It runs.
+    Allow,
+    /// It is answered with this error instead.
+    Errno(u16),
+    /// It is a violation.
+    Trap,
+}
+
+/// One way in which a system call is allowed (or answered): all conditions hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) conditions: Vec<Condition>,
+    pub(super) action: Action,
+}
+
+/// What one argument must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// Number of the argument, from 0.
+    pub(super) argument: u8,
+    /// Whether the upper 32 bits must be zero as far as `mask` does not hide them.
+    pub(super) wide: bool,
+    /// Bits that are looked at; `None`: all.
+    pub(super) mask: Option<u32>,
+    /// The values it is compared with.
+    pub(super) values: Vec<u32>,
+    /// Whether it must be one of them, or none of them.
+    pub(super) equal: bool,
+}
+
+/// By number of the system call: its rules, of which the first that fits decides. What is not listed, and what fits no
+/// rule, is a violation.
+pub(super) type Rules = BTreeMap<u32, Vec<Rule>>;
+
+/// All policy files.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// For each stage what its own file says.
+    files: [Rules; 3],
+}
+
+impl Policy {
+    /// The policies of this build.
+    pub(super) fn load() -> Result<Self, PolicyError> {
+        let mut files = [Rules::new(), Rules::new(), Rules::new()];
+        for (stage, rules) in Stage::ALL.into_iter().zip(&mut files) {
+            let (file, text) = stage.file();
+            *rules = parse(text).map_err(|what| PolicyError { file, what })?;
+        }
+        Ok(Self { files })
+    }
+
+    /// Everything that `stage` is allowed.
+    pub(super) fn rules(&self, stage: Stage) -> Rules {
+        let mut all = Rules::new();
+        // The file of the earlier stage comes first: it may allow what a later one only answers (clone3).
+        for (of, rules) in Stage::ALL.iter().zip(&self.files) {
+            if *of >= stage {
+                for (call, rules) in rules {
+                    all.entry(*call).or_default().extend(rules.iter().cloned());
+                }
+            }
+        }
+        all
+    }
+
+    /// What changes when a process enters `stage`: the calls about which the file of the stage before speaks, with what
+    /// remains of them (nothing: no rules).
+    pub(super) fn changes(&self, stage: Stage) -> Rules {
+        let rules = self.rules(stage);
+        let mut changes = Rules::new();
+        for (of, file) in Stage::ALL.iter().zip(&self.files) {
+            if *of < stage {
+                for call in file.keys() {
+                    let rest = rules.get(call).cloned().unwrap_or_default();
+                    changes.insert(*call, rest);
+                }
+            }
+        }
+        changes
+    }
+}
+
+/// One table of a policy file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    why: String,
+    #[serde(default)]
+    when: Vec<Written>,
+    errno: Option<String>,
+}
+
+/// A condition as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    int: Option<u8>,
+    long: Option<u8>,
+    mask: Option<Value>,
+    is: Option<Values>,
+    is_not: Option<Values>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(Value),
+    Many(Vec<Value>),
+}
+
+/// A number, or names joined by `|`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Number(u32),
+    Names(String),
+}
+
+impl Value {
+    fn resolve(&self) -> Result<u32, String> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            Self::Names(names) => names.split('|').try_fold(0, |bits, name| {
+                let name = name.trim();
+                let value = constants::value(name).ok_or(format!("{name} is no known constant"))?;
+                Ok(bits | value)
+            }),
+        }
+    }
+}
+
+impl Values {
+    fn resolve(&self) -> Result<Vec<u32>, String> {
+        match self {
+            Self::One(value) => Ok(vec![value.resolve()?]),
+            Self::Many(values) => values.iter().map(Value::resolve).collect(),
+        }
+    }
+}
+
+impl Written {
+    fn resolve(&self) -> Result<Condition, String> {
+        let (argument, wide) = match (self.int, self.long) {
+            (Some(argument), None) => (argument, false),
+            (None, Some(argument)) => (argument, true),
+            _ => return Err("a condition needs either `int` or `long`".into()),
+        };
+        if argument > 5 {
+            return Err("a system call has the arguments 0 to 5".into());
+        }
+        let (values, equal) = match (&self.is, &self.is_not) {
+            (Some(values), None) => (values.resolve()?, true),
+            // Of 64 bits, a stray upper one would already make a difference, and the kernel might not look at it.
+            (None, Some(values)) if !wide => (values.resolve()?, false),
+            _ => return Err("a condition needs either `is` or, with `int`, `is_not`".into()),
+        };
+        Ok(Condition {
+            argument,
+            wide,
+            mask: self.mask.as_ref().map(Value::resolve).transpose()?,
+            values,
+            equal,
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Rules, String> {
+    let entries: BTreeMap<String, Entry> = toml::from_str(text).map_err(|e| e.to_string())?;
+    let mut rules = Rules::new();
+    for (name, entry) in entries {
+        let rule = rule(&entry).map_err(|what| format!("{name}: {what}"))?;
+        match name.parse::<Sysno>() {
+            Ok(call) => {
+                rules.insert(number(call), vec![rule]);
+            }
+            // Machines differ: newer ones have no `dup2`, only x86 has `arch_prctl`.
+            Err(()) if is_call_elsewhere(&name) => {}
+            Err(()) => return Err(format!("{name} is no system call")),
+        }
+    }
+    Ok(rules)
+}
+
+fn rule(entry: &Entry) -> Result<Rule, String> {
+    if entry.why.is_empty() {
+        return Err("`why` is empty".into());
+    }
+    let action = match &entry.errno {
+        None => Action::Allow,
+        Some(name) => {
+            Action::Errno(constants::errno(name).ok_or(format!("{name} is no known error"))?)
+        }
+    };
+    let conditions = entry.when.iter().map(Written::resolve);
+    Ok(Rule {
+        conditions: conditions.collect::<Result<_, _>>()?,
+        action,
+    })
+}
+
+/// The number of a system call; all are far below 2³¹.
+pub(super) fn number(call: Sysno) -> u32 {
+    u32::try_from(call.id()).unwrap_or(u32::MAX)
+}
+
+fn is_call_elsewhere(name: &str) -> bool {
+    name.parse::<syscalls::x86_64::Sysno>().is_ok()
+        || name.parse::<syscalls::aarch64::Sysno>().is_ok()
+}

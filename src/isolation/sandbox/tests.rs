@@ -1,0 +1,213 @@
+//! The policies and the programs compiled from them, checked without a kernel.
+
+use super::policy::{Action, Condition, Rule, Rules, number};
+use super::*;
+use syscalls::Sysno;
+
+/// What no stage may ever do, however it is asked: new processes (but the zygote's jobs), other programs, other
+/// processes' memory, sockets, privileges, namespaces, mounts, and parts of the kernel with a history.
+const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset chdir chmod chown chroot clock_adjtime \
+    clock_settime connect creat delete_module epoll_create1 eventfd2 execve execveat fanotify_init fchdir fchmod \
+    fchmodat fchown fchownat fork fsconfig fsmount fsopen fspick ftruncate futex_requeue getpeername init_module \
+    inotify_init1 io_setup io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load \
+    keyctl kill landlock_add_rule landlock_create_ruleset link linkat listen listxattr lookup_dcookie mbind \
+    memfd_create memfd_secret migrate_pages mincore mkdir mkdirat mknod mknodat mlock mlock2 modify_ldt mount \
+    mount_setattr move_mount move_pages mq_open msgget name_to_handle_at open open_by_handle_at open_tree openat2 \
+    perf_event_open personality pidfd_getfd pidfd_open pidfd_send_signal pivot_root pkey_alloc pkey_mprotect \
+    process_madvise process_mrelease process_vm_readv process_vm_writev ptrace pwrite64 pwritev quotactl reboot \
+    recvfrom recvmmsg remap_file_pages rename renameat renameat2 request_key rmdir rt_sigqueueinfo rt_tgsigqueueinfo \
+    sched_setaffinity sched_setattr sched_setparam sched_setscheduler sendfile sendmmsg sendto set_mempolicy \
+    set_thread_area setdomainname setfsgid setfsuid setgid setgroups sethostname setitimer setns setpgid setpriority \
+    setregid setresgid setresuid setreuid setrlimit setsid setsockopt settimeofday setuid setxattr shmat shmget \
+    signalfd4 socket socketpair splice stat swapoff swapon symlink symlinkat sync syslog tee timer_create \
+    timerfd_create tkill truncate umask umount2 unlink unlinkat unshare uselib userfaultfd ustat utimensat vfork vhangup \
+    vmsplice wait4 waitid write_process_vm";
+
+fn policy() -> Policy {
+    Policy::load().unwrap()
+}
+
+/// Run `code` as the kernel does (Documentation/networking/filter.rst), as far as such programs go.
+fn run(program: &Program, call: u32, arguments: [u64; 6]) -> u32 {
+    let mut data = Vec::new();
+    data.extend(call.to_le_bytes());
+    let architecture: u32 = if cfg!(target_arch = "x86_64") {
+        0xc000_003e
+    } else {
+        0xc000_00b7
+    };
+    data.extend(architecture.to_le_bytes());
+    data.extend(0u64.to_le_bytes());
+    for argument in arguments {
+        data.extend(argument.to_le_bytes());
+    }
+    interpret(program, &data)
+}
+
+fn interpret(program: &Program, data: &[u8]) -> u32 {
+    let (mut at, mut accumulator) = (0, 0u32);
+    loop {
+        let insn = program.code()[at];
+        at += 1;
+        let jump = |condition: bool| usize::from(if condition { insn.jt } else { insn.jf });
+        match u32::from(insn.code) {
+            0x20 => {
+                let word = &data[insn.k as usize..][..4];
+                accumulator = u32::from_le_bytes(word.try_into().unwrap());
+            }
+            0x54 => accumulator &= insn.k,
+            0x05 => at += insn.k as usize,
+            0x15 => at += jump(accumulator == insn.k),
+            0x35 => at += jump(accumulator >= insn.k),
+            0x06 => return insn.k,
+            code => panic!("instruction {code:#x}"),
+        }
+    }
+}
+
+/// What `rules` mean, by their definition.
+fn meaning(rules: &Rules, call: u32, arguments: [u64; 6]) -> u32 {
+    let holds = |c: &Condition| {
+        let argument = arguments[usize::from(c.argument)];
+        let lower = argument as u32 & c.mask.unwrap_or(u32::MAX);
+        let upper = argument >> 32;
+        let hit = c.values.contains(&lower) && (!c.wide || c.mask.is_some() || upper == 0);
+        hit == c.equal
+    };
+    let action = rules.get(&call).and_then(|rules| {
+        let fits = |rule: &&Rule| rule.conditions.iter().all(holds);
+        rules.iter().find(fits).map(|rule| rule.action)
+    });
+    match action {
+        Some(Action::Allow) => libc::SECCOMP_RET_ALLOW,
+        Some(Action::Errno(number)) => libc::SECCOMP_RET_ERRNO | u32::from(number),
+        Some(Action::Trap) | None => libc::SECCOMP_RET_TRAP,
+    }
+}
+
+/// The stricter of two answers: the kernel takes the lower number as signed (seccomp(2), "precedence").
+fn stricter(a: u32, b: u32) -> u32 {
+    if a.cast_signed() < b.cast_signed() {
+        a
+    } else {
+        b
+    }
+}
+
+#[test]
+fn the_filters_of_each_stage_together_do_what_its_policy_says() {
+    let policy = policy();
+    let mut filters = vec![Program::new(&policy.rules(Stage::Load), Others::Forbidden)];
+    for stage in Stage::ALL {
+        if stage != Stage::Load {
+            filters.push(Program::new(&policy.changes(stage), Others::AsBefore));
+        }
+        let rules = policy.rules(stage);
+        // Every value that any rule compares with, its neighbours, and strays in the upper half.
+        let mut values = vec![0, 1, u64::MAX, 1 << 32];
+        for value in rules.values().flatten().flat_map(|r| &r.conditions) {
+            for v in &value.values {
+                let v = u64::from(*v);
+                values.extend([v, v ^ 1, v ^ 4, v | 1 << 32, v | 0xffff_ffff << 32]);
+            }
+        }
+        values.sort_unstable();
+        values.dedup();
+        for call in (0..1024).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
+            let counts = rules.get(&call).map_or(0, |_| values.len());
+            let tries = (0..6).flat_map(|index| {
+                values[..counts].iter().map(move |value| {
+                    let mut arguments = [0; 6];
+                    arguments[index] = *value;
+                    arguments
+                })
+            });
+            for arguments in tries.chain([[0; 6]]) {
+                let answers = filters.iter().map(|f| run(f, call, arguments));
+                let answer = answers.fold(libc::SECCOMP_RET_ALLOW, stricter);
+                assert_eq!(
+                    answer,
+                    meaning(&rules, call, arguments),
+                    "{stage:?}: call {call} with {arguments:x?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn two_conditions_must_both_hold() {
+    let rules = policy().rules(Stage::Job);
+    let program = Program::new(&rules, Others::Forbidden);
+    let call = number(Sysno::prlimit64);
+    let get = run(&program, call, [0, 7, 0, 0x7fff_0000, 0, 0]);
+    assert_eq!(get, libc::SECCOMP_RET_ALLOW);
+    for arguments in [
+        [1, 7, 0, 0x7fff_0000, 0, 0],
+        [0, 7, 0x7fff_0000, 0, 0, 0],
+        [0, 7, 1 << 32, 0, 0, 0],
+    ] {
+        assert_eq!(run(&program, call, arguments), libc::SECCOMP_RET_TRAP);
+    }
+}
+
+#[test]
+fn a_call_of_another_architecture_is_the_end() {
+    let program = Program::new(&policy().rules(Stage::Load), Others::Forbidden);
+    let mut data = vec![0; 64];
+    // AUDIT_ARCH_I386: there, number 0 is restart_syscall and 5 is open.
+    data[4..8].copy_from_slice(&0x4000_0003u32.to_le_bytes());
+    assert_eq!(interpret(&program, &data), libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+#[test]
+fn only_the_own_process_can_be_signalled_by_a_job() {
+    let mut job = Program::new(&policy().changes(Stage::Job), Others::AsBefore);
+    let call = number(Sysno::tgkill);
+    let abort = |pid: u64| [pid, pid, 6, 0, 0, 0];
+    for pid in [1, 77, 4711, u64::from(u32::MAX)] {
+        job.set_own_pid(77);
+        let expected = match pid {
+            77 => libc::SECCOMP_RET_ALLOW,
+            _ => libc::SECCOMP_RET_TRAP,
+        };
+        assert_eq!(run(&job, call, abort(pid)), expected, "process {pid}");
+    }
+    job.set_own_pid(78);
+    assert_eq!(run(&job, call, abort(77)), libc::SECCOMP_RET_TRAP);
+    assert_eq!(run(&job, call, abort(78)), libc::SECCOMP_RET_ALLOW);
+}
+
+#[test]
+fn no_policy_allows_a_dangerous_call() {
+    let rules = policy().rules(Stage::Load);
+    for name in DANGEROUS.split_ascii_whitespace() {
+        if let Ok(call) = name.parse::<Sysno>() {
+            assert!(!rules.contains_key(&number(call)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_stage_allows_a_part_of_what_the_one_before_it_did() {
+    let policy = policy();
+    let size = |stage| policy.rules(stage).len();
+    assert!(size(Stage::Load) > size(Stage::Fork));
+    assert!(size(Stage::Fork) > size(Stage::Job));
+    for call in ["openat", "clone3", "seccomp", "dup2", "close_range"] {
+        let Ok(call) = call.parse::<Sysno>() else {
+            continue;
+        };
+        let last = policy.rules(Stage::Job);
+        let allowed = last
+            .get(&number(call))
+            .is_some_and(|rules| rules.iter().any(|rule| rule.action == Action::Allow));
+        assert!(!allowed, "{call}");
+    }
+}
+
+#[test]
+fn names_of_calls_are_told() {
+    assert_eq!(system_call_name(number(Sysno::openat)), Some("openat"));
+    assert_eq!(system_call_name(u32::MAX), None);
+}

@@ -15,7 +15,16 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    #[command(flatten)]
     common: Common,
+    /// Run even as root (development only)
+    #[arg(long)]
+    allow_root: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +37,7 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve clients on the sockets that systemd passes (the default)
-    Serve(Common),
+    Serve(Serve),
     /// Check the configuration, name every mistake, and do nothing else
     CheckConfig(Common),
     /// Hold a model and fork jobs; started by the service itself
@@ -38,12 +47,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments
-        .command
-        .unwrap_or(Command::Serve(arguments.common))
-    {
-        Command::Serve(common) => match load(&common) {
-            Ok(config) => match service::serve(config) {
+    match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(serve) => match load(&serve.common) {
+            Ok(config) => match service::serve(config, serve.allow_root) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error, error.exit_status()),
             },

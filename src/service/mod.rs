@@ -2,6 +2,7 @@
 
 mod log;
 mod notify;
+mod privileges;
 mod run;
 mod sockets;
 

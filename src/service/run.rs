@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{log, notify, sockets::Sockets};
+use super::{log, notify, privileges, sockets::Sockets};
 use crate::{
     api::http::{self, App},
     config::{Config, Mode},
@@ -17,6 +17,7 @@ use crate::{
     isolation::{
         Probe,
         cgroup::{CgroupError, Tree},
+        sandbox::privileges::PrivilegeError,
     },
 };
 
@@ -29,6 +30,15 @@ const LAST_BYTES: Duration = Duration::from_secs(5);
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// Somebody started it as root.
+    #[error(
+        "the service does not run as root: start it as a user of its own (`User=stt-isolated` in its unit), \
+         or allow it for development with --allow-root"
+    )]
+    Root,
+    /// Privileges remain.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// Nobody passed a socket.
     #[error(
         "no listening socket was passed to the service; start it with `systemctl start stt-isolated.socket`, \
@@ -60,17 +70,18 @@ impl ServeError {
     /// Exit status as sysexits.h has it: 78 for what the administrator has to mend.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::NoSocket | Self::Socket { .. } | Self::Unconfined(_) => 78,
-            Self::NoModel(_) | Self::System(_) => 1,
+            Self::Root | Self::NoSocket | Self::Socket { .. } | Self::Unconfined(_) => 78,
+            Self::Privileges(_) | Self::NoModel(_) | Self::System(_) => 1,
         }
     }
 }
 
-/// Run until a signal ends it.
+/// Run until a signal ends it. Must be called while the process has one thread. Root is refused without `allow_root`.
 ///
 /// # Errors
 /// The service cannot start; a signal is no error.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+pub fn serve(config: Config, allow_root: bool) -> Result<(), ServeError> {
+    privileges::give_up(allow_root)?;
     log::start(config.service.log_level);
     // One thread runs everything: zygotes must be made by a thread that lives for ever, and nothing here computes.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -91,9 +91,14 @@ struct Range {
 
 /// All numbers from 0 on, divided into ranges.
 fn ranges(rules: &Rules, default: Action) -> Vec<Range> {
+    // One instruction: the same answer, whatever the arguments.
+    let plain = |code: &[sock_filter]| match code {
+        [only] => Some(only.k),
+        _ => None,
+    };
     let mut ranges: Vec<Range> = Vec::new();
     let mut add = |first: u32, code: Vec<sock_filter>| match ranges.last_mut() {
-        Some(last) if last.code.len() == 1 && last.code == code => {}
+        Some(last) if plain(&code).is_some() && plain(&last.code) == plain(&code) => {}
         Some(last) if last.first == first => last.code = code,
         _ => ranges.push(Range { first, code }),
     };

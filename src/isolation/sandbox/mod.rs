@@ -94,7 +94,7 @@ impl Sandbox {
         violation::watch()?;
         let nothing = Domain::of_nothing()?;
         let landlock = landlock::confine(files)?;
-        let loading = Program::new(&policy.rules(Stage::Load), Others::Forbidden);
+        let loading = Program::new(&policy.changes(Stage::Load), Others::Forbidden);
         seccomp::install(&loading).map_err(SandboxError::Seccomp)?;
         Ok(Self {
             status,

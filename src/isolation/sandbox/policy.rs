@@ -108,17 +108,20 @@ impl Policy {
         all
     }
 
-    /// What changes when a process enters `stage`: the calls about which the file of the stage before speaks, with what
-    /// remains of them (nothing: no rules).
+    /// What changes when a process enters `stage` from the one before it: the calls that it may not make any more as it
+    /// could, with what remains of them (nothing: no rules).
     pub(super) fn changes(&self, stage: Stage) -> Rules {
-        let rules = self.rules(stage);
+        let before = match stage {
+            Stage::Load => return self.rules(stage),
+            Stage::Fork => self.rules(Stage::Load),
+            Stage::Job => self.rules(Stage::Fork),
+        };
+        let now = self.rules(stage);
         let mut changes = Rules::new();
-        for (of, file) in Stage::ALL.iter().zip(&self.files) {
-            if *of < stage {
-                for call in file.keys() {
-                    let rest = rules.get(call).cloned().unwrap_or_default();
-                    changes.insert(*call, rest);
-                }
+        for (call, rules) in before {
+            let rest = now.get(&call).cloned().unwrap_or_default();
+            if rest != rules {
+                changes.insert(call, rest);
             }
         }
         changes

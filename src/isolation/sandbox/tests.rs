@@ -97,11 +97,13 @@ fn stricter(a: u32, b: u32) -> u32 {
 #[test]
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
     let policy = policy();
-    let mut filters = vec![Program::new(&policy.rules(Stage::Load), Others::Forbidden)];
+    let mut filters = Vec::new();
     for stage in Stage::ALL {
-        if stage != Stage::Load {
-            filters.push(Program::new(&policy.changes(stage), Others::AsBefore));
-        }
+        let others = match stage {
+            Stage::Load => Others::Forbidden,
+            Stage::Fork | Stage::Job => Others::AsBefore,
+        };
+        filters.push(Program::new(&policy.changes(stage), others));
         let rules = policy.rules(stage);
         // Every value that any rule compares with, its neighbours, and strays in the upper half.
         let mut values = vec![0, 1, u64::MAX, 1 << 32];

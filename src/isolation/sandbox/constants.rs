@@ -60,7 +60,7 @@ pub(super) fn errno(name: &str) -> Option<u16> {
     let number = match name {
         "ENOSYS" => libc::ENOSYS,
         "ENOTTY" => libc::ENOTTY,
-        "EPERM" => libc::EPERM,
+        "EMFILE" => libc::EMFILE,
         _ => return None,
     };
     u16::try_from(number).ok()

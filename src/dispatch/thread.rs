@@ -62,11 +62,13 @@ async fn self_test(
     let (waiting, mut events) = pool::self_test_request(index, shared.model(index).limits)?;
     let waiting = Box::new(waiting);
     let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
+    // The request comes back with its answer; the drain ends when it is let go.
     let result = transcribe(shared, orders, waiting).await;
+    let result = result.map(|(_, result)| result);
     let _ = drain.await;
     match result {
-        Some((_, Ok(_))) => Ok(()),
-        Some((_, Err(failure))) => Err(failure.message),
+        Some(Ok(_)) => Ok(()),
+        Some(Err(failure)) => Err(failure.message),
         None => Err("the engine's thread ended".into()),
     }
 }

@@ -14,6 +14,12 @@ use procfs::process::Process;
 use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafUsage, Tree};
 use crate::config::Limits;
 
+/// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
+const MAX_STDERR: u64 = 64 * 1024;
+
+/// The largest that a job could make its pipe (`/proc/sys/fs/pipe-max-size`).
+const MAX_PIPE: u64 = 1024 * 1024;
+
 /// All slots of the service, lent out one by one.
 #[derive(Clone, Debug)]
 pub struct Slots {
@@ -208,12 +214,14 @@ impl Slot {
         })
     }
 
-    /// What the job wrote to stderr since the last call, at most what its pipe holds (64 KiB).
+    /// What the job wrote to stderr since the last call, at most [`MAX_STDERR`] bytes of it.
     pub fn take_stderr(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Some(body) = &mut self.body {
-            // Ends with WouldBlock: the write end is ours, too, so there is never an end of file.
-            let _ = body.stderr_read.read_to_end(&mut text);
+            // Ends with WouldBlock: the write end is ours, too, so there is never an end of file. A job that lives may
+            // write as fast as we read: hence the limit.
+            let mut reader = (&body.stderr_read).take(MAX_STDERR);
+            let _ = reader.read_to_end(&mut text);
         }
         text
     }
@@ -230,6 +238,12 @@ impl Slot {
                 "slot {slot} is lost, its cgroup cannot be cleared: {error}"
             );
             self.lose();
+        }
+        // What the last job still wrote is not the next one's.
+        for _ in 0..MAX_PIPE / MAX_STDERR {
+            if self.take_stderr().is_empty() {
+                break;
+            }
         }
     }
 

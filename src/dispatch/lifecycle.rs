@@ -40,8 +40,12 @@ const IDLE_CPU: Duration = Duration::from_millis(2);
 /// Most text, in bytes, that one request may produce: 24 hours of fast speech are under 2 MiB.
 const MAX_TEXT: usize = 4 << 20;
 
-/// Most segments of one request.
-const MAX_SEGMENTS: usize = 100_000;
+/// Most segments and words together, for each second that the recording may last and for any recording beside that.
+/// Nobody speaks so fast; a word without a letter costs memory here all the same.
+const MAX_PIECES: (u64, u64) = (16, 1000);
+
+/// Most reports of progress, for each second of audio read and for any recording beside that. A job makes one a second.
+const MAX_PROGRESS: (u64, u64) = (4, 100);
 
 /// Most warnings that are kept of one request, and the longest of them in bytes.
 const MAX_WARNINGS: (usize, usize) = (8, 500);
@@ -215,12 +219,14 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
             Err(error) => Last::Lost(error),
         },
     };
+    let mut goes_on = false;
     if !matches!(last, Last::Word(_)) {
         // A job that lost its channel is ending or broken; only its end tells which.
         if !matches!(last, Last::Lost(ChannelError::HungUp)) {
             job.kill();
         }
         if timeout(EXIT_GRACE, job.ended()).await.is_err() {
+            goes_on = true;
             job.kill();
         }
     }
@@ -245,6 +251,10 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         },
         Last::Cancelled => Outcome::Cancelled,
         Last::Lost(error) if error.is_violation() => Outcome::Misbehaved(error.to_string()),
+        // Killed by us, which must not look like a crash.
+        Last::Lost(ChannelError::HungUp) if goes_on => {
+            Outcome::Misbehaved("it hung up without a last word, and went on".into())
+        }
         Last::Lost(_) => match job.ended().await {
             Ok(exit) => Outcome::of_dead(
                 exit,
@@ -289,7 +299,8 @@ struct Talk<'a> {
     alive: (Instant, Duration),
     audio: Duration,
     last_start: Duration,
-    segments: usize,
+    progress: u64,
+    pieces: u64,
     text: usize,
 }
 
@@ -304,7 +315,8 @@ impl<'a> Talk<'a> {
             alive: (start, Duration::ZERO),
             audio: Duration::ZERO,
             last_start: Duration::ZERO,
-            segments: 0,
+            progress: 0,
+            pieces: 0,
             text: 0,
         }
     }
@@ -312,6 +324,15 @@ impl<'a> Talk<'a> {
     async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
         loop {
+            // A job that talks without a pause has its next message there already, always: nobody else on this thread
+            // would have a turn, neither other jobs nor the clock.
+            tokio::task::consume_budget().await;
+            if events.is_closed() {
+                return Last::Cancelled;
+            }
+            if Instant::now() >= self.deadline {
+                return Last::Deadline;
+            }
             let message = tokio::select! {
                 biased;
                 message = job.receive() => message,
@@ -406,6 +427,11 @@ impl<'a> Talk<'a> {
         if audio > self.limits.max_audio {
             return Err("it read on behind the longest recording that it may read".into());
         }
+        let (each_second, beside) = MAX_PROGRESS;
+        self.progress += 1;
+        if self.progress > most(audio, each_second, beside) {
+            return Err("it floods the service with reports of progress".into());
+        }
         self.audio = audio;
         Ok(())
     }
@@ -458,9 +484,11 @@ impl<'a> Talk<'a> {
             end,
             words,
         } = segment;
-        self.segments += 1;
+        self.pieces += 1 + words.len() as u64;
         self.text += text.len() + words.iter().map(|w| w.text.len()).sum::<usize>();
-        if self.segments > MAX_SEGMENTS || self.text > MAX_TEXT {
+        let (each_second, beside) = MAX_PIECES;
+        let most = most(self.limits.max_audio, each_second, beside);
+        if self.pieces > most || self.text > MAX_TEXT {
             return Err("it floods the service with text".into());
         }
         if text.is_empty() || !is_clean(text) {
@@ -471,7 +499,8 @@ impl<'a> Talk<'a> {
         }
         self.last_start = *start;
         let sound = |word: &Word| {
-            is_clean(&word.text)
+            !word.text.is_empty()
+                && is_clean(&word.text)
                 && word.start <= word.end
                 && word.end <= self.limits.max_audio
                 && word.confidence.is_none_or(|c| (0.0..=1.0).contains(&c))
@@ -481,6 +510,14 @@ impl<'a> Talk<'a> {
         }
         Ok(())
     }
+}
+
+/// So many for each second of audio, and so many beside that.
+fn most(audio: Duration, each_second: u64, beside: u64) -> u64 {
+    audio
+        .as_secs()
+        .saturating_mul(each_second)
+        .saturating_add(beside)
 }
 
 enum Heard {

@@ -88,6 +88,22 @@ impl Config {
             .iter()
             .find(|model| model.name == name || model.aliases.iter().any(|alias| alias == name))
     }
+
+    /// Take `MODEL:MODE` apart where `MODEL` has the engine `fault`. Every other name stays as it is; no model's own
+    /// name has a colon.
+    #[cfg(feature = "fault-engine")]
+    pub fn split_fault(&self, name: String) -> (String, Option<String>) {
+        match name.split_once(':') {
+            Some((model, mode))
+                if self
+                    .model(model)
+                    .is_some_and(|model| model.engine == EngineSettings::Fault) =>
+            {
+                (model.into(), Some(mode.into()))
+            }
+            _ => (name, None),
+        }
+    }
 }
 
 /// Why there is no usable configuration.

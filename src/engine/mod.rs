@@ -1,5 +1,9 @@
 //! What a speech-to-text library must offer to be run in a job.
 
+#[cfg(feature = "fault-engine")]
+pub mod fault;
+#[cfg(feature = "fault-engine")]
+pub mod null;
 pub mod pocketsphinx;
 
 use std::ops::ControlFlow;
@@ -84,8 +88,8 @@ pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
     match settings {
         EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
         #[cfg(feature = "fault-engine")]
-        EngineSettings::Null | EngineSettings::Fault => {
-            Err(EngineError::Unavailable("not built".into()))
-        }
+        EngineSettings::Null => Ok(Box::new(null::Null)),
+        #[cfg(feature = "fault-engine")]
+        EngineSettings::Fault => Ok(Box::new(fault::load())),
     }
 }

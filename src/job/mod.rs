@@ -1,5 +1,7 @@
 //! What runs inside a job: take one request, decode, transcribe, report, and wait to be dismissed.
 
+#[cfg(feature = "fault-engine")]
+mod fault;
 mod transcribe;
 
 use std::{fs::File, ops::ControlFlow, time::Duration};
@@ -31,13 +33,16 @@ fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
     }
-    let Ok((ToJob::Transcribe(request), mut descriptors)) = channel.receive() else {
+    #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
+    let Ok((ToJob::Transcribe(mut request), mut descriptors)) = channel.receive() else {
         return;
     };
     let Some(recording) = descriptors.pop() else {
         return;
     };
     let id = request.id;
+    #[cfg(feature = "fault-engine")]
+    let afterwards = fault::before(&mut request, channel);
     let mut report = ToSupervisor { channel, id };
     let last_word = match transcribe(engine, &request, File::from(recording), &mut report) {
         Ok(figures) => FromJob::Done { id, figures },
@@ -46,9 +51,13 @@ fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
     if channel.send(&last_word, &[]).is_err() {
         return;
     }
+    #[cfg(feature = "fault-engine")]
+    afterwards.answered(channel, id);
     // Whoever exits right after its answer delays it: the supervisor would be woken on this CPU, behind the tearing
     // down of this process's memory. So wait until it hangs up.
     let _ = channel.receive();
+    #[cfg(feature = "fault-engine")]
+    afterwards.dismissed();
 }
 
 /// Reports over the job's channel.

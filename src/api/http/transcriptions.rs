@@ -51,6 +51,10 @@ pub(super) async fn transcribe(
         .model
         .clone()
         .unwrap_or_else(|| config.default_model.clone());
+    #[cfg(feature = "fault-engine")]
+    let (name, fault) = config.split_fault(name);
+    #[cfg(not(feature = "fault-engine"))]
+    let fault = None;
     let model = config
         .model(&name)
         .ok_or_else(|| ApiError::model_not_found(&name))?;
@@ -62,9 +66,11 @@ pub(super) async fn transcribe(
     }
     only_lower(&upload, model)?;
     let format = upload.format;
+    let mut request = job_request(upload, name.clone(), request_id, peer);
+    request.job.fault = fault;
     let mut ticket = app
         .dispatcher
-        .submit(job_request(upload, name.clone(), request_id, peer))
+        .submit(request)
         .map_err(|refusal| ApiError::refused(&refusal, &name))?;
     let mut transcript = Transcript::default();
     let report = loop {

@@ -1,0 +1,193 @@
+//! Engine `fault`: misbehaves as each request asks. For tests of everything around it; never in a package.
+//!
+//! A request for the model `NAME:MODE`, where `NAME` is a model with `engine = "fault"`, runs that model in mode `MODE`.
+//! Without a mode it behaves: one segment, [`TEXT`], as long as the recording. Every mode reads the recording first,
+//! so that the service knows of the audio when the trouble begins.
+//!
+//! | mode | what it does | what the client must get |
+//! |---|---|---|
+//! | `leak=SIZE` | touches so much memory, never frees it, answers | 200, or 507 above the limit |
+//! | `leak-forever` | the same without end | 507 |
+//! | `segfault` `abort` `illegal` `trap` `fpe` `bus` `stack-overflow` | dies by that signal | 502 `worker_crashed` |
+//! | `exit=N` | ends with that status without a word | 502 `worker_crashed` |
+//! | `fail` | reports a failure in good order | 502 `engine_failed` |
+//! | `hang` `stop` `stall` | sleeps; stops itself by SIGSTOP; sleeps after a first segment | 504 `timeout` |
+//! | `spin` `spin-threads=N` | burns CPU time on one or N threads | 504 `timeout` |
+//! | `sleep=TIME` | answers after that time | 200, or 504 beyond the deadline |
+//! | `fork-bomb` `fork-bomb=N` | processes that make processes for ever; N sleeping ones | 502 `worker_misbehaved` |
+//! | `thread-bomb` `thread-bomb=N` | as many threads as it gets, or N; answers | 200 |
+//! | `fd-flood` | as many descriptors as it gets; answers | 200 |
+//! | `output-flood` `text-flood` `word-flood` | segments for ever: tiny ones, of 60 KiB, of thousands of words | 502 `worker_misbehaved` |
+//! | `stderr-flood` | 16 MiB to stderr; answers | 200 |
+//! | `stderr-storm` | the same for ever on four threads, beside and after its answer | 200 |
+//! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` | segments that cannot be | 502 `worker_misbehaved` |
+//! | `plant=MARK` | leaves MARK in its stack, heap and static memory; answers | 200 |
+//! | `escape-…` | one attempt to get out, see [`escape`] | 502 `worker_misbehaved`, or 200 with `denied …` |
+//! | `list` | answers with the names of all attempts | 200 |
+//!
+//! The modes that break the protocol are in `job::fault`.
+
+pub mod escape;
+
+mod crash;
+mod flood;
+mod greed;
+mod leftovers;
+
+use std::{ops::ControlFlow, str::FromStr, time::Duration};
+
+use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
+use crate::transcript::Segment;
+
+/// What the engine recognises in every recording when it behaves.
+pub const TEXT: &str = "fault engine";
+
+/// The engine, and what it learned where it was loaded: in the zygote.
+#[derive(Debug)]
+pub struct Fault {
+    surroundings: escape::Surroundings,
+}
+
+/// Load it, which cannot fail.
+pub fn load() -> Fault {
+    Fault {
+        surroundings: escape::Surroundings::of_zygote(),
+    }
+}
+
+/// Where the segments go.
+type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
+
+impl Engine for Fault {
+    fn transcribe(
+        &mut self,
+        audio: &mut dyn AudioSource,
+        options: &Options,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), EngineError> {
+        let mut samples = 0;
+        while let Some(block) = audio.next_block()? {
+            samples += block.len() as u64;
+        }
+        let length = Duration::from_secs(samples) / SAMPLE_RATE;
+        let text = match options.fault.as_deref() {
+            None => Some(TEXT.into()),
+            Some(fault) => self.misbehave(fault, length, emit)?,
+        };
+        if let Some(text) = text {
+            let _ = emit(segment(text, length));
+        }
+        Ok(())
+    }
+}
+
+impl Fault {
+    /// Do what `fault` says; the text to answer with, if there is to be an answer.
+    fn misbehave(
+        &self,
+        fault: &str,
+        length: Duration,
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<String>, EngineError> {
+        let (mode, parameter) = match fault.split_once('=') {
+            Some((mode, parameter)) => (mode, Some(parameter)),
+            None => (fault, None),
+        };
+        match mode {
+            "leak" => greed::leak(parse(mode, parameter)?),
+            "leak-forever" => greed::leak_forever(),
+            "segfault" => crash::segfault(),
+            "abort" => std::process::abort(),
+            "illegal" => crash::illegal(),
+            "trap" => crash::trap(),
+            "fpe" => crash::fpe(),
+            "bus" => crash::bus(),
+            "stack-overflow" => crash::stack_overflow(),
+            "exit" => crash::exit(parse(mode, parameter)?),
+            "fail" => return Err(failed("it was asked to fail".into())),
+            "hang" => sleep_for_ever(),
+            "stop" => crash::stop(),
+            "stall" => {
+                let _ = emit(segment(TEXT.into(), length));
+                sleep_for_ever()
+            }
+            "spin" => greed::spin(),
+            "spin-threads" => greed::spin_threads(parse(mode, parameter)?)?,
+            "sleep" => {
+                let time = parse::<humantime::Duration>(mode, parameter)?;
+                std::thread::sleep(time.into());
+            }
+            "fork-bomb" => greed::fork_bomb(parse_optional(mode, parameter)?),
+            "thread-bomb" => greed::thread_bomb(parse_optional(mode, parameter)?),
+            "fd-flood" => greed::fd_flood(),
+            "stderr-flood" => flood::stderr(flood::MUCH),
+            "stderr-storm" => flood::stderr_for_ever()?,
+            "output-flood" => return flood::output(emit),
+            "text-flood" => return flood::text(emit),
+            "word-flood" => return flood::words(emit),
+            "out-of-order" => flood::out_of_order(emit),
+            "bad-times" => flood::bad_times(emit),
+            "beyond-the-end" => flood::beyond_the_end(emit),
+            "empty-text" => flood::empty_text(emit),
+            "control-characters" => flood::control_characters(emit),
+            "nan-confidence" => flood::nan_confidence(emit),
+            "plant" => leftovers::plant(mark(parameter)?),
+            "list" => {
+                let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();
+                return Ok(Some(names.join(" ")));
+            }
+            "escape-leftovers" => return Ok(Some(leftovers::search(mark(parameter)?))),
+            _ => {
+                let known = escape::all().find(|attempt| attempt.name == mode);
+                let attempt = known.ok_or_else(|| failed(format!("it has no mode `{mode}`")))?;
+                return Ok(Some(attempt.run(&self.surroundings)?));
+            }
+        }
+        Ok(Some(TEXT.into()))
+    }
+}
+
+fn segment(text: String, end: Duration) -> Segment {
+    Segment {
+        text,
+        start: Duration::ZERO,
+        end,
+        words: Vec::new(),
+    }
+}
+
+fn failed(reason: String) -> EngineError {
+    EngineError::Failed {
+        engine: "fault",
+        reason,
+    }
+}
+
+fn parse<T: FromStr>(mode: &str, parameter: Option<&str>) -> Result<T, EngineError> {
+    parameter
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| failed(format!("the mode `{mode}` needs `=` and a sound value")))
+}
+
+fn parse_optional<T: FromStr>(
+    mode: &str,
+    parameter: Option<&str>,
+) -> Result<Option<T>, EngineError> {
+    match parameter {
+        None => Ok(None),
+        Some(_) => parse(mode, parameter).map(Some),
+    }
+}
+
+/// Short marks would be found by accident.
+fn mark(parameter: Option<&str>) -> Result<&str, EngineError> {
+    parameter
+        .filter(|mark| (8..=64).contains(&mark.len()))
+        .ok_or_else(|| failed("a mark has 8 to 64 bytes".into()))
+}
+
+fn sleep_for_ever() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,170 @@
+//! Jobs that break the protocol with the supervisor on request. For tests; never in a package.
+//!
+//! Like the modes of engine `fault` (see `engine::fault`), but below the engine: what is said on the channel itself.
+//!
+//! | mode | what it does | what the client must get |
+//! |---|---|---|
+//! | `ready-twice` | says again that it is ready | 502 `worker_misbehaved` |
+//! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
+//! | `progress-back` `lie-audio` `lie-figures` | claims less audio than before, or more than there may be | 502 `worker_misbehaved` |
+//! | `progress-flood` | tells the same progress for ever | 502 `worker_misbehaved` |
+//! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
+//! | `malformed` `oversized` `empty-datagram` `bad-version` `trailing-bytes` | sends what is no message | 502 `worker_misbehaved` |
+//! | `fd-attack` | sends descriptors with a sound message | 502 `worker_misbehaved` |
+//! | `no-last-word` | closes its channel and goes on | 502 `worker_misbehaved` |
+//! | `word-after-last` | speaks after its last word | 200 |
+//! | `linger` | answers and never goes | 200 |
+//! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go | 200 |
+
+use std::time::Duration;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+
+use super::JobChannel;
+use crate::{
+    isolation::{Figures, FromJob, JobRequest},
+    transcript::Segment,
+};
+
+/// Where a job has its channel.
+const CHANNEL: i32 = 3;
+
+/// The version byte of every sound message.
+const VERSION: u8 = 1;
+
+/// What remains to be done after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Nothing.
+    Behave,
+    /// Speak after the last word.
+    Speak,
+    /// Never go.
+    Linger,
+    /// Crash at once.
+    Crash,
+    /// Crash when dismissed.
+    CrashWhenDismissed,
+}
+
+/// If the request's mode is one of ours, do what it says before the answer, and say what is to be done after it.
+/// The engine knows nothing of the mode then, and behaves: what the supervisor does not object to looks like a success.
+pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwards {
+    let id = request.id;
+    let progress = |seconds| FromJob::Progress {
+        id,
+        audio: Duration::from_secs(seconds),
+    };
+    let say = |message: &FromJob| {
+        let _ = channel.send(message, &[]);
+    };
+    let mut afterwards = Afterwards::Behave;
+    match request.fault.as_deref() {
+        Some("ready-twice") => say(&FromJob::Ready),
+        Some("wrong-request") => say(&FromJob::Segment {
+            id: id + 1,
+            segment: segment(),
+        }),
+        Some("progress-back") => {
+            say(&progress(2));
+            say(&progress(1));
+        }
+        Some("lie-audio") => say(&progress(request.max_audio.as_secs() + 3600)),
+        Some("lie-figures") => say(&FromJob::Done {
+            id,
+            figures: Figures {
+                audio: request.max_audio * 2,
+                ..Figures::default()
+            },
+        }),
+        Some("progress-flood") => {
+            let nothing_new = progress(0);
+            while channel.send(&nothing_new, &[]).is_ok() {}
+        }
+        Some("huge-warnings") => say(&FromJob::Done {
+            id,
+            figures: Figures {
+                warnings: vec!["beware ".repeat(50); 100],
+                ..Figures::default()
+            },
+        }),
+        Some("malformed") => raw(&[&[VERSION], [0xff; 100].as_slice()].concat()),
+        Some("oversized") => raw(&[VERSION; 100 << 10]),
+        Some("empty-datagram") => raw(&[]),
+        Some("bad-version") => raw(&[&[VERSION + 1], encoded(&progress(0)).as_slice()].concat()),
+        Some("trailing-bytes") => {
+            raw(&[&[VERSION], encoded(&progress(0)).as_slice(), &[0]].concat());
+        }
+        Some("fd-attack") => with_descriptors(&encoded(&progress(0))),
+        Some("no-last-word") => {
+            let _ = nix::unistd::close(CHANNEL);
+            sleep_for_ever();
+        }
+        Some("word-after-last") => afterwards = Afterwards::Speak,
+        Some("linger") => afterwards = Afterwards::Linger,
+        Some("answer-then-crash") => afterwards = Afterwards::Crash,
+        Some("die-on-dismiss") => afterwards = Afterwards::CrashWhenDismissed,
+        _ => return Afterwards::Behave,
+    }
+    request.fault = None;
+    afterwards
+}
+
+impl Afterwards {
+    /// The answer is given.
+    pub(super) fn answered(self, channel: &JobChannel, id: u64) {
+        match self {
+            Self::Behave | Self::CrashWhenDismissed => {}
+            Self::Speak => {
+                let segment = segment();
+                let _ = channel.send(&FromJob::Segment { id, segment }, &[]);
+            }
+            Self::Linger => sleep_for_ever(),
+            Self::Crash => std::process::abort(),
+        }
+    }
+
+    /// The supervisor has hung up.
+    pub(super) fn dismissed(self) {
+        if self == Self::CrashWhenDismissed {
+            std::process::abort();
+        }
+    }
+}
+
+fn segment() -> Segment {
+    Segment {
+        text: "not for this request".into(),
+        start: Duration::ZERO,
+        end: Duration::ZERO,
+        words: Vec::new(),
+    }
+}
+
+fn encoded(message: &FromJob) -> Vec<u8> {
+    postcard::to_stdvec(message).unwrap_or_default()
+}
+
+/// Send these bytes as one datagram, whatever they are.
+fn raw(bytes: &[u8]) {
+    if let Err(error) = send(CHANNEL, bytes, MsgFlags::MSG_NOSIGNAL) {
+        eprintln!("{} bytes cannot be sent: {error}", bytes.len());
+    }
+}
+
+/// A sound message, with more descriptors than the supervisor would miss.
+fn with_descriptors(message: &[u8]) {
+    let bytes = [&[VERSION], message].concat();
+    let data = [std::io::IoSlice::new(&bytes)];
+    let control = [ControlMessage::ScmRights(&[CHANNEL; 64])];
+    let result = sendmsg::<()>(CHANNEL, &data, &control, MsgFlags::MSG_NOSIGNAL, None);
+    if let Err(error) = result {
+        eprintln!("descriptors cannot be sent: {error}");
+    }
+}
+
+fn sleep_for_ever() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}

@@ -330,8 +330,8 @@ impl<'a> Talk<'a> {
             if events.is_closed() {
                 return Last::Cancelled;
             }
-            if Instant::now() >= self.deadline {
-                return Last::Deadline;
+            if Instant::now() >= self.deadline() {
+                return Last::OutOfTime(TimeLimit::Wall);
             }
             let message = tokio::select! {
                 biased;

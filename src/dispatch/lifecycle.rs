@@ -183,14 +183,20 @@ pub(super) fn log(shared: &Shared, model: usize, waiting: &Waiting, report: &Rep
 
 /// The line that a person reads; the fields beside it are for queries.
 fn summary(report: &Report) -> String {
+    if report.outcome != Outcome::Ok {
+        return format!(
+            "request failed ({}): {}",
+            report.outcome.code(),
+            report.outcome
+        );
+    }
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let limit = match report.usage.limit {
         Some(limit) => format!(" of {:.0}", mebibytes(limit)),
         None => String::new(),
     };
     format!(
-        "request {}: {:.1} s of audio in {:.2} s, peak {:.1}{limit} MiB",
-        report.outcome.code(),
+        "request ok: {:.1} s of audio in {:.2} s, peak {:.1}{limit} MiB",
         report.figures.audio.as_secs_f64(),
         report.wall.as_secs_f64(),
         mebibytes(report.usage.peak),

@@ -162,6 +162,52 @@ impl Outcome {
     }
 }
 
+/// One sentence for the client and for the journal.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        match self {
+            Self::Ok => f.write_str("the transcript is complete"),
+            Self::InvalidAudio(message)
+            | Self::AudioTooLong(message)
+            | Self::EngineFailed(message) => f.write_str(message),
+            Self::MemoryLimit { limit, peak, audio } => write!(
+                f,
+                "the transcription needed more memory than its limit of {:.1} MiB (peak {:.1} MiB, after {:.1} s of audio)",
+                mebibytes(*limit),
+                mebibytes(*peak),
+                audio.as_secs_f64()
+            ),
+            Self::Crashed(how) => write!(f, "the process of this transcription crashed: {how}"),
+            Self::Misbehaved(what) => {
+                write!(f, "the process of this transcription was stopped: {what}")
+            }
+            Self::Violation { call } => write!(
+                f,
+                "the transcription was stopped at a system call that its sandbox forbids: {}",
+                call.as_deref().unwrap_or("which one is unknown")
+            ),
+            Self::Timeout {
+                limit,
+                after,
+                audio,
+            } => {
+                let what = match limit {
+                    TimeLimit::Wall => "did not end within its time of",
+                    TimeLimit::Cpu => "used more than its CPU time of",
+                    TimeLimit::Stall => "hung: it did nothing at all for",
+                };
+                let (after, audio) = (after.as_secs_f64(), audio.as_secs_f64());
+                write!(
+                    f,
+                    "the transcription {what} {after:.1} s ({audio:.1} s of audio were read)"
+                )
+            }
+            Self::Cancelled => f.write_str("the transcription was cancelled"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

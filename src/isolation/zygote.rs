@@ -32,7 +32,7 @@ pub type JobChannel = Channel<FromJob, ToJob>;
 /// The process was not started by a supervisor, or the machine lacks something basic.
 pub fn run<Model>(
     load: impl FnOnce(&Load) -> Result<Model, String>,
-    work: impl Fn(&mut Model, &JobChannel),
+    work: impl Fn(&mut Model, &'static JobChannel),
 ) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let control = take_stdin()?;
@@ -77,7 +77,8 @@ pub fn run<Model>(
             Ok(Forked::Child) => {
                 let status = match become_job(channel, &stderr, &mut sandbox) {
                     Ok(channel) => {
-                        work(&mut model, &channel);
+                        // A job has one channel for its whole life, which a panic hook must reach as well.
+                        work(&mut model, Box::leak(Box::new(channel)));
                         0
                     }
                     Err(error) => {

@@ -4,14 +4,15 @@
 mod fault;
 mod transcribe;
 
-use std::{fs::File, ops::ControlFlow, time::Duration};
+use std::{fs::File, ops::ControlFlow, panic, time::Duration};
 
 pub use transcribe::{Report, transcribe};
 
 use crate::{
+    audio,
     engine::{self, Engine},
     isolation::{
-        FromJob, JobRequest, Load, ToJob,
+        Failure, FailureKind, FromJob, JobRequest, Load, ToJob, exit_now,
         zygote::{self, JobChannel},
     },
     transcript::Segment,
@@ -29,7 +30,7 @@ pub fn zygote_main() -> std::io::Result<()> {
 }
 
 /// Serve exactly one request. Every failure to talk means that the supervisor is gone, and so is the job's purpose.
-fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
+fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
     }
@@ -41,6 +42,7 @@ fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
         return;
     };
     let id = request.id;
+    blame_the_recording(channel, id);
     #[cfg(feature = "fault-engine")]
     let afterwards = fault::before(&mut request, channel);
     let mut report = ToSupervisor { channel, id };
@@ -58,6 +60,25 @@ fn serve(engine: &mut dyn Engine, channel: &JobChannel) {
     let _ = channel.receive();
     #[cfg(feature = "fault-engine")]
     afterwards.dismissed();
+}
+
+/// Some damaged files make a demuxer panic (three places in symphonia 0.6.1 are known). That is the file's fault: say
+/// so before the process ends. Any other panic is ours, and ends as a crash.
+fn blame_the_recording(channel: &'static JobChannel, id: u64) {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        if audio::is_decoding() {
+            let failure = Failure {
+                kind: FailureKind::InvalidAudio,
+                message: "the file is damaged in a way that its decoder cannot cope with".into(),
+            };
+            if channel.send(&FromJob::Failed { id, failure }, &[]).is_ok() {
+                let _ = channel.receive();
+            }
+            exit_now(0);
+        }
+    }));
 }
 
 /// Reports over the job's channel.

@@ -9,11 +9,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{
-    config::ByteSize,
-    dispatch::Refusal,
-    isolation::{Outcome, TimeLimit},
-};
+use crate::{config::ByteSize, dispatch::Refusal, isolation::Outcome};
 
 /// An error in OpenAI's shape.
 #[derive(Debug)]
@@ -137,59 +133,19 @@ impl ApiError {
 
     /// A request whose job did not succeed; `None` if it did.
     pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
-        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let (status, message) = match outcome {
+        let status = match outcome {
             Outcome::Ok => return None,
-            Outcome::InvalidAudio(message) => (StatusCode::BAD_REQUEST, message.clone()),
-            Outcome::AudioTooLong(message) => (StatusCode::PAYLOAD_TOO_LARGE, message.clone()),
-            Outcome::EngineFailed(message) => (StatusCode::BAD_GATEWAY, message.clone()),
-            Outcome::MemoryLimit { limit, peak, audio } => (
-                StatusCode::INSUFFICIENT_STORAGE,
-                format!(
-                    "the transcription needed more memory than its limit of {} (peak {}, after {:.1} s of audio)",
-                    mebibytes(*limit),
-                    mebibytes(*peak),
-                    audio.as_secs_f64()
-                ),
-            ),
-            Outcome::Crashed(how) => (
-                StatusCode::BAD_GATEWAY,
-                format!("the process of this transcription crashed: {how}"),
-            ),
-            Outcome::Misbehaved(what) => (
-                StatusCode::BAD_GATEWAY,
-                format!("the process of this transcription was stopped: {what}"),
-            ),
-            Outcome::Violation { call } => (
-                StatusCode::BAD_GATEWAY,
-                format!(
-                    "the transcription was stopped at a system call that its sandbox forbids: {}",
-                    call.as_deref().unwrap_or("which one is unknown")
-                ),
-            ),
-            Outcome::Timeout {
-                limit,
-                after,
-                audio,
-            } => {
-                let what = match limit {
-                    TimeLimit::Wall => "did not end within its time of",
-                    TimeLimit::Cpu => "used more than its CPU time of",
-                    TimeLimit::Stall => "hung: it did nothing at all for",
-                };
-                let (after, audio) = (after.as_secs_f64(), audio.as_secs_f64());
-                let message = format!(
-                    "the transcription {what} {after:.1} s ({audio:.1} s of audio were read)"
-                );
-                (StatusCode::GATEWAY_TIMEOUT, message)
-            }
-            Outcome::Cancelled => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the transcription was cancelled".into(),
-            ),
+            Outcome::InvalidAudio(_) => StatusCode::BAD_REQUEST,
+            Outcome::AudioTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Outcome::EngineFailed(_)
+            | Outcome::Crashed(_)
+            | Outcome::Misbehaved(_)
+            | Outcome::Violation { .. } => StatusCode::BAD_GATEWAY,
+            Outcome::MemoryLimit { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Outcome::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Outcome::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         };
-
-        Some(Self::new(status, outcome.code(), message))
+        Some(Self::new(status, outcome.code(), outcome.to_string()))
     }
 }
 

@@ -48,10 +48,13 @@ pub fn give_up() -> Result<(), PrivilegeError> {
         }
         caps::clear(None, CapSet::Bounding)?;
     }
-    caps::clear(None, CapSet::Ambient)?;
-    caps::clear(None, CapSet::Inheritable)?;
-    // Takes the effective ones with it.
-    caps::clear(None, CapSet::Permitted)?;
+    // The effective ones go with the permitted ones. What is empty already is left alone: the service's own unit
+    // forbids the system call that would empty it.
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Permitted] {
+        if !caps::read(None, set)?.is_empty() {
+            caps::clear(None, set)?;
+        }
+    }
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;

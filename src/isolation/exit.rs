@@ -47,6 +47,9 @@ impl Exit {
 impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Status(violation::STATUS) | Self::Signal(libc::SIGSYS) => {
+                write!(f, "it was stopped at a forbidden system call")
+            }
             Self::Status(status) => write!(f, "it exited with status {status} without an answer"),
             Self::Signal(number) => match Signal::try_from(*number) {
                 Ok(signal) => write!(f, "it was ended by {}", signal.as_str()),

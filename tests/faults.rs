@@ -20,7 +20,7 @@ require_cgroup = false
 max_running = 8
 
 [limits]
-deadline = "2s"
+deadline = "1min"
 deadline_per_audio_second = 0.0
 max_audio = "1min"
 
@@ -32,15 +32,23 @@ max = 3
 engine = "fault"
 aliases = ["whisper-1"]
 
+[models.hasty]
+engine = "fault"
+limits = { deadline = "2s" }
+spares = { min = 1, max = 1 }
+
 [models.null]
 engine = "null"
 "#;
 
-/// Jobs that wait for a request when all is quiet, beside one zygote for each model.
-const QUIET: usize = 2 * (3 + 1);
+/// Jobs that wait for a request when all is quiet.
+const SPARES: usize = 3 + 1 + 3;
 
-/// Descriptors of the service's ends of all slots that there can be.
-const SLOTS: usize = 2 * (8 + 2 * 3 + 2);
+/// Children when all is quiet: those, and a zygote for each model.
+const QUIET: usize = SPARES + 3;
+
+/// Descriptors of the service's ends of all slots that there can be: of spares, of jobs, of self-tests.
+const SLOTS: usize = 2 * (SPARES + 8 + 3);
 
 /// Everything that a fault must not have touched.
 struct Whole {
@@ -72,6 +80,8 @@ impl Whole {
         let growth = daemon.peak_memory() - self.memory;
         assert!(growth <= 48 << 20, "the service took {growth} bytes");
         together((0..8).map(|_| || good(&daemon)));
+        let log = daemon.log();
+        assert!(!log.contains("started again"), "a zygote was lost:\n{log}");
         daemon.stop();
     }
 }
@@ -94,9 +104,13 @@ fn good(daemon: &Daemon) {
 
 /// Run `mode` with a correct request beside it and another one behind it.
 fn fault(daemon: &Daemon, mode: &str) -> Answer {
+    fault_of("fault", daemon, mode)
+}
+
+fn fault_of(model: &str, daemon: &Daemon, mode: &str) -> Answer {
     let answer = thread::scope(|scope| {
         scope.spawn(|| good(daemon));
-        daemon.transcribe(&format!("fault:{mode}"))
+        daemon.transcribe(&format!("{model}:{mode}"))
     });
     good(daemon);
     answer
@@ -129,7 +143,7 @@ fn a_job_that_crashes_costs_its_own_request_and_the_signal_is_named() {
         crash("trap", "SIGTRAP"),
         crash("fpe", "SIGFPE"),
         crash("bus", "SIGBUS"),
-        crash("stack-overflow", "SIGABRT"),
+        crash("stack-overflow", "SIG"),
         crash("exit=0", "status 0"),
         crash("exit=7", "status 7"),
         ("fail", 502, "engine_failed", "it was asked to fail"),
@@ -138,9 +152,11 @@ fn a_job_that_crashes_costs_its_own_request_and_the_signal_is_named() {
 }
 
 #[test]
-fn a_job_that_breaks_the_protocol_is_stopped() {
+fn a_job_that_breaks_the_rules_is_stopped() {
     let violation = |mode, message| (mode, 502, "worker_misbehaved", message);
     all_fail(&[
+        violation("stop", "tgkill"),
+        violation("fork-bomb=3", "clone"),
         violation("ready-twice", "twice"),
         violation("wrong-request", "instead of"),
         violation("progress-back", "shorter"),
@@ -171,25 +187,33 @@ fn a_job_that_breaks_the_protocol_is_stopped() {
 fn a_job_that_does_not_end_is_ended() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
-    let modes = [
-        "hang",
-        "stop",
-        "stall",
-        "spin",
-        "spin-threads=4",
-        "sleep=1h",
-    ];
+    let modes = ["hang", "stall", "spin", "spin-threads=4", "sleep=1h"];
     together(modes.into_iter().map(|mode| {
         let daemon = &daemon;
         move || {
-            let answer = fault(daemon, mode);
+            let answer = fault_of("hasty", daemon, mode);
             assert_eq!(
                 (answer.status, answer.code()),
                 (504, "timeout"),
                 "{mode}: {answer:?}"
             );
-            assert!(answer.message().contains("within 2.0 s"), "{answer:?}");
+            assert!(answer.message().contains("2.0 s"), "{answer:?}");
             assert_eq!(answer.headers["x-should-retry"], "false", "{mode}");
+        }
+    }));
+    whole.check(daemon);
+}
+
+#[test]
+fn descriptors_that_jobs_send_harm_nobody() {
+    let daemon = Daemon::start(CONFIG);
+    let whole = Whole::of(&daemon);
+    together((0..8).map(|_| {
+        || {
+            for _ in 0..20 {
+                let answer = fault(&daemon, "fd-attack");
+                assert_eq!(answer.code(), "worker_misbehaved", "{answer:?}");
+            }
         }
     }));
     whole.check(daemon);
@@ -199,7 +223,7 @@ fn a_job_that_does_not_end_is_ended() {
 fn a_job_whose_client_hangs_up_is_ended() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
-    for mode in ["hang", "stop", "spin", "stall", "stderr-storm"] {
+    for mode in ["hang", "spin", "stall", "stderr-storm"] {
         daemon.hang_up(&format!("fault:{mode}"), Duration::from_millis(200));
         good(&daemon);
     }
@@ -214,7 +238,6 @@ fn a_job_that_is_only_greedy_or_rude_gets_its_answer() {
         "leak=64M",
         "sleep=200ms",
         "thread-bomb=64",
-        "fd-flood",
         "stderr-flood",
         "stderr-storm",
         "plant=0123456789",
@@ -230,6 +253,16 @@ fn a_job_that_is_only_greedy_or_rude_gets_its_answer() {
             "{mode}: {answer:?}"
         );
     }
+    let burst = fault(&daemon, "burst=500");
+    assert_eq!(
+        (burst.status, burst.text()),
+        (200, [TEXT; 500].join(" ").as_str()),
+        "{burst:?}"
+    );
+    // The sandbox ends it at the first attempt, or tells it that its table is full.
+    let flood = fault(&daemon, "fd-flood");
+    let stopped = flood.code() == "worker_misbehaved" && flood.message().contains("dup");
+    assert!(stopped || flood.text() == TEXT, "{flood:?}");
     whole.check(daemon);
 }
 
@@ -267,9 +300,7 @@ fn a_job_without_end_to_its_greed_is_stopped_by_its_limits() {
 fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
     const PLANT: &str = "fault:plant=leftover-of-a-request";
     const SEARCH: &str = "fault:escape-leftovers=leftover-of-a-request";
-    // The search takes its time.
-    let config = CONFIG.replace("deadline = \"2s\"", "deadline = \"30s\"");
-    let daemon = Daemon::start(&config);
+    let daemon = Daemon::start(CONFIG);
     for _ in 0..4 {
         assert_eq!(daemon.transcribe(PLANT).text(), TEXT);
         let answer = daemon.transcribe(SEARCH);
@@ -283,7 +314,7 @@ fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
     }
     daemon.stop();
     // The counter-proof: where all requests share one process, the search finds what the other request left.
-    let shared = config.replace("[isolation]", "[isolation]\nmode = \"thread\"");
+    let shared = CONFIG.replace("[isolation]", "[isolation]\nmode = \"thread\"");
     let daemon = Daemon::start(&shared);
     assert_eq!(daemon.transcribe(PLANT).text(), TEXT);
     let answer = daemon.transcribe(SEARCH);
@@ -295,7 +326,6 @@ fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
 }
 
 #[test]
-#[ignore = "needs the sandbox of jobs"]
 fn every_attempt_to_escape_fails_and_is_reported() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);

@@ -90,6 +90,6 @@ pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
         #[cfg(feature = "fault-engine")]
         EngineSettings::Null => Ok(Box::new(null::Null)),
         #[cfg(feature = "fault-engine")]
-        EngineSettings::Fault => Ok(Box::new(fault::load())),
+        EngineSettings::Fault => Ok(Box::new(fault::Fault)),
     }
 }

@@ -16,9 +16,9 @@
 //! | `linger` | answers and never goes | 200 |
 //! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go | 200 |
 
-use std::time::Duration;
+use std::{io::IoSlice, time::Duration};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::JobChannel;
 use crate::{
@@ -147,19 +147,21 @@ fn encoded(message: &FromJob) -> Vec<u8> {
 
 /// Send these bytes as one datagram, whatever they are.
 fn raw(bytes: &[u8]) {
-    if let Err(error) = send(CHANNEL, bytes, MsgFlags::MSG_NOSIGNAL) {
-        eprintln!("{} bytes cannot be sent: {error}", bytes.len());
-    }
+    send(bytes, &[]);
 }
 
 /// A sound message, with more descriptors than the supervisor would miss.
 fn with_descriptors(message: &[u8]) {
     let bytes = [&[VERSION], message].concat();
-    let data = [std::io::IoSlice::new(&bytes)];
-    let control = [ControlMessage::ScmRights(&[CHANNEL; 64])];
-    let result = sendmsg::<()>(CHANNEL, &data, &control, MsgFlags::MSG_NOSIGNAL, None);
+    send(&bytes, &[ControlMessage::ScmRights(&[CHANNEL; 64])]);
+}
+
+/// By sendmsg, as every sound message: a job's sandbox lets no other call pass.
+fn send(bytes: &[u8], control: &[ControlMessage<'_>]) {
+    let data = [IoSlice::new(bytes)];
+    let result = sendmsg::<()>(CHANNEL, &data, control, MsgFlags::MSG_NOSIGNAL, None);
     if let Err(error) = result {
-        eprintln!("descriptors cannot be sent: {error}");
+        eprintln!("{} bytes cannot be sent: {error}", bytes.len());
     }
 }
 

@@ -23,6 +23,8 @@ use crate::{
 /// # Errors
 /// See [`zygote::run`].
 pub fn zygote_main() -> std::io::Result<()> {
+    #[cfg(feature = "fault-engine")]
+    engine::fault::escape::look_around();
     let load = |order: &Load| engine::load(&order.engine).map_err(|error| error.to_string());
     zygote::run(load, |engine, channel| {
         serve(engine.as_mut(), channel);

@@ -2,7 +2,7 @@
 
 use std::{io::Write, ops::ControlFlow, thread::Builder, time::Duration};
 
-use super::{Emit, EngineError, failed, segment};
+use super::{Emit, EngineError, TEXT, failed, segment};
 use crate::transcript::{Segment, Word};
 
 /// What a flood of stderr amounts to, in bytes.
@@ -42,6 +42,14 @@ fn for_ever(emit: &mut Emit<'_>, segment: &Segment) -> Flooded {
             return Ok(None);
         }
     }
+}
+
+/// So many good segments, as fast as it can.
+pub(super) fn burst(emit: &mut Emit<'_>, count: usize, length: Duration) -> Flooded {
+    for _ in 0..count {
+        let _ = emit(segment(TEXT.into(), length));
+    }
+    Ok(None)
 }
 
 /// Segments of one letter.

@@ -11,13 +11,15 @@
 //! | `segfault` `abort` `illegal` `trap` `fpe` `bus` `stack-overflow` | dies by that signal | 502 `worker_crashed` |
 //! | `exit=N` | ends with that status without a word | 502 `worker_crashed` |
 //! | `fail` | reports a failure in good order | 502 `engine_failed` |
-//! | `hang` `stop` `stall` | sleeps; stops itself by SIGSTOP; sleeps after a first segment | 504 `timeout` |
+//! | `hang` `stall` | sleeps; sleeps after a first segment | 504 `timeout` |
+//! | `stop` | stops itself by SIGSTOP | 502 `worker_misbehaved`; 504 `timeout` without a sandbox |
 //! | `spin` `spin-threads=N` | burns CPU time on one or N threads | 504 `timeout` |
 //! | `sleep=TIME` | answers after that time | 200, or 504 beyond the deadline |
-//! | `fork-bomb` `fork-bomb=N` | processes that make processes for ever; N sleeping ones | 502 `worker_misbehaved` |
+//! | `fork-bomb` `fork-bomb=N` | processes that make processes for ever; N sleeping ones | 502 `worker_misbehaved`; 504, or 200 with N, without a sandbox |
 //! | `thread-bomb` `thread-bomb=N` | as many threads as it gets, or N; answers | 200 |
-//! | `fd-flood` | as many descriptors as it gets; answers | 200 |
+//! | `fd-flood` | as many descriptors as it gets; answers | 200, or 502 `worker_misbehaved` where the sandbox forbids dup |
 //! | `output-flood` `text-flood` `word-flood` | segments for ever: tiny ones, of 60 KiB, of thousands of words | 502 `worker_misbehaved` |
+//! | `burst=N` | N segments without a pause, each as good as the one | 200 |
 //! | `stderr-flood` | 16 MiB to stderr; answers | 200 |
 //! | `stderr-storm` | the same for ever on four threads, beside and after its answer | 200 |
 //! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` | segments that cannot be | 502 `worker_misbehaved` |
@@ -42,18 +44,9 @@ use crate::transcript::Segment;
 /// What the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";
 
-/// The engine, and what it learned where it was loaded: in the zygote.
+/// The engine.
 #[derive(Debug)]
-pub struct Fault {
-    surroundings: escape::Surroundings,
-}
-
-/// Load it, which cannot fail.
-pub fn load() -> Fault {
-    Fault {
-        surroundings: escape::Surroundings::of_zygote(),
-    }
-}
+pub struct Fault;
 
 /// Where the segments go.
 type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
@@ -72,7 +65,7 @@ impl Engine for Fault {
         let length = Duration::from_secs(samples) / SAMPLE_RATE;
         let text = match options.fault.as_deref() {
             None => Some(TEXT.into()),
-            Some(fault) => self.misbehave(fault, length, emit)?,
+            Some(fault) => misbehave(fault, length, emit)?,
         };
         if let Some(text) = text {
             let _ = emit(segment(text, length));
@@ -81,72 +74,69 @@ impl Engine for Fault {
     }
 }
 
-impl Fault {
-    /// Do what `fault` says; the text to answer with, if there is to be an answer.
-    fn misbehave(
-        &self,
-        fault: &str,
-        length: Duration,
-        emit: &mut Emit<'_>,
-    ) -> Result<Option<String>, EngineError> {
-        let (mode, parameter) = match fault.split_once('=') {
-            Some((mode, parameter)) => (mode, Some(parameter)),
-            None => (fault, None),
-        };
-        match mode {
-            "leak" => greed::leak(parse(mode, parameter)?),
-            "leak-forever" => greed::leak_forever(),
-            "segfault" => crash::segfault(),
-            "abort" => std::process::abort(),
-            "illegal" => crash::illegal(),
-            "trap" => crash::trap(),
-            "fpe" => crash::fpe(),
-            "bus" => crash::bus(),
-            "stack-overflow" => crash::stack_overflow(),
-            "exit" => crash::exit(parse(mode, parameter)?),
-            "fail" => return Err(failed("it was asked to fail".into())),
-            "hang" => sleep_for_ever(),
-            "stop" => crash::stop(),
-            "stall" => {
-                let _ = emit(segment(TEXT.into(), length));
-                sleep_for_ever()
-            }
-            "spin" => greed::spin(),
-            "spin-threads" => greed::spin_threads(parse(mode, parameter)?)?,
-            "sleep" => {
-                let time = parse::<humantime::Duration>(mode, parameter)?;
-                std::thread::sleep(time.into());
-            }
-            "fork-bomb" => greed::fork_bomb(parse_optional(mode, parameter)?),
-            "thread-bomb" => greed::thread_bomb(parse_optional(mode, parameter)?),
-            "fd-flood" => greed::fd_flood(),
-            "stderr-flood" => flood::stderr(flood::MUCH),
-            "stderr-storm" => flood::stderr_for_ever()?,
-            "output-flood" => return flood::output(emit),
-            "text-flood" => return flood::text(emit),
-            "word-flood" => return flood::words(emit),
-            "out-of-order" => flood::out_of_order(emit),
-            "bad-times" => flood::bad_times(emit),
-            "beyond-the-end" => flood::beyond_the_end(emit),
-            "empty-text" => flood::empty_text(emit),
-            "control-characters" => flood::control_characters(emit),
-            "nan-confidence" => flood::nan_confidence(emit),
-            "plant" => leftovers::plant(mark(parameter)?),
-            "list" => {
-                let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();
-                return Ok(Some(names.join(" ")));
-            }
-            "escape-leftovers" => return Ok(Some(leftovers::search(mark(parameter)?))),
-            _ => {
-                let known = escape::all().find(|attempt| attempt.name == mode);
-                let attempt = known.ok_or_else(|| failed(format!("it has no mode `{mode}`")))?;
-                return Ok(Some(attempt.run(&self.surroundings)?));
-            }
+/// Do what `fault` says; the text to answer with, if there is to be an answer.
+fn misbehave(
+    fault: &str,
+    length: Duration,
+    emit: &mut Emit<'_>,
+) -> Result<Option<String>, EngineError> {
+    let (mode, parameter) = match fault.split_once('=') {
+        Some((mode, parameter)) => (mode, Some(parameter)),
+        None => (fault, None),
+    };
+    match mode {
+        "leak" => greed::leak(parse(mode, parameter)?),
+        "leak-forever" => greed::leak_forever(),
+        "segfault" => crash::segfault(),
+        "abort" => std::process::abort(),
+        "illegal" => crash::illegal(),
+        "trap" => crash::trap(),
+        "fpe" => crash::fpe(),
+        "bus" => crash::bus(),
+        "stack-overflow" => crash::stack_overflow(),
+        "exit" => crash::exit(parse(mode, parameter)?),
+        "fail" => return Err(failed("it was asked to fail".into())),
+        "hang" => sleep_for_ever(),
+        "stop" => crash::stop(),
+        "stall" => {
+            let _ = emit(segment(TEXT.into(), length));
+            sleep_for_ever()
         }
-        Ok(Some(TEXT.into()))
+        "spin" => greed::spin(),
+        "spin-threads" => greed::spin_threads(parse(mode, parameter)?)?,
+        "sleep" => {
+            let time = parse::<humantime::Duration>(mode, parameter)?;
+            std::thread::sleep(time.into());
+        }
+        "fork-bomb" => greed::fork_bomb(parse_optional(mode, parameter)?),
+        "thread-bomb" => greed::thread_bomb(parse_optional(mode, parameter)?),
+        "fd-flood" => greed::fd_flood(),
+        "stderr-flood" => flood::stderr(flood::MUCH),
+        "stderr-storm" => flood::stderr_for_ever()?,
+        "output-flood" => return flood::output(emit),
+        "text-flood" => return flood::text(emit),
+        "word-flood" => return flood::words(emit),
+        "burst" => return flood::burst(emit, parse(mode, parameter)?, length),
+        "out-of-order" => flood::out_of_order(emit),
+        "bad-times" => flood::bad_times(emit),
+        "beyond-the-end" => flood::beyond_the_end(emit),
+        "empty-text" => flood::empty_text(emit),
+        "control-characters" => flood::control_characters(emit),
+        "nan-confidence" => flood::nan_confidence(emit),
+        "plant" => leftovers::plant(mark(parameter)?),
+        "list" => {
+            let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();
+            return Ok(Some(names.join(" ")));
+        }
+        "escape-leftovers" => return Ok(Some(leftovers::search(mark(parameter)?))),
+        _ => {
+            let known = escape::all().find(|attempt| attempt.name == mode);
+            let attempt = known.ok_or_else(|| failed(format!("it has no mode `{mode}`")))?;
+            return Ok(Some(attempt.run(&escape::Surroundings::noted())?));
+        }
     }
+    Ok(Some(TEXT.into()))
 }
-
 fn segment(text: String, end: Duration) -> Segment {
     Segment {
         text,

@@ -17,6 +17,8 @@ mod network;
 mod privileges;
 mod processes;
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use nix::errno::Errno;
 
 use super::{EngineError, failed};
@@ -68,7 +70,7 @@ impl Attempt {
 
     /// Try it, and say what came of it.
     pub(super) fn run(&self, surroundings: &Surroundings) -> Result<String, EngineError> {
-        if surroundings.zygote == std::process::id().cast_signed() {
+        if surroundings.zygote == 0 {
             return Err(failed("the service itself must not try to escape".into()));
         }
         let name = self.name;
@@ -87,6 +89,16 @@ pub struct Surroundings {
     zygote: i32,
 }
 
+static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
+static ZYGOTE: AtomicI32 = AtomicI32::new(0);
+
+/// Note who the processes around are; to be called once, by a zygote that has no sandbox yet. Its jobs inherit what it
+/// knows, and would be stopped already at the question.
+pub fn look_around() {
+    SUPERVISOR.store(nix::unistd::getppid().as_raw(), Ordering::Relaxed);
+    ZYGOTE.store(std::process::id().cast_signed(), Ordering::Relaxed);
+}
+
 /// At whom an attempt is aimed.
 #[derive(Clone, Copy, Debug)]
 enum Whom {
@@ -100,11 +112,11 @@ enum Whom {
 const NEIGHBOURHOOD: i32 = 512;
 
 impl Surroundings {
-    /// To be called in the zygote: its jobs inherit the answer.
-    pub(super) fn of_zygote() -> Self {
+    /// What was noted; zeros in a process that no zygote made.
+    pub(super) fn noted() -> Self {
         Self {
-            supervisor: nix::unistd::getppid().as_raw(),
-            zygote: std::process::id().cast_signed(),
+            supervisor: SUPERVISOR.load(Ordering::Relaxed),
+            zygote: ZYGOTE.load(Ordering::Relaxed),
         }
     }
 

@@ -12,7 +12,7 @@ import time
 import uuid
 import wave
 
-SOCKET = "/run/stt-isolated/http.sock"
+SOCKET = os.environ.get("STT_ISOLATED_SOCKET", "/run/stt-isolated/http.sock")
 CONFIG = pathlib.Path("/etc/stt-isolated/stt-isolated.toml")
 UNIT = "stt-isolated.service"
 DATA = pathlib.Path("/usr/share/pocketsphinx/test/data")

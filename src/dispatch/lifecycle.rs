@@ -113,6 +113,9 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, waiting:
     let start = Instant::now();
     let queued = start - waiting.since;
     let _ = waiting.events.try_send(Event::Started);
+    // Its place is kept from the beginning: behind a burst of segments there might be none, and the last event must
+    // neither wait for the client nor be lost.
+    let finished = waiting.events.clone().try_reserve_owned();
     let ended = run(&mut job, &waiting).await;
     let report = Report {
         outcome: ended.outcome,
@@ -123,7 +126,6 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, waiting:
         wall: start.elapsed(),
     };
     let slot = job.slot().index();
-    let events = waiting.events.clone();
     let request_id = waiting.request_id.clone();
     log(shared, model, &waiting, &report, slot);
     if let Outcome::Violation { call } = &report.outcome {
@@ -139,8 +141,9 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, waiting:
         );
     }
     // The answer first; whatever the job leaves behind is cleared away afterwards.
-    let _ = events.try_send(Event::Finished(Box::new(report)));
-    drop(events);
+    if let Ok(place) = finished {
+        place.send(Event::Finished(Box::new(report)));
+    }
     drop(waiting);
     shared.finished(start.elapsed());
     tokio::task::yield_now().await;

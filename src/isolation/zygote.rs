@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::{
@@ -96,16 +97,31 @@ pub fn run<Model>(
     }
 }
 
+/// A message that cannot be sent after such a pause never will be.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Send, and take a supervisor that has gone for the end it is.
+///
+/// The kernel holds the descriptors that *all* processes of this user have under way against the sender's own limit:
+/// a job that floods its channel with them would be the end of every zygote. They are under way for an instant only.
 fn tell(
     control: &Channel<FromZygote, ToZygote>,
     message: &FromZygote,
     descriptor: Option<&PidFd>,
 ) -> io::Result<()> {
     let descriptors: Vec<_> = descriptor.map(AsFd::as_fd).into_iter().collect();
-    control
-        .send(message, &descriptors)
-        .map_err(io::Error::other)
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match control.send(message, &descriptors) {
+            Err(ChannelError::Io(error))
+                if error.raw_os_error() == Some(libc::ETOOMANYREFS) && pause < LONGEST_PAUSE =>
+            {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result.map_err(io::Error::other),
+        }
+    }
 }
 
 /// The supervisor's socket is our stdin; libraries find `/dev/null` there instead.

@@ -169,7 +169,6 @@ fn a_job_that_breaks_the_rules_is_stopped() {
         violation("empty-datagram", "hung up"),
         violation("bad-version", "version 2"),
         violation("trailing-bytes", "behind its end"),
-        violation("fd-attack", "descriptors"),
         violation("no-last-word", "hung up"),
         violation("out-of-order", "times"),
         violation("bad-times", "times"),
@@ -208,11 +207,23 @@ fn a_job_that_does_not_end_is_ended() {
 fn descriptors_that_jobs_send_harm_nobody() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
+    let attack = fault(&daemon, "fd-attack");
+    assert_eq!(
+        (attack.status, attack.code()),
+        (502, "worker_misbehaved"),
+        "{attack:?}"
+    );
+    assert!(attack.message().contains("descriptors"), "{attack:?}");
     together((0..8).map(|_| {
         || {
             for _ in 0..20 {
                 let answer = fault(&daemon, "fd-attack");
-                assert_eq!(answer.code(), "worker_misbehaved", "{answer:?}");
+                // With so many under way, the kernel lets some jobs send none: they go on and answer.
+                let harmless = answer.text() == TEXT;
+                assert!(
+                    harmless || answer.code() == "worker_misbehaved",
+                    "{answer:?}"
+                );
             }
         }
     }));

@@ -19,6 +19,8 @@ pub(super) struct ApiError {
     message: String,
     param: Option<String>,
     retry: Retry,
+    /// Whether something of the request may be left on the connection, which ends with this answer.
+    last: bool,
 }
 
 /// Whether the client should send the same request again. OpenAI's clients resend every 408, 409, 429 and 5xx twice
@@ -39,6 +41,26 @@ impl ApiError {
             message: message.into(),
             param: None,
             retry: Retry::Never,
+            last: false,
+        }
+    }
+
+    /// What came is no HTTP request; `reason` is the parser's.
+    pub(super) fn no_http(status: StatusCode, reason: &str) -> Self {
+        let message = format!("this is no HTTP/1.1 request: {reason}");
+        Self {
+            last: true,
+            ..Self::new(status, "invalid_http", message)
+        }
+    }
+
+    /// The head of the request did not come to its end.
+    pub(super) fn slow_head(after: Duration) -> Self {
+        let seconds = after.as_secs_f64();
+        let message = format!("the head of the request did not arrive within {seconds} s");
+        Self {
+            last: true,
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "header_timeout", message)
         }
     }
 
@@ -52,7 +74,10 @@ impl ApiError {
 
     /// The body as a whole cannot be taken apart.
     pub(super) fn body(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+        Self {
+            last: true,
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+        }
     }
 
     /// The upload is larger than `limit`.
@@ -60,6 +85,7 @@ impl ApiError {
         let message = format!("the upload is larger than {limit} (http.max_upload)");
         Self {
             param: Some("file".into()),
+            last: true,
             ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", message)
         }
     }
@@ -67,7 +93,10 @@ impl ApiError {
     /// The client stopped sending.
     pub(super) fn too_slow(after: Duration) -> Self {
         let message = format!("no byte of the body arrived for {} s", after.as_secs_f64());
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        Self {
+            last: true,
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        }
     }
 
     /// The upload cannot be stored.
@@ -164,6 +193,9 @@ impl IntoResponse for ApiError {
         }});
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
+        if self.last {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         match self.retry {
             Retry::Never => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));

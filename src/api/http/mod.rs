@@ -6,6 +6,7 @@ mod models;
 mod server;
 mod stats;
 mod transcriptions;
+mod unparsed;
 mod upload;
 
 use std::{path::PathBuf, sync::Arc};

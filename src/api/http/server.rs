@@ -14,6 +14,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
+use super::unparsed::Hushed;
 use crate::{
     api::{Listener, Peer, listener::Connection},
     config::Http,
@@ -79,21 +80,26 @@ async fn connection_task(
         request.extensions_mut().insert(peer);
         request.map(axum::body::Body::new)
     });
-    let serving = http1::Builder::new()
+    let connection = TokioIo::new(Hushed::new(connection));
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service));
-    tokio::pin!(serving);
+        .serve_connection(connection, TowerToHyperService::new(service));
     let result = tokio::select! {
         result = &mut serving => result,
         () = stopped(&mut stopping) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
         }
     };
     if let Err(error) = result {
         // Clients that hang up, send garbage or fall silent: their own business.
         tracing::debug!(?peer, %error, "a connection ended early");
+        let parts = serving.into_parts();
+        let connection = parts.io.into_inner();
+        connection
+            .refuse(&error, &parts.read_buf, limits.header_timeout)
+            .await;
     }
 }

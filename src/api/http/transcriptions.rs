@@ -15,14 +15,11 @@ use super::{
 };
 use crate::{
     api::Peer,
-    config::{ByteSize, MIN_JOB_MEMORY, Model},
+    config::{MIN_JOB_MEMORY, Model},
     dispatch::{self, Event, Refusal, Report},
     isolation::JobRequest,
     transcript::Transcript,
 };
-
-/// What may surround the recording in a body that still is no larger than it may be.
-const ENVELOPE: ByteSize = ByteSize::mib(1);
 
 /// Take the upload, run it, and answer. Dropped by the server when the client hangs up, which cancels the job.
 pub(super) async fn transcribe(
@@ -42,7 +39,7 @@ pub(super) async fn transcribe(
             .http
             .max_upload
             .bytes()
-            .saturating_add(ENVELOPE.bytes())
+            .saturating_add(upload::ENVELOPE.bytes())
     }) {
         return Err(ApiError::too_large(config.http.max_upload));
     }

@@ -1,22 +1,40 @@
 //! The multipart body of a transcription request: parameters checked, the recording spooled as it arrives.
 
-use std::{os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use multer::{Field, Multipart};
 
 use super::error::ApiError;
-use crate::{api::spool::Spool, config::Http, dispatch::Lower};
+use crate::{
+    api::spool::Spool,
+    config::{ByteSize, Http},
+    dispatch::Lower,
+};
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
 
 /// Most parts of one body.
 const MAX_PARTS: usize = 64;
+
+/// What may surround the recording in a body that still is no larger than it may be.
+pub(super) const ENVELOPE: ByteSize = ByteSize::mib(1);
+
+/// Most bytes in front of the first part, and in front of the content of each: the parser keeps them all.
+const MAX_HEAD: usize = 256 * 1024;
 
 /// Longest file name and media type that are used as a hint, in bytes.
 const MAX_HINT: usize = 255;
@@ -66,47 +84,130 @@ pub(super) async fn receive(
         .ok_or_else(|| {
             ApiError::body("the request has no content-type; send multipart/form-data")
         })?;
-    let boundary = multer::parse_boundary(content_type).map_err(|error| {
-        ApiError::body(format!(
-            "the body must be multipart/form-data with a boundary: {error}"
-        ))
-    })?;
-    let timeout = limits.body_timeout;
-    let chunks =
-        futures_util::stream::unfold(body.into_data_stream(), move |mut stream| async move {
-            match tokio::time::timeout(timeout, stream.next()).await {
-                Ok(next) => next.map(|chunk| (chunk.map_err(Interruption::from), stream)),
-                Err(_) => Some((Err(Interruption::TooSlow(timeout)), stream)),
-            }
-        });
-    let mut multipart = Multipart::new(Box::pin(chunks), boundary);
+    let boundary = multer::parse_boundary(content_type)
+        .and_then(|boundary| match boundary.len() {
+            // RFC 2046, 5.1.1.
+            1..=70 => Ok(boundary),
+            _ => Err(multer::Error::NoBoundary),
+        })
+        .map_err(|error| {
+            ApiError::body(format!(
+                "the body must be multipart/form-data with a boundary: {error}"
+            ))
+        })?;
+    let unparsed = Unparsed::default();
+    let mut chunks = Box::pin(chunks(body, limits, unparsed.clone()).fuse());
+    let mut multipart = Multipart::new(&mut chunks, boundary);
     let mut parts = Parts::default();
     let mut mistake = None;
     let mut count = 0;
     loop {
-        let field = match multipart.next_field().await {
+        let mut field = match multipart.next_field().await {
             Ok(Some(field)) => field,
             Ok(None) => break,
-            Err(error) => return Err(mistake.unwrap_or_else(|| broken(error))),
+            Err(error) => return Err(mistake.unwrap_or_else(|| broken(&error, limits))),
         };
+        unparsed.clear();
         count += 1;
         if count > MAX_PARTS {
-            return Err(ApiError::body(format!(
-                "the body has more than {MAX_PARTS} parts"
-            )));
+            let too_many = || ApiError::body(format!("the body has more than {MAX_PARTS} parts"));
+            return Err(mistake.unwrap_or_else(too_many));
         }
-        if mistake.is_some() {
-            continue;
+        let mut content = Content {
+            field: &mut field,
+            unparsed: &unparsed,
+            limits,
+        };
+        if mistake.is_none() {
+            match parts.take(&mut content, directory).await {
+                Ok(()) => {}
+                Err(Trouble::Mistake(error)) => mistake = Some(error),
+                Err(Trouble::Final(error)) => return Err(error),
+            }
         }
-        match parts.take(field, limits, directory).await {
-            Ok(()) => {}
-            Err(Trouble::Mistake(error)) => mistake = Some(error),
-            Err(Trouble::Final(error)) => return Err(error),
+        // What is left of it after a mistake.
+        loop {
+            match content.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(mistake.unwrap_or(error)),
+            }
+        }
+    }
+    drop(multipart);
+    // What follows the form is nothing to us, but as long as it was not read, nobody watches whether the client is
+    // still there.
+    while let Some(chunk) = chunks.next().await {
+        unparsed.clear();
+        if let Err(interruption) = chunk {
+            return Err(mistake.unwrap_or_else(|| interruption.refusal(limits)));
         }
     }
     match mistake {
         Some(error) => Err(error),
         None => parts.finish(),
+    }
+}
+
+/// The body as it arrives, cut off where a client breaks the rules.
+fn chunks(
+    body: Body,
+    limits: &Http,
+    unparsed: Unparsed,
+) -> impl Stream<Item = Result<Bytes, Interruption>> + Send + use<> {
+    let timeout = limits.body_timeout;
+    let limit = (limits.max_upload.bytes()).saturating_add(ENVELOPE.bytes());
+    let start = (body.into_data_stream(), 0);
+    futures_util::stream::unfold(start, move |(mut stream, mut total)| {
+        let unparsed = unparsed.clone();
+        async move {
+            let next = match tokio::time::timeout(timeout, stream.next()).await {
+                Ok(next) => next?.map_err(Interruption::from),
+                Err(_) => Err(Interruption::TooSlow(timeout)),
+            };
+            let checked = next.and_then(|chunk| {
+                total += chunk.len() as u64;
+                if total > limit {
+                    return Err(Interruption::TooLarge);
+                }
+                unparsed.add(chunk.len())?;
+                Ok(chunk)
+            });
+            Some((checked, (stream, total)))
+        }
+    })
+}
+
+/// Bytes given to the parser since it last gave something back. It keeps all that it makes no sense of, and a body
+/// that never has its boundary must not end up in our memory.
+#[derive(Clone, Default)]
+struct Unparsed(Arc<AtomicUsize>);
+
+impl Unparsed {
+    fn add(&self, length: usize) -> Result<(), Interruption> {
+        match self.0.fetch_add(length, Ordering::Relaxed) {
+            before if before + length <= MAX_HEAD => Ok(()),
+            _ => Err(Interruption::Senseless),
+        }
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The content of one part.
+struct Content<'a, 'f> {
+    field: &'a mut Field<'f>,
+    unparsed: &'a Unparsed,
+    limits: &'a Http,
+}
+
+impl Content<'_, '_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = self.field.chunk().await;
+        self.unparsed.clear();
+        chunk.map_err(|error| broken(&error, self.limits))
     }
 }
 
@@ -117,22 +218,38 @@ enum Interruption {
     Broken(#[from] axum::Error),
     #[error("the body stopped arriving")]
     TooSlow(Duration),
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("the body's boundary does not come")]
+    Senseless,
 }
 
-fn broken(error: multer::Error) -> ApiError {
-    if let multer::Error::StreamReadFailed(cause) = &error
-        && let Some(Interruption::TooSlow(after)) = cause.downcast_ref()
-    {
-        return ApiError::too_slow(*after);
-    }
-    ApiError::body(match error {
-        multer::Error::IncompleteStream
-        | multer::Error::IncompleteFieldData { .. }
-        | multer::Error::StreamReadFailed(_) => {
-            "the body ends in the middle: its closing boundary never came".into()
+impl Interruption {
+    fn refusal(&self, limits: &Http) -> ApiError {
+        match self {
+            Self::Broken(_) => cut_off(),
+            Self::TooSlow(after) => ApiError::too_slow(*after),
+            Self::TooLarge => ApiError::too_large(limits.max_upload),
+            Self::Senseless => {
+                ApiError::body("the boundary of the multipart body does not come where it must")
+            }
         }
-        error => format!("the multipart body is malformed: {error}"),
-    })
+    }
+}
+
+fn cut_off() -> ApiError {
+    ApiError::body("the body ends in the middle: its closing boundary never came")
+}
+
+fn broken(error: &multer::Error, limits: &Http) -> ApiError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<Interruption>() {
+            Some(interruption) => interruption.refusal(limits),
+            None => cut_off(),
+        },
+        multer::Error::IncompleteStream | multer::Error::IncompleteFieldData { .. } => cut_off(),
+        error => ApiError::body(format!("the multipart body is malformed: {error}")),
+    }
 }
 
 /// How bad a part is.
@@ -162,11 +279,10 @@ struct File {
 impl Parts {
     async fn take(
         &mut self,
-        field: Field<'_>,
-        limits: &Http,
+        content: &mut Content<'_, '_>,
         directory: &Path,
     ) -> Result<(), Trouble> {
-        let name = field.name().unwrap_or_default().to_owned();
+        let name = content.field.name().unwrap_or_default().to_owned();
         let twice = match name.as_str() {
             "file" => self.file.is_some(),
             "model" => self.model.is_some(),
@@ -185,10 +301,10 @@ impl Parts {
             return Err(Trouble::Mistake(ApiError::parameter(&name, message)));
         }
         if name == "file" {
-            self.file = Some(spool(field, limits, directory).await?);
+            self.file = Some(spool(content, directory).await?);
             return Ok(());
         }
-        let value = text(&name, field).await?;
+        let value = text(&name, content).await?;
         let empty = value.is_empty();
         match name.as_str() {
             "model" => self.model = Some(value).filter(|_| !empty),
@@ -232,7 +348,9 @@ impl Parts {
     }
 }
 
-async fn spool(mut field: Field<'_>, limits: &Http, directory: &Path) -> Result<File, Trouble> {
+async fn spool(content: &mut Content<'_, '_>, directory: &Path) -> Result<File, Trouble> {
+    let Content { field, limits, .. } = content;
+    let limits = *limits;
     let hint = |text: &str| (text.len() <= MAX_HINT).then(|| text.to_owned());
     let extension = field
         .file_name()
@@ -243,12 +361,7 @@ async fn spool(mut field: Field<'_>, limits: &Http, directory: &Path) -> Result<
         .and_then(|mime| hint(mime.essence_str()));
     let storage = |error: std::io::Error| Trouble::Mistake(ApiError::storage(&error));
     let mut spool = Spool::new(limits.spool_memory.bytes(), directory).map_err(storage)?;
-    loop {
-        let chunk: Bytes = match field.chunk().await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            Err(error) => return Err(Trouble::Final(broken(error))),
-        };
+    while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
         if spool.size() + chunk.len() as u64 > limits.max_upload.bytes() {
             return Err(Trouble::Final(ApiError::too_large(limits.max_upload)));
         }
@@ -265,18 +378,14 @@ async fn spool(mut field: Field<'_>, limits: &Http, directory: &Path) -> Result<
     })
 }
 
-async fn text(name: &str, mut field: Field<'_>) -> Result<String, Trouble> {
+async fn text(name: &str, content: &mut Content<'_, '_>) -> Result<String, Trouble> {
     let mut value = Vec::new();
-    loop {
-        match field.chunk().await {
-            Ok(Some(chunk)) if value.len() + chunk.len() <= MAX_VALUE => value.extend(chunk),
-            Ok(Some(_)) => {
-                let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
-                return Err(Trouble::Mistake(ApiError::parameter(name, message)));
-            }
-            Ok(None) => break,
-            Err(error) => return Err(Trouble::Final(broken(error))),
+    while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
+        if value.len() + chunk.len() > MAX_VALUE {
+            let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
+            return Err(Trouble::Mistake(ApiError::parameter(name, message)));
         }
+        value.extend(chunk);
     }
     let value = String::from_utf8(value).ok().filter(|v| !v.contains('\0'));
     value.ok_or_else(|| {

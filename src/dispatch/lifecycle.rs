@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// CPU time below which a job did nothing between two looks: wake-ups of idle threads, no work.
 const IDLE_CPU: Duration = Duration::from_millis(2);
 
+/// So many jobs may die with a request in front of them that they have not read; then it fails as if they had.
+const MAX_UNREAD: u32 = 3;
+
 /// Most text, in bytes, that one request may produce: 24 hours of fast speech are under 2 MiB.
 const MAX_TEXT: usize = 4 << 20;
 
@@ -95,9 +98,7 @@ pub(super) async fn spare(shared: Arc<Shared>, model: usize, mut job: JobProcess
             // Between its death and this moment it may have been given a request: another spare serves that.
             request.close();
             if let Ok(waiting) = request.try_recv() {
-                let mut state = shared.state();
-                state.running -= 1;
-                state.queue.push_front(waiting);
+                shared.give_back(waiting);
             }
             None
         }
@@ -109,14 +110,28 @@ pub(super) async fn spare(shared: Arc<Shared>, model: usize, mut job: JobProcess
     shared.pump();
 }
 
-async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, waiting: Box<Waiting>) {
+async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut waiting: Box<Waiting>) {
     let start = Instant::now();
     let queued = start - waiting.since;
-    let _ = waiting.events.try_send(Event::Started);
+    if waiting.unread == 0 {
+        let _ = waiting.events.try_send(Event::Started);
+    }
     // Its place is kept from the beginning: behind a burst of segments there might be none, and the last event must
     // neither wait for the client nor be lost.
     let finished = waiting.events.clone().try_reserve_owned();
     let ended = run(&mut job, &waiting).await;
+    if ended.unread && waiting.unread < MAX_UNREAD && !waiting.events.is_closed() {
+        let name = &shared.model(model).name;
+        let pid = job.pid();
+        tracing::warn!(
+            model = name,
+            pid,
+            "model {name}: a spare died idle; its request goes to another one"
+        );
+        waiting.unread += 1;
+        shared.give_back(waiting);
+        return job.dismiss(EXIT_GRACE).await;
+    }
     let report = Report {
         outcome: ended.outcome,
         usage: ended.usage,
@@ -211,6 +226,8 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
     pub(super) figures: Figures,
+    /// Whether it died before it had read its request: not one byte of the recording was touched.
+    pub(super) unread: bool,
 }
 
 /// Give the job its request and follow it to its last word or its end.
@@ -231,7 +248,10 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
     let mut goes_on = false;
     if !matches!(last, Last::Word(_)) {
         // A job that lost its channel is ending or broken; only its end tells which.
-        if !matches!(last, Last::Lost(ChannelError::HungUp)) {
+        if !matches!(
+            last,
+            Last::Lost(ChannelError::HungUp | ChannelError::Unread)
+        ) {
             job.kill();
         }
         if timeout(EXIT_GRACE, job.ended()).await.is_err() {
@@ -244,6 +264,7 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         audio: talk.audio,
         ..Figures::default()
     };
+    let lost_unread = matches!(last, Last::Lost(ChannelError::Unread));
     let outcome = match last {
         Last::Word(FromJob::Done { figures: told, .. }) => {
             figures = told;
@@ -276,6 +297,7 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         },
     };
     Ended {
+        unread: lost_unread && matches!(outcome, Outcome::Crashed(_)),
         outcome,
         usage,
         figures,
@@ -331,6 +353,7 @@ impl<'a> Talk<'a> {
     }
 
     async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
+        let mut unread = false;
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
         loop {
             // A job that talks without a pause has its next message there already, always: nobody else on this thread
@@ -355,6 +378,12 @@ impl<'a> Talk<'a> {
             self.alive.0 = Instant::now();
             let message = match message {
                 Ok(message) => message,
+                // What it said before it went comes first.
+                Err(ChannelError::Unread) if !unread => {
+                    unread = true;
+                    continue;
+                }
+                Err(ChannelError::HungUp) if unread => return Last::Lost(ChannelError::Unread),
                 Err(error) => return Last::Lost(error),
             };
             match self.check(message) {

@@ -203,6 +203,7 @@ impl Dispatcher {
             uid: request.uid,
             events,
             since: Instant::now(),
+            unread: 0,
         });
         if state.queue.push(waiting).is_err() {
             let retry_after = shared.retry_after(&state);
@@ -306,6 +307,13 @@ impl Shared {
         let demand = state.queue.waiting_for(index).min(room);
         let goal = demand.max(self.model(index).spares.max);
         goal.saturating_sub(pool.spares.len() + pool.coming)
+    }
+
+    /// A request that no job has touched waits again, in front of all others.
+    fn give_back(&self, waiting: Box<Waiting>) {
+        let mut state = self.state();
+        state.running -= 1;
+        state.queue.push_front(waiting);
     }
 
     /// A request's job is done with: count it, and let the next one run.

@@ -176,6 +176,7 @@ pub(super) fn self_test_request(
         uid: None,
         events,
         since: Instant::now(),
+        unread: 0,
     };
     Ok((waiting, receiver))
 }

@@ -25,6 +25,8 @@ pub(super) struct Waiting {
     pub(super) uid: Option<u32>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) since: Instant,
+    /// How many jobs died with it before they had read it.
+    pub(super) unread: u32,
 }
 
 impl Waiting {

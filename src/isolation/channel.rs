@@ -45,6 +45,9 @@ pub enum ChannelError {
     /// The other side hung up.
     #[error("the other side hung up")]
     HungUp,
+    /// The other side is gone, and never read the last that was sent to it.
+    #[error("the other side went away without reading what it was sent")]
+    Unread,
     /// The system call failed.
     #[error("the channel failed: {0}")]
     Io(#[from] io::Error),
@@ -65,7 +68,7 @@ pub enum ChannelError {
 impl ChannelError {
     /// Whether the other side broke the protocol, as opposed to having gone away.
     pub fn is_violation(&self) -> bool {
-        !matches!(self, Self::HungUp | Self::Io(_))
+        !matches!(self, Self::HungUp | Self::Unread | Self::Io(_))
     }
 }
 
@@ -135,7 +138,11 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> 
     /// # Errors
     /// See [`ChannelError`]; `HungUp` when the other side is gone.
     pub fn receive(&self) -> Result<Received<In>, ChannelError> {
-        retry_interrupted(|| receive(self.socket.as_fd()))
+        match retry_interrupted(|| receive(self.socket.as_fd())) {
+            // Without a supervisor there is nothing to be done, whatever it has read.
+            Err(ChannelError::Unread) => Err(ChannelError::HungUp),
+            result => result,
+        }
     }
 }
 
@@ -173,7 +180,8 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out,
     /// Wait for one message. Cancel-safe: a message is taken whole or not at all.
     ///
     /// # Errors
-    /// See [`ChannelError`]; `HungUp` when the child is gone.
+    /// See [`ChannelError`]; `HungUp` when the child is gone. After an `Unread` there may still be messages that it
+    /// sent before it went.
     pub async fn receive(&self) -> Result<Received<In>, ChannelError> {
         loop {
             // Try before waiting: on a busy service the message is often there already.
@@ -228,7 +236,7 @@ fn send<M: Serialize>(
         let flags = MsgFlags::MSG_NOSIGNAL;
         match sendmsg::<()>(socket.as_raw_fd(), &data, control, flags, None) {
             Ok(_) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(ChannelError::HungUp),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(ChannelError::Unread),
             Err(errno) => Err(ChannelError::Io(errno.into())),
         }
     })
@@ -248,7 +256,8 @@ fn receive<M: Message + DeserializeOwned>(
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let received = match recvmsg::<()>(socket.as_raw_fd(), &mut data, control, flags) {
             Ok(received) => received,
-            Err(Errno::ECONNRESET) => return Err(ChannelError::HungUp),
+            // The kernel says so, once, when the other side closed its end with something in it.
+            Err(Errno::ECONNRESET) => return Err(ChannelError::Unread),
             Err(errno) => return Err(ChannelError::Io(errno.into())),
         };
         // Take ownership first, so that nothing leaks on the error paths below.

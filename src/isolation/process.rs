@@ -204,7 +204,7 @@ impl ZygoteProcess {
             Err(_) => return Err(ProcessError::Silent(timeout)),
         };
         match error {
-            ChannelError::HungUp => Err(self.ended().await),
+            ChannelError::HungUp | ChannelError::Unread => Err(self.ended().await),
             ChannelError::Io(error) => Err(ProcessError::Start(error)),
             violation => Err(ProcessError::Protocol(violation.to_string())),
         }

@@ -96,16 +96,32 @@ impl<'a> Source<'a> {
         Ok(merged)
     }
 
-    /// A mistake in the value of `key`, with the line or the variable that set it.
+    /// A mistake in the value of `key`, with the line or the variable that set it: be it for this model alone, or in the
+    /// general table from which the model has it.
     pub(super) fn problem(&self, key: &[&str], what: String) -> Problem {
-        let variable = self.variables.iter().rfind(|v| v.key == key);
-        let place = match variable {
-            Some(variable) => format!("environment variable {}", variable.name),
-            None => match self.line_of(key) {
-                Some(line) => format!("{}:{line}", self.path.display()),
-                None => self.path.display().to_string(),
-            },
+        let general = match key {
+            ["models", _, "limits" | "spares", _] => &key[2..],
+            _ => key,
         };
+        let file = self.path.display();
+        let in_line = |line: usize| format!("{file}:{line}");
+        let place_of = |key: &[&str]| {
+            let variable = self.variables.iter().rfind(|v| begins_with(key, &v.key));
+            match variable {
+                Some(variable) => Some(format!("environment variable {}", variable.name)),
+                None => match self.line_of(key) {
+                    Some((line, true)) => Some(in_line(line)),
+                    _ => None,
+                },
+            }
+        };
+        let nearest = |key| self.line_of(key).map(|(line, _)| in_line(line));
+        let (key, place) = [key, general]
+            .into_iter()
+            .find_map(|key| Some((key, place_of(key)?)))
+            .or_else(|| Some((general, nearest(general)?)))
+            .or_else(|| Some((key, nearest(key)?)))
+            .unwrap_or_else(|| (key, file.to_string()));
         Problem {
             place,
             key: Some(key.join(".")),
@@ -130,23 +146,27 @@ impl<'a> Source<'a> {
             .count()
     }
 
-    /// The line of `key`, or of the nearest table around it that the file has.
-    fn line_of(&self, key: &[&str]) -> Option<usize> {
+    /// The line of `key`, or of the nearest table around it that the file has; and whether it is the key's own.
+    fn line_of(&self, key: &[&str]) -> Option<(usize, bool)> {
         let document = DeTable::parse(self.text).ok()?;
         let mut table = document.get_ref();
-        let mut offset = None;
-        for part in key {
+        let mut found = None;
+        for (index, part) in key.iter().enumerate() {
             let Some((name, value)) = table.get_key_value(*part) else {
                 break;
             };
-            offset = Some(name.span().start);
+            found = Some((name.span().start, index + 1 == key.len()));
             match value.get_ref() {
                 DeValue::Table(inner) => table = inner,
                 _ => break,
             }
         }
-        offset.map(|offset| self.line_at(offset))
+        found.map(|(offset, own)| (self.line_at(offset), own))
     }
+}
+
+fn begins_with(key: &[&str], beginning: &[String]) -> bool {
+    key.len() >= beginning.len() && key.iter().zip(beginning).all(|(a, b)| a == b)
 }
 
 impl Variable {

@@ -19,7 +19,13 @@ pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
 /// Check every rule and resolve what refers to something else.
 pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
-    let mut wrong = |key: &[&str], what: String| problems.push(source.problem(key, what));
+    let mut wrong = |key: &[&str], what: String| {
+        let problem = source.problem(key, what);
+        // Several models may have the same from a general table.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
 
     let mut jobs = file.jobs;
     if jobs.max_running == 0 {

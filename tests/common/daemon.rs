@@ -1,0 +1,308 @@
+//! The daemon under real socket activation.
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
+
+use http_body_util::Full;
+use hyper::{Method, Request, body::Bytes};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use super::{
+    LONG,
+    http::{self, Answer, Form, Raw},
+    process::{self, Seen},
+    try_wait_for, wait_for, wait_until,
+};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_stt-isolated");
+
+/// How the daemon is started.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    config: String,
+    environment: Vec<(String, String)>,
+    socket_name: Option<String>,
+    listen: Vec<String>,
+}
+
+impl Setup {
+    pub fn new(config: &str) -> Setup {
+        Setup {
+            config: config.into(),
+            ..Setup::default()
+        }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The name under which the socket is passed, instead of `http`.
+    pub fn socket_name(mut self, name: &str) -> Setup {
+        self.socket_name = Some(name.into());
+        self
+    }
+
+    /// One more socket, of the same name.
+    pub fn listen(mut self, address: &str) -> Setup {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Start it by a first connection; its models are still loading afterwards.
+    pub fn launch(self) -> Daemon {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("stt-isolated.toml");
+        fs::write(&config, &self.config).unwrap();
+        let socket = folder.path().join("http.sock");
+        // A test that is killed takes its daemon with it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "systemd-socket-activate"]);
+        let name = self.socket_name.as_deref().unwrap_or("http");
+        let names = vec![name; 1 + self.listen.len()].join(":");
+        command.arg("--fdname").arg(names);
+        // Where no cgroup is delegated to the test, jobs run without limits.
+        let unconfined = ("STT_ISOLATED_ISOLATION__REQUIRE_CGROUP", "false");
+        command
+            .arg("-E")
+            .arg(format!("{}={}", unconfined.0, unconfined.1));
+        for (name, value) in &self.environment {
+            command.arg("-E").arg(format!("{name}={value}"));
+        }
+        command.arg("-l").arg(&socket);
+        for address in &self.listen {
+            command.arg("-l").arg(address);
+        }
+        command.arg(BINARY).args(serve_arguments());
+        command.arg("--config").arg(&config);
+        // A group of its own, by which all that it ever starts can be found again.
+        command.process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = collect(child.stderr.take().unwrap(), log.clone());
+        wait_until("the socket listens", LONG, || {
+            UnixStream::connect(&socket).is_ok()
+        });
+        Daemon {
+            child,
+            folder,
+            socket,
+            log,
+            reader: Some(reader),
+            exit: None,
+        }
+    }
+
+    /// Start it, and wait until it is ready and has all its spares.
+    pub fn start(self) -> Daemon {
+        let mut daemon = self.launch();
+        daemon.wait_ready();
+        daemon
+    }
+}
+
+/// The arguments by which the daemon serves: as root it may have to be told that this is meant.
+pub fn serve_arguments() -> Vec<&'static str> {
+    let help = Command::new(BINARY).args(["serve", "--help"]).output();
+    let help = String::from_utf8(help.unwrap().stdout).unwrap();
+    let mut arguments = vec!["serve"];
+    if nix::unistd::geteuid().is_root() && help.contains("--allow-root") {
+        arguments.push("--allow-root");
+    }
+    arguments
+}
+
+fn collect(mut stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            log.lock().unwrap().push_str(&text);
+        }
+    })
+}
+
+/// A running daemon. When it is dropped it is stopped as systemd would do it, and must leave nothing behind.
+pub struct Daemon {
+    child: Child,
+    folder: TempDir,
+    socket: PathBuf,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    exit: Option<ExitStatus>,
+}
+
+impl Daemon {
+    /// The daemon with this configuration, ready.
+    pub fn start(config: &str) -> Daemon {
+        Setup::new(config).start()
+    }
+
+    /// Process id of the supervisor.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A folder that lives as long as this.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        wait_until("the daemon is ready", LONG, || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.exit = Some(status);
+                panic!("the daemon ended: {status}");
+            }
+            self.is_ready()
+        });
+    }
+
+    /// Whether it says so.
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").status == 200
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path)
+    }
+
+    /// A request without a body.
+    pub fn request(&self, method: Method, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "x").body(Full::default()).unwrap();
+        http::exchange(&self.socket, request).unwrap()
+    }
+
+    pub fn post(&self, form: &Form) -> Answer {
+        self.try_post(form).unwrap()
+    }
+
+    /// # Errors
+    /// The connection broke.
+    pub fn try_post(&self, form: &Form) -> hyper::Result<Answer> {
+        let request = Request::post(http::TRANSCRIPTIONS)
+            .header("host", "x")
+            .header("content-type", http::content_type())
+            .body(Full::new(Bytes::from(form.body())))
+            .unwrap();
+        http::exchange(&self.socket, request)
+    }
+
+    /// Send nothing but a recording.
+    pub fn transcribe(&self, name: &str, recording: &[u8]) -> Answer {
+        self.post(&Form::of(name, recording))
+    }
+
+    /// A connection on which anything can be sent.
+    pub fn connect(&self) -> Raw {
+        Raw::connect(&self.socket)
+    }
+
+    /// Its children, those included that have ended and were not reaped.
+    pub fn children(&self) -> Vec<Seen> {
+        process::children(self.pid())
+    }
+
+    /// Its only zygote, once there is exactly one.
+    #[track_caller]
+    pub fn zygote(&self) -> Seen {
+        wait_for("there is one zygote", LONG, || {
+            let mut zygotes = self.children();
+            zygotes.retain(Seen::is_zygote);
+            (zygotes.len() == 1).then(|| zygotes.remove(0))
+        })
+    }
+
+    /// Its idle spares, once it has nothing but one zygote and `count` of them: no job is left behind.
+    #[track_caller]
+    pub fn wait_idle(&self, count: usize) -> Vec<Seen> {
+        let idle = || {
+            let (spares, others): (Vec<Seen>, Vec<Seen>) =
+                self.children().into_iter().partition(Seen::is_job);
+            let only = others.len() == 1 && others[0].is_zygote();
+            (only && spares.len() == count).then_some(spares)
+        };
+        try_wait_for(LONG, idle).unwrap_or_else(|| {
+            let children = self.children();
+            panic!("not only a zygote and {count} spares are left: {children:?}")
+        })
+    }
+
+    /// A job that is at work, once there is one.
+    #[track_caller]
+    pub fn wait_busy(&self) -> Seen {
+        wait_for("a job is at work", LONG, || {
+            assert!(process::lives(self.pid()), "the daemon is gone");
+            let jobs = self.children().into_iter().filter(Seen::is_job);
+            // No spare has computed for so long.
+            jobs.into_iter().find(|job| job.cpu >= 0.2)
+        })
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Waits for its end, however it comes, and for that of all that it started.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let status = wait_for("the daemon ends", LONG, || self.child.try_wait().unwrap());
+        self.exit = Some(status);
+        let what = "everything that the daemon started has ended";
+        wait_until(what, LONG, || process::group(self.pid()).is_empty());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Stops it as systemd does.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.ended();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            if self.exit.is_none() {
+                self.stop();
+            }
+            return;
+        }
+        eprintln!("the daemon's log:\n{}", self.log());
+        // Whatever is left of the group: its number cannot have been given away while the leader was not reaped,
+        // or while one member lives.
+        if self.exit.is_none() || !process::group(self.pid()).is_empty() {
+            let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,48 @@
+//! The daemon as systemd would start it, its clients, and the recordings they send.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
+
+pub mod clips;
+pub mod daemon;
+pub mod http;
+pub mod process;
+
+use std::time::{Duration, Instant};
+
+/// Asks `condition` again and again until it gives something, for `limit` at the most.
+pub fn try_wait_for<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return Some(value);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `condition` gives something; fails after `limit`.
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    match try_wait_for(limit, condition) {
+        Some(value) => value,
+        None => panic!("not within {limit:?}: {what}"),
+    }
+}
+
+/// Waits until `condition` holds; fails after `limit`.
+#[track_caller]
+pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, limit, || condition().then_some(()));
+}
+
+/// Long enough for anything that happens at all, on a machine that is busy with other things.
+pub const LONG: Duration = Duration::from_secs(60);

@@ -1,0 +1,182 @@
+//! Processes as /proc shows them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, gettid},
+};
+use procfs::process::{FDTarget, Process, all_processes};
+
+/// One process; its start time tells it from a later one with the same number.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub pid: i32,
+    pub name: String,
+    /// CPU time so far, in seconds.
+    pub cpu: f64,
+    start: u64,
+    group: i32,
+    zombie: bool,
+}
+
+impl Seen {
+    fn read(process: &Process) -> Option<Seen> {
+        let stat = process.stat().ok()?;
+        Some(Seen {
+            pid: stat.pid,
+            cpu: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
+            start: stat.starttime,
+            group: stat.pgrp,
+            zombie: stat.state == 'Z',
+            name: stat.comm,
+        })
+    }
+
+    pub fn is_zygote(&self) -> bool {
+        self.name.starts_with("zyg:")
+    }
+
+    pub fn is_job(&self) -> bool {
+        self.name == "job"
+    }
+
+    /// Whether it still runs: not even as a zombie that nobody has reaped does it count.
+    pub fn lives(&self) -> bool {
+        self.now().is_some_and(|now| !now.zombie)
+    }
+
+    /// The same process at this moment, unless it is gone for good.
+    pub fn now(&self) -> Option<Seen> {
+        let now = Seen::read(&Process::new(self.pid).ok()?)?;
+        (now.start == self.start).then_some(now)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).unwrap();
+    }
+}
+
+/// Whether `pid` runs.
+pub fn lives(pid: i32) -> bool {
+    let seen = Process::new(pid).ok().and_then(|p| Seen::read(&p));
+    seen.is_some_and(|seen| !seen.zombie)
+}
+
+/// All children of `parent`, those included that have ended and were not reaped; none if it is gone.
+pub fn children(parent: i32) -> Vec<Seen> {
+    let ids = || {
+        let process = Process::new(parent).ok()?;
+        process.task_main_thread().ok()?.children().ok()
+    };
+    let pids = ids().unwrap_or_default();
+    pids.into_iter()
+        .filter_map(|pid| Seen::read(&Process::new(pid.cast_signed()).ok()?))
+        .collect()
+}
+
+/// All running processes of the process group.
+pub fn group(group: i32) -> Vec<Seen> {
+    let all = all_processes().unwrap();
+    all.filter_map(|process| Seen::read(&process.ok()?))
+        .filter(|seen| seen.group == group && !seen.zombie)
+        .collect()
+}
+
+/// Memory that `pid` shares with nobody's file, in bytes: its heap and stacks.
+pub fn private_memory(pid: i32) -> u64 {
+    let status = Process::new(pid).unwrap().status().unwrap();
+    status.rssanon.unwrap() << 10
+}
+
+/// The most memory that `pid` has ever had, in bytes.
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = Process::new(pid).unwrap().status().unwrap();
+    status.vmhwm.unwrap() << 10
+}
+
+/// Number of open descriptors of `pid`, those aside that belong to the slots of its jobs (pipes and cgroups): slots are
+/// made when they are first needed, and kept.
+pub fn descriptors(pid: i32) -> usize {
+    let of_slot = |target: &FDTarget| match target {
+        FDTarget::Pipe(_) => true,
+        FDTarget::Path(path) => path.starts_with("/sys/fs/cgroup"),
+        _ => false,
+    };
+    let open = Process::new(pid).unwrap().fd().unwrap();
+    open.filter(|fd| fd.as_ref().is_ok_and(|fd| !of_slot(&fd.target)))
+        .count()
+}
+
+/// Process ids, for comparisons.
+pub fn pids<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> HashSet<i32> {
+    seen.into_iter().map(|seen| seen.pid).collect()
+}
+
+/// Measures how long something takes, less the time in which the daemon, its children and whoever measures stood in
+/// line for a CPU: what a busy machine gives to others is no delay of the service's.
+pub struct Stopwatch {
+    begin: Instant,
+    stop: Arc<AtomicBool>,
+    sampler: JoinHandle<Duration>,
+    own: Duration,
+}
+
+impl Stopwatch {
+    pub fn start(daemon: i32) -> Stopwatch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (ready, is_ready) = mpsc::channel();
+        let sampler = std::thread::spawn(move || {
+            let mut before = None;
+            let mut waits = HashMap::new();
+            loop {
+                let last = stopped.load(Ordering::Acquire);
+                let children = children(daemon);
+                for pid in pids(&children).into_iter().chain([daemon]) {
+                    if let Ok(schedule) = Process::new(pid).and_then(|p| p.schedstat()) {
+                        waits.insert(pid, schedule.run_delay);
+                    }
+                }
+                let total = Duration::from_nanos(waits.values().sum());
+                let before = *before.get_or_insert_with(|| {
+                    ready.send(()).unwrap();
+                    total
+                });
+                if last {
+                    return total - before;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        is_ready.recv().unwrap();
+        Stopwatch {
+            begin: Instant::now(),
+            stop,
+            sampler,
+            own: own_wait(),
+        }
+    }
+
+    pub fn elapsed(self) -> Duration {
+        let elapsed = self.begin.elapsed();
+        let own = own_wait() - self.own;
+        self.stop.store(true, Ordering::Release);
+        elapsed.saturating_sub(self.sampler.join().unwrap() + own)
+    }
+}
+
+/// How long the calling thread has stood in line for a CPU in its life.
+fn own_wait() -> Duration {
+    let thread = Process::myself().and_then(|me| me.task_from_tid(gettid().as_raw()));
+    Duration::from_nanos(thread.unwrap().schedstat().unwrap().run_delay)
+}

@@ -195,7 +195,7 @@ fn the_watchdog_hears_from_a_service_that_works() {
         .start();
     // Also while it works.
     std::thread::scope(|scope| {
-        scope.spawn(|| daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav()));
+        let work = scope.spawn(|| daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav()));
         let begin = Instant::now();
         let before = manager.count("WATCHDOG=1");
         wait_until("five pings", LONG, || {
@@ -205,6 +205,11 @@ fn the_watchdog_hears_from_a_service_that_works() {
         let elapsed = begin.elapsed();
         assert!(elapsed > limit, "{elapsed:?}");
         assert!(elapsed < 5 * limit, "{elapsed:?}");
+        // A service manager that stops reading stops the service: its socket holds ten messages.
+        wait_until("the answer", LONG, || {
+            manager.count("WATCHDOG=1");
+            work.is_finished()
+        });
     });
 }
 

@@ -18,7 +18,11 @@ use tokio::{
 use super::{EVENTS, Health, Lower, Shared, lifecycle, queue::Waiting};
 use crate::{
     config::Limits,
-    isolation::{JobProcess, Load, Outcome, ProcessError, ZygoteProcess, sandbox},
+    isolation::{
+        JobProcess, Load, Outcome, ProcessError, ZygoteProcess,
+        cgroup::{CgroupError, Leaf, LeafLimits, Tree},
+        sandbox,
+    },
     job,
 };
 
@@ -27,6 +31,12 @@ const STABLE: Duration = Duration::from_secs(10);
 
 /// Pause before the second attempt in a row; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Threads and processes in a zygote's own cgroup: against a model file that took it over and forks for ever.
+const ZYGOTE_PIDS: u32 = 32;
+
+/// How long a dead zygote's stderr is waited for: it is in the pipe already.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Most bytes of a zygote's stderr that go to the log in its whole life.
 const MAX_LOG: u64 = 256 * 1024;
@@ -79,25 +89,31 @@ pub(super) async fn keep(shared: Arc<Shared>, index: usize) {
 /// Start a zygote, let it load the model, and have a forked job prove it.
 async fn start(shared: &Arc<Shared>, index: usize) -> Result<ZygoteProcess, String> {
     let model = shared.model(index);
-    let leaf = shared
-        .slots
-        .tree()
-        .map(|tree| tree.leaf(&format!("zygote-{}", model.name)))
-        .transpose()
-        .map_err(|error| error.to_string())?;
+    let leaf = match shared.slots.tree() {
+        Some(tree) => Some(zygote_leaf(tree, &model.name).map_err(|error| error.to_string())?),
+        None => None,
+    };
     let (mut zygote, stderr) =
         ZygoteProcess::start(leaf.as_ref()).map_err(|error| error.to_string())?;
-    tokio::spawn(log_stderr(stderr, model.name.clone()));
+    let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
     let load = Load {
         model: model.name.clone(),
         engine: model.engine.clone(),
     };
     let timeout = shared.config.zygote.load_timeout;
     let begin = Instant::now();
-    let confinement = zygote
-        .load(load, timeout)
-        .await
-        .map_err(|error| error.to_string())?;
+    let confinement = match zygote.load(load, timeout).await {
+        Ok(confinement) => confinement,
+        Err(error @ ProcessError::Ended(_)) => {
+            // Libraries that exit or abort over a file that they dislike say why on stderr.
+            let words = tokio::time::timeout(LAST_WORDS, last_words).await;
+            return Err(match words {
+                Ok(Ok(Some(words))) => format!("{error}; its last words: {words}"),
+                _ => error.to_string(),
+            });
+        }
+        Err(error) => return Err(error.to_string()),
+    };
     let name = &model.name;
     tracing::info!(
         model = name,
@@ -118,6 +134,19 @@ async fn start(shared: &Arc<Shared>, index: usize) -> Result<ZygoteProcess, Stri
         Err(_) => return Err(format!("the self-test did not end within {timeout:?}")),
     }
     Ok(zygote)
+}
+
+/// The cgroup of a zygote. Its jobs are born elsewhere, so a few threads of its library are all that it can need; how
+/// much memory a model needs only the administrator can know (`MemoryMax=` of the unit).
+fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
+    let mut leaf = tree.leaf(&format!("zygote-{model}"))?;
+    leaf.confine(LeafLimits {
+        memory: None,
+        pids: ZYGOTE_PIDS,
+        cpu_weight: 100,
+        cpu_quota: None,
+    })?;
+    Ok(leaf)
 }
 
 /// One transcription through a forked job, as a client's would be.
@@ -273,14 +302,17 @@ async fn raise(shared: Arc<Shared>, index: usize, mut job: JobProcess) {
     }
 }
 
-/// What a zygote's library has to say; all of it is somebody else's text.
-async fn log_stderr(stderr: pipe::Receiver, model: String) {
+/// Log what a zygote's library has to say, and give its last line; all of it is somebody else's text.
+async fn log_stderr(stderr: pipe::Receiver, model: String) -> Option<String> {
+    let mut last = None;
     let mut lines = BufReader::with_capacity(4096, stderr.take(MAX_LOG)).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let text = String::from_utf8_lossy(&line);
         let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
         if !text.is_empty() {
             tracing::warn!(model, "model {model}: its zygote says: {text}");
+            last = Some(text);
         }
     }
+    last
 }

@@ -13,6 +13,7 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units;
 
 use super::AudioError;
+use super::SAMPLE_RATE;
 use super::formats::{
     audio_track, check_channels, check_rate, decoder_of, demuxer, is_decodable, is_matroska,
     is_mpeg, is_raw, promise,
@@ -20,7 +21,6 @@ use super::formats::{
 use super::mix::append_mono;
 use super::resample::Resampler;
 use super::source::{Source, Watch};
-use crate::engine::{AudioSource, EngineError, SAMPLE_RATE};
 
 /// Shortest recording that is accepted, in samples: 0.1 s, the rule of OpenAI's service. No block but the last is
 /// shorter, so nothing is handed out before the rule is known to hold.
@@ -485,12 +485,6 @@ impl Decoder {
 
     fn format_id(&self) -> FormatId {
         self.format.format_info().format
-    }
-}
-
-impl AudioSource for Decoder {
-    fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError> {
-        Ok(Decoder::next_block(self)?)
     }
 }
 

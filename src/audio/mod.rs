@@ -16,5 +16,8 @@ mod wav;
 pub use decode::{Decoder, Hint, is_decoding};
 pub use error::AudioError;
 
+/// Sample rate, in hertz, of all audio that comes out of here: one channel of `f32` in −1 … 1 at 16 kHz.
+pub const SAMPLE_RATE: u32 = 16_000;
+
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
 use super::AudioError;
+use super::SAMPLE_RATE;
 use super::mix::sane;
-use crate::engine::SAMPLE_RATE;
 
 /// Blocks of about 1/16 s: the filter's transition band stays a few tens of hertz wide, and the delay that has
 /// to be waited for (half a block) stays unnoticed.

@@ -14,7 +14,8 @@ use tokio::{
 use super::{
     Lower, Shared,
     queue::Waiting,
-    ticket::{Event, Report, SpareHandle},
+    spare::SpareHandle,
+    ticket::{Event, Report},
 };
 use crate::{
     config::Limits,

@@ -3,6 +3,7 @@
 mod lifecycle;
 mod pool;
 mod queue;
+mod spare;
 mod thread;
 mod ticket;
 
@@ -120,7 +121,7 @@ struct State {
 struct Pool {
     health: Health,
     /// The one used last is taken first: its caches are warm.
-    spares: Vec<ticket::SpareHandle>,
+    spares: Vec<spare::SpareHandle>,
     /// Forked, but not ready yet.
     coming: usize,
 }

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use super::{
     Health, Shared, lifecycle, pool,
     queue::Waiting,
-    ticket::{Event, Report, SpareHandle},
+    spare::SpareHandle,
+    ticket::{Event, Report},
 };
 use crate::{
     config::EngineSettings,

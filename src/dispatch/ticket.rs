@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{Shared, queue::Waiting};
+use super::Shared;
 use crate::{
     isolation::{Figures, Outcome, Usage},
     transcript::Segment,
@@ -120,26 +120,5 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // If it still waits, it leaves the queue; if it runs, its job's task sees the closed channel.
         self.shared.state().queue.take(self.id);
-    }
-}
-
-/// The scheduler's hold on something that is ready to take a request.
-#[derive(Debug)]
-pub(super) struct SpareHandle {
-    /// Tells spares of one model apart.
-    pub(super) key: u64,
-    hand_over: oneshot::Sender<Box<Waiting>>,
-}
-
-impl SpareHandle {
-    /// A handle, and the end at which the spare waits.
-    pub(super) fn new(key: u64) -> (Self, oneshot::Receiver<Box<Waiting>>) {
-        let (hand_over, receiver) = oneshot::channel();
-        (Self { key, hand_over }, receiver)
-    }
-
-    /// Hand the request over, or get it back because the spare is gone.
-    pub(super) fn assign(self, waiting: Box<Waiting>) -> Result<(), Box<Waiting>> {
-        self.hand_over.send(waiting)
     }
 }

@@ -8,10 +8,8 @@ pub mod pocketsphinx;
 
 use std::ops::ControlFlow;
 
+pub use crate::audio::SAMPLE_RATE;
 use crate::{config::EngineSettings, transcript::Segment};
-
-/// Sample rate, in hertz, of all audio handed to an engine: one channel of `f32` in −1 … 1 at 16 kHz.
-pub const SAMPLE_RATE: u32 = 16_000;
 
 /// Audio as the engine pulls it, block by block.
 pub trait AudioSource {

@@ -1,9 +1,11 @@
 //! systemd's side: sockets, readiness, watchdog, journal, signals, and the order of start and stop.
 
+mod error;
 mod log;
 mod notify;
 mod privileges;
 mod run;
 mod sockets;
 
-pub use run::{ServeError, serve};
+pub use error::ServeError;
+pub use run::serve;

@@ -1,6 +1,6 @@
 //! What the supervisor itself may do: as little as possible, and never as root by accident.
 
-use super::run::ServeError;
+use super::error::ServeError;
 use crate::isolation::sandbox::privileges;
 
 /// Give up every capability. Must come first of all, while this process has one thread: capabilities belong to threads.

@@ -1,6 +1,6 @@
 //! The life of the service from configuration to exit.
 
-use std::{env, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -9,16 +9,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{log, notify, privileges, sockets::Sockets};
+use super::{error::ServeError, log, notify, privileges, sockets::Sockets};
 use crate::{
     api::http::{self, App},
     config::{Config, Mode},
     dispatch::{Dispatcher, Health},
-    isolation::{
-        Probe,
-        cgroup::{CgroupError, Tree},
-        sandbox::privileges::PrivilegeError,
-    },
+    isolation::{Probe, cgroup::Tree},
 };
 
 /// How often the status line is renewed, if its numbers changed.
@@ -26,55 +22,6 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What an answer in flight may still need after its job is done, on top of `service.drain_timeout`.
 const LAST_BYTES: Duration = Duration::from_secs(5);
-
-/// Why the service does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Somebody started it as root.
-    #[error(
-        "the service does not run as root: start it as a user of its own (`User=stt-isolated` in its unit), \
-         or allow it for development with --allow-root"
-    )]
-    Root,
-    /// Privileges remain.
-    #[error(transparent)]
-    Privileges(#[from] PrivilegeError),
-    /// Nobody passed a socket.
-    #[error(
-        "no listening socket was passed to the service; start it with `systemctl start stt-isolated.socket`, \
-         or by hand with `systemd-socket-activate --fdname=http -l /tmp/stt.sock stt-isolated`"
-    )]
-    NoSocket,
-    /// A socket was passed that cannot be used.
-    #[error("the socket `{name}` cannot be used: {reason}")]
-    Socket {
-        /// Its name (`FileDescriptorName=`).
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Jobs cannot be confined, and the configuration demands it.
-    #[error(
-        "{0}; or set isolation.require_cgroup = false to run jobs without memory limits (development only)"
-    )]
-    Unconfined(#[from] CgroupError),
-    /// Not one model can serve.
-    #[error("no model can serve:\n{0}")]
-    NoModel(String),
-    /// The system refuses something basic.
-    #[error("cannot run: {0}")]
-    System(#[from] io::Error),
-}
-
-impl ServeError {
-    /// Exit status as sysexits.h has it: 78 for what the administrator has to mend.
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            Self::Root | Self::NoSocket | Self::Socket { .. } | Self::Unconfined(_) => 78,
-            Self::Privileges(_) | Self::NoModel(_) | Self::System(_) => 1,
-        }
-    }
-}
 
 /// Run until a signal ends it. Must be called while the process has one thread. Root is refused without `allow_root`.
 ///

@@ -2,7 +2,7 @@
 
 use listenfd::ListenFd;
 
-use super::run::ServeError;
+use super::error::ServeError;
 use crate::api::Listener;
 
 /// The sockets by the protocol that is spoken on them.

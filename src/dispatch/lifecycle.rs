@@ -174,6 +174,16 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut wait
         );
     }
     job.dismiss(EXIT_GRACE).await;
+    if let Some(killed) = ended.killed {
+        let freed = killed.elapsed();
+        tracing::info!(
+            request_id,
+            slot,
+            slot_free_us = u64::try_from(freed.as_micros()).unwrap_or(u64::MAX),
+            "slot {slot} is free {:.1} ms after its job was killed",
+            freed.as_secs_f64() * 1000.0
+        );
+    }
 }
 
 /// One line for each finished request.
@@ -227,6 +237,8 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
     pub(super) figures: Figures,
+    /// When the service decided to kill it, if it did.
+    pub(super) killed: Option<Instant>,
     /// Whether it died before it had read its request: not one byte of the recording was touched.
     pub(super) unread: bool,
 }
@@ -247,12 +259,14 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         },
     };
     let mut goes_on = false;
+    let mut killed = None;
     if !matches!(last, Last::Word(_)) {
         // A job that lost its channel is ending or broken; only its end tells which.
         if !matches!(
             last,
             Last::Lost(ChannelError::HungUp | ChannelError::Unread)
         ) {
+            killed = Some(Instant::now());
             job.kill();
         }
         if timeout(EXIT_GRACE, job.ended()).await.is_err() {
@@ -298,6 +312,7 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         },
     };
     Ended {
+        killed,
         unread: lost_unread && matches!(outcome, Outcome::Crashed(_)),
         outcome,
         usage,

@@ -10,15 +10,22 @@ use std::{
 use super::{EngineError, escape::sys, failed, sleep_for_ever};
 use crate::config::ByteSize;
 
-/// Memory is taken in such pieces.
-const PIECE: usize = 4 << 20;
+/// Memory is taken in pieces of this size: large enough to lie in huge pages mostly, where the kernel has them.
+const PIECE: usize = 64 << 20;
+
+/// The smallest page there is.
+const PAGE: usize = 4096;
 
 /// Take that much memory, touch each page of it, and lose it.
 pub(super) fn leak(size: ByteSize) {
     let mut left = usize::try_from(size.bytes()).unwrap_or(usize::MAX);
     while left > 0 {
         let piece = left.min(PIECE);
-        black_box(vec![1_u8; piece].leak());
+        let memory = black_box(vec![0_u8; piece]).leak();
+        for page in memory.chunks_mut(PAGE) {
+            page[0] = 1;
+        }
+        black_box(memory);
         left -= piece;
     }
 }

@@ -1,17 +1,106 @@
 //! Messages to systemd (sd_notify(3)): readiness, status line, watchdog, stop, reload.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 
 use crate::dispatch::Counts;
 
-/// Tell systemd; without systemd it goes nowhere.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states)
+/// systemd's socket holds ten messages by default (`net.unix.max_dgram_qlen`), and whoever sends one more waits until
+/// it is read. So a thread of its own sends, and clients are served also while systemd is busy with itself.
+struct Messenger {
+    messages: mpsc::Sender<Message>,
+    /// How many of them were not sent yet.
+    pending: Arc<AtomicUsize>,
+}
+
+enum Message {
+    Send(String),
+    /// All that was to be sent before this was sent.
+    Sent(mpsc::Sender<()>),
+}
+
+/// So many messages may wait; then those are left out that the next one of their kind makes up for.
+const MOST_PENDING: usize = 8;
+
+/// How long the end of the service may be held up by the last messages.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// The messenger; `None` without systemd.
+fn messenger() -> Option<&'static Messenger> {
+    static MESSENGER: OnceLock<Option<Messenger>> = OnceLock::new();
+    let messenger = MESSENGER.get_or_init(|| {
+        std::env::var_os("NOTIFY_SOCKET")?;
+        let (sender, messages) = mpsc::channel();
+        let pending = Arc::new(AtomicUsize::new(0));
+        let sent = pending.clone();
+        let thread = std::thread::Builder::new().name("notify".into());
+        let started = thread.spawn(move || {
+            for message in messages {
+                match message {
+                    Message::Send(text) => send(&text),
+                    Message::Sent(reply) => drop(reply.send(())),
+                }
+                sent.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        if let Err(error) = started {
+            tracing::warn!("systemd cannot be told anything: {error}");
+        }
+        Some(Messenger {
+            messages: sender,
+            pending,
+        })
+    });
+    messenger.as_ref()
+}
+
+impl Messenger {
+    fn give(&self, message: Message) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        // An error means that the thread could not be started, which is in the log.
+        let _ = self.messages.send(message);
+    }
+}
+
+fn send(text: &str) {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Custom(text)])
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::debug!(%error, "systemd cannot be told");
+        tracing::debug!("systemd cannot be told: {error}");
+    }
+}
+
+/// Tell systemd; without systemd it goes nowhere.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Some(messenger) = messenger() {
+        let lines: Vec<String> = states.iter().map(NotifyState::to_string).collect();
+        messenger.give(Message::Send(lines.join("\n")));
+    }
+}
+
+/// Tell systemd what it will be told again soon, unless it does not listen at the moment.
+fn mention(state: NotifyState<'_>) {
+    let busy = |m: &Messenger| m.pending.load(Ordering::Relaxed) >= MOST_PENDING;
+    if !messenger().is_some_and(busy) {
+        tell(&[state]);
+    }
+}
+
+/// Wait until all was told, the last thing before the end.
+pub(super) fn finish() {
+    if let Some(messenger) = messenger() {
+        let (reply, told) = mpsc::channel();
+        messenger.give(Message::Sent(reply));
+        let _ = told.recv_timeout(LAST_MESSAGES);
     }
 }
 
@@ -39,7 +128,7 @@ pub(super) fn stopping(within: Duration) {
 
 /// The line that `systemctl status` shows.
 pub(super) fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    mention(NotifyState::Status(text));
 }
 
 /// The live numbers as a status line.
@@ -62,5 +151,5 @@ pub(super) fn watchdog_interval() -> Option<Duration> {
 
 /// Still here.
 pub(super) fn watchdog() {
-    tell(&[NotifyState::Watchdog]);
+    mention(NotifyState::Watchdog);
 }

@@ -114,6 +114,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     if timeout(drain, finish).await.is_err() {
         tracing::warn!("some requests did not end in time; their jobs are killed");
     }
+    notify::finish();
     Ok(())
 }
 

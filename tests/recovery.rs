@@ -56,14 +56,15 @@ fn wait_whole(daemon: &Daemon, old: &Seen) {
 fn a_killed_zygote_is_replaced_in_under_a_second() {
     let _alone = QUIET.write();
     let daemon = Daemon::start("");
-    for _ in 0..2 {
+    // One that dies again so soon has to wait for its successor a little longer.
+    for limit in [WHOLE, LONG] {
         let spares = daemon.wait_idle(2);
         let zygote = daemon.zygote();
         let watch = Stopwatch::start(daemon.pid());
         zygote.signal(SIGKILL);
         wait_whole(&daemon, &zygote);
         let elapsed = watch.elapsed();
-        assert!(elapsed < WHOLE, "{elapsed:?}");
+        assert!(elapsed < limit, "{elapsed:?}");
         // The spares are no children of the zygote's, and were not touched.
         assert_eq!(pids(&daemon.wait_idle(2)), pids(&spares));
         assert_short(&daemon.post(&short()));

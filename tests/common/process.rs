@@ -1,19 +1,10 @@
 //! Processes as /proc shows them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, gettid},
+    unistd::Pid,
 };
 use procfs::process::{FDTarget, Process, all_processes};
 
@@ -120,63 +111,4 @@ pub fn descriptors(pid: i32) -> usize {
 /// Process ids, for comparisons.
 pub fn pids<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> HashSet<i32> {
     seen.into_iter().map(|seen| seen.pid).collect()
-}
-
-/// Measures how long something takes, less the time in which the daemon, its children and whoever measures stood in
-/// line for a CPU: what a busy machine gives to others is no delay of the service's.
-pub struct Stopwatch {
-    begin: Instant,
-    stop: Arc<AtomicBool>,
-    sampler: JoinHandle<Duration>,
-    own: Duration,
-}
-
-impl Stopwatch {
-    pub fn start(daemon: i32) -> Stopwatch {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let (ready, is_ready) = mpsc::channel();
-        let sampler = std::thread::spawn(move || {
-            let mut before = None;
-            let mut waits = HashMap::new();
-            loop {
-                let last = stopped.load(Ordering::Acquire);
-                let children = children(daemon);
-                for pid in pids(&children).into_iter().chain([daemon]) {
-                    if let Ok(schedule) = Process::new(pid).and_then(|p| p.schedstat()) {
-                        waits.insert(pid, schedule.run_delay);
-                    }
-                }
-                let total = Duration::from_nanos(waits.values().sum());
-                let before = *before.get_or_insert_with(|| {
-                    ready.send(()).unwrap();
-                    total
-                });
-                if last {
-                    return total - before;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        is_ready.recv().unwrap();
-        Stopwatch {
-            begin: Instant::now(),
-            stop,
-            sampler,
-            own: own_wait(),
-        }
-    }
-
-    pub fn elapsed(self) -> Duration {
-        let elapsed = self.begin.elapsed();
-        let own = own_wait() - self.own;
-        self.stop.store(true, Ordering::Release);
-        elapsed.saturating_sub(self.sampler.join().unwrap() + own)
-    }
-}
-
-/// How long the calling thread has stood in line for a CPU in its life.
-fn own_wait() -> Duration {
-    let thread = Process::myself().and_then(|me| me.task_from_tid(gettid().as_raw()));
-    Duration::from_nanos(thread.unwrap().schedstat().unwrap().run_delay)
 }

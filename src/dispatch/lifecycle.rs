@@ -1,4 +1,4 @@
-//! The life of one job: forked, ready, assigned, running, done, gone. Everything it says is checked here.
+//! The life of one job: forked, ready, assigned, running, done, gone.
 
 use std::{
     os::fd::AsFd,
@@ -6,24 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::mpsc,
-    time::{interval_at, sleep_until, timeout},
-};
+use tokio::time::timeout;
 
 use super::{
-    Lower, Shared,
+    Shared,
     queue::Waiting,
     spare::SpareHandle,
+    talk::{Last, Talk},
     ticket::{Event, Report},
 };
-use crate::{
-    config::Limits,
-    isolation::{
-        Figures, FromJob, JobProcess, Outcome, TimeLimit, Usage, channel::ChannelError,
-        sandbox::system_call_name,
-    },
-    transcript::{Segment, Word},
+use crate::isolation::{
+    Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError, sandbox::system_call_name,
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.
@@ -32,27 +25,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// How often a silent job is looked at.
-const LOOK: Duration = Duration::from_millis(500);
-
-/// CPU time below which a job did nothing between two looks: wake-ups of idle threads, no work.
-const IDLE_CPU: Duration = Duration::from_millis(2);
-
 /// So many jobs may die with a request in front of them that they have not read; then it fails as if they had.
 const MAX_UNREAD: u32 = 3;
-
-/// Most text, in bytes, that one request may produce: 24 hours of fast speech are under 2 MiB.
-const MAX_TEXT: usize = 4 << 20;
-
-/// Most segments and words together, for each second that the recording may last and for any recording beside that.
-/// Nobody speaks so fast; a word without a letter costs memory here all the same.
-const MAX_PIECES: (u64, u64) = (16, 1000);
-
-/// Most reports of progress, for each second of audio read and for any recording beside that. A job makes one a second.
-const MAX_PROGRESS: (u64, u64) = (4, 100);
-
-/// Most warnings that are kept of one request, and the longest of them in bytes.
-const MAX_WARNINGS: (usize, usize) = (8, 500);
 
 /// Lines of a job's stderr that go to the log, and the length in characters at which each is cut.
 const MAX_LOG: (usize, usize) = (20, 500);
@@ -318,274 +292,6 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
         usage,
         figures,
     }
-}
-
-/// Why a job is not listened to any more.
-enum Last {
-    /// It said its last word in good order: `Done` or `Failed`.
-    Word(FromJob),
-    /// It said something that it must not say.
-    Violation(String),
-    /// It was stopped at this system call, it says: a verdict on nobody but itself.
-    Forbidden(u32),
-    /// One of its times is up.
-    OutOfTime(TimeLimit),
-    /// Nobody wants the answer.
-    Cancelled,
-    /// The channel broke.
-    Lost(ChannelError),
-}
-
-/// What was heard from one job so far.
-struct Talk<'a> {
-    id: u64,
-    limits: &'a Limits,
-    lower: &'a Lower,
-    start: Instant,
-    /// When it last spoke or was seen to use the CPU, and how much of it until then.
-    alive: (Instant, Duration),
-    audio: Duration,
-    last_start: Duration,
-    progress: u64,
-    pieces: u64,
-    text: usize,
-}
-
-impl<'a> Talk<'a> {
-    fn new(waiting: &'a Waiting) -> Self {
-        let start = Instant::now();
-        Self {
-            id: waiting.job.id,
-            limits: &waiting.limits,
-            lower: &waiting.lower,
-            start,
-            alive: (start, Duration::ZERO),
-            audio: Duration::ZERO,
-            last_start: Duration::ZERO,
-            progress: 0,
-            pieces: 0,
-            text: 0,
-        }
-    }
-
-    async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
-        let mut unread = false;
-        let mut look = interval_at((self.start + LOOK).into(), LOOK);
-        loop {
-            // A job that talks without a pause has its next message there already, always: nobody else on this thread
-            // would have a turn, neither other jobs nor the clock.
-            tokio::task::consume_budget().await;
-            if events.is_closed() {
-                return Last::Cancelled;
-            }
-            if Instant::now() >= self.deadline() {
-                return Last::OutOfTime(TimeLimit::Wall);
-            }
-            let message = tokio::select! {
-                biased;
-                message = job.receive() => message,
-                () = events.closed() => return Last::Cancelled,
-                () = sleep_until(self.deadline().into()) => return Last::OutOfTime(TimeLimit::Wall),
-                _ = look.tick() => match self.look(job) {
-                    Some(limit) => return Last::OutOfTime(limit),
-                    None => continue,
-                },
-            };
-            self.alive.0 = Instant::now();
-            let message = match message {
-                Ok(message) => message,
-                // What it said before it went comes first.
-                Err(ChannelError::Unread) if !unread => {
-                    unread = true;
-                    continue;
-                }
-                Err(ChannelError::HungUp) if unread => return Last::Lost(ChannelError::Unread),
-                Err(error) => return Last::Lost(error),
-            };
-            match self.check(message) {
-                Ok(Heard::Nothing) => {}
-                Ok(Heard::Segment(segment)) => {
-                    // A client that does not take its segments holds up nobody but its own job.
-                    tokio::select! {
-                        biased;
-                        sent = events.send(Event::Segment(segment)) => {
-                            if sent.is_err() {
-                                return Last::Cancelled;
-                            }
-                        }
-                        () = sleep_until(self.deadline().into()) => {
-                            return Last::OutOfTime(TimeLimit::Wall);
-                        }
-                    }
-                }
-                Ok(Heard::End(message)) => return Last::Word(message),
-                Ok(Heard::Forbidden(call)) => return Last::Forbidden(call),
-                Err(what) => return Last::Violation(what),
-            }
-        }
-    }
-
-    /// Take one message for what it may be: nothing in it is trusted.
-    fn check(&mut self, message: FromJob) -> Result<Heard, String> {
-        let id = match &message {
-            FromJob::Ready => return Err("it said twice that it is ready".into()),
-            FromJob::Violation { call } => return Ok(Heard::Forbidden(*call)),
-            FromJob::Progress { id, .. }
-            | FromJob::Segment { id, .. }
-            | FromJob::Done { id, .. }
-            | FromJob::Failed { id, .. } => *id,
-        };
-        if id != self.id {
-            return Err(format!("it answered request {id} instead of {}", self.id));
-        }
-        match message {
-            FromJob::Ready | FromJob::Violation { .. } => Ok(Heard::Nothing),
-            FromJob::Progress { audio, .. } => {
-                self.progress(audio)?;
-                Ok(Heard::Nothing)
-            }
-            FromJob::Segment { segment, .. } => {
-                self.segment(&segment)?;
-                Ok(Heard::Segment(segment))
-            }
-            FromJob::Done { id, mut figures } => {
-                self.progress(figures.audio)?;
-                let (count, length) = MAX_WARNINGS;
-                if figures.warnings.len() > count
-                    || figures
-                        .warnings
-                        .iter()
-                        .any(|w| w.len() > length || !is_clean(w))
-                {
-                    return Err("its warnings are too many, too long or no text".into());
-                }
-                let wall = self.start.elapsed();
-                figures.decode = figures.decode.min(wall);
-                figures.transcribe = figures.transcribe.min(wall);
-                Ok(Heard::End(FromJob::Done { id, figures }))
-            }
-            FromJob::Failed { id, failure } => {
-                if failure.message.len() > MAX_TEXT || !is_clean(&failure.message) {
-                    return Err("its reason for failing is too long or no text".into());
-                }
-                Ok(Heard::End(FromJob::Failed { id, failure }))
-            }
-        }
-    }
-
-    /// Each second of audio earns time, so a job must not claim more audio than it may have.
-    fn progress(&mut self, audio: Duration) -> Result<(), String> {
-        if audio < self.audio {
-            return Err("its recording became shorter".into());
-        }
-        if audio > self.limits.max_audio {
-            return Err("it read on behind the longest recording that it may read".into());
-        }
-        let (each_second, beside) = MAX_PROGRESS;
-        self.progress += 1;
-        if self.progress > most(audio, each_second, beside) {
-            return Err("it floods the service with reports of progress".into());
-        }
-        self.audio = audio;
-        Ok(())
-    }
-
-    /// How much of this time the job has, after the audio that it has read.
-    fn allowance(&self, limit: TimeLimit) -> Duration {
-        let Limits {
-            deadline,
-            deadline_per_audio_second,
-            cpu_time,
-            cpu_time_per_audio_second,
-            stall,
-            ..
-        } = self.limits;
-        match limit {
-            TimeLimit::Wall => {
-                let earned = *deadline + self.audio.mul_f64(*deadline_per_audio_second);
-                self.lower
-                    .deadline
-                    .map_or(earned, |lowered| earned.min(lowered))
-            }
-            TimeLimit::Cpu => *cpu_time + self.audio.mul_f64(*cpu_time_per_audio_second),
-            TimeLimit::Stall => *stall,
-        }
-    }
-
-    fn deadline(&self) -> Instant {
-        self.start + self.allowance(TimeLimit::Wall)
-    }
-
-    /// Look at what the job does while it says nothing: the time that it has exceeded, if any.
-    fn look(&mut self, job: &JobProcess) -> Option<TimeLimit> {
-        let cpu = job.cpu()?;
-        if cpu > self.allowance(TimeLimit::Cpu) {
-            return Some(TimeLimit::Cpu);
-        }
-        let (since, before) = self.alive;
-        if cpu > before + IDLE_CPU {
-            self.alive = (Instant::now(), cpu);
-        } else if since.elapsed() > self.limits.stall {
-            return Some(TimeLimit::Stall);
-        }
-        None
-    }
-
-    fn segment(&mut self, segment: &Segment) -> Result<(), String> {
-        let Segment {
-            text,
-            start,
-            end,
-            words,
-        } = segment;
-        self.pieces += 1 + words.len() as u64;
-        self.text += text.len() + words.iter().map(|w| w.text.len()).sum::<usize>();
-        let (each_second, beside) = MAX_PIECES;
-        let most = most(self.limits.max_audio, each_second, beside);
-        if self.pieces > most || self.text > MAX_TEXT {
-            return Err("it floods the service with text".into());
-        }
-        if text.is_empty() || !is_clean(text) {
-            return Err("a segment is empty or no text".into());
-        }
-        if end < start || *start < self.last_start || *end > self.limits.max_audio {
-            return Err("the times of a segment are impossible".into());
-        }
-        self.last_start = *start;
-        let sound = |word: &Word| {
-            !word.text.is_empty()
-                && is_clean(&word.text)
-                && word.start <= word.end
-                && word.end <= self.limits.max_audio
-                && word.confidence.is_none_or(|c| (0.0..=1.0).contains(&c))
-        };
-        if !words.iter().all(sound) {
-            return Err("a word of a segment is impossible".into());
-        }
-        Ok(())
-    }
-}
-
-/// So many for each second of audio, and so many beside that.
-fn most(audio: Duration, each_second: u64, beside: u64) -> u64 {
-    audio
-        .as_secs()
-        .saturating_mul(each_second)
-        .saturating_add(beside)
-}
-
-enum Heard {
-    Nothing,
-    Segment(Segment),
-    End(FromJob),
-    Forbidden(u32),
-}
-
-/// Text goes to terminals, logs and subtitle files: no control character has any business in it.
-fn is_clean(text: &str) -> bool {
-    !text
-        .chars()
-        .any(|c| c.is_control() && c != '\n' && c != '\t')
 }
 
 /// What the job wrote to stderr, for the log: cut, and without control characters.

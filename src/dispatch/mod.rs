@@ -4,6 +4,7 @@ mod lifecycle;
 mod pool;
 mod queue;
 mod spare;
+mod talk;
 mod thread;
 mod ticket;
 

@@ -110,7 +110,7 @@ impl ToSupervisor<'_> {
     }
 }
 
-/// The request by which a model proves itself: one second of faint noise, which any engine must accept.
+/// The request by which a model proves itself: a moment of faint noise, which any engine must accept.
 pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
     let request = JobRequest {
         id,

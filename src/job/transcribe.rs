@@ -127,10 +127,12 @@ impl AudioSource for Source<'_, '_> {
     }
 }
 
-/// One second of faint noise as a WAV file (16 kHz, mono, 16 bits): what a self-test transcribes. Noise and not
-/// silence, because digital silence takes short cuts in some engines. Linear congruential, so always the same.
+/// A quarter of a second of faint noise as a WAV file (16 kHz, mono, 16 bits): what a self-test transcribes. Noise and
+/// not silence, because digital silence takes short cuts in some engines; short, because clients wait for a zygote that
+/// is started again. Linear congruential, so always the same.
 pub(super) fn noise() -> Vec<u8> {
-    let bytes = SAMPLE_RATE * 2;
+    let samples = SAMPLE_RATE / 4;
+    let bytes = samples * 2;
     let mut wav = Vec::with_capacity(44 + bytes as usize);
     wav.extend(b"RIFF");
     wav.extend((36 + bytes).to_le_bytes());
@@ -145,7 +147,7 @@ pub(super) fn noise() -> Vec<u8> {
     wav.extend(b"data");
     wav.extend(bytes.to_le_bytes());
     let mut state = 1u32;
-    for _ in 0..SAMPLE_RATE {
+    for _ in 0..samples {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let [.., high] = state.to_le_bytes();
         wav.extend((i16::from(high) - 128).to_le_bytes());

@@ -231,6 +231,32 @@ fn descriptors_that_jobs_send_harm_nobody() {
 }
 
 #[test]
+fn a_job_that_does_nothing_or_burns_the_cpu_is_ended_before_its_deadline() {
+    let config = CONFIG.replace(
+        "max_audio",
+        "stall = \"1s\"\ncpu_time = \"1s\"\ncpu_time_per_audio_second = 0.0\nmax_audio",
+    );
+    let daemon = Daemon::start(&config);
+    let whole = Whole::of(&daemon);
+    for (mode, message) in [
+        ("hang", "hung: it did nothing at all for 1.0 s"),
+        ("stall", "hung: it did nothing at all for 1.0 s"),
+        ("spin", "used more than its CPU time of 1.0 s"),
+        ("spin-threads=2", "used more than its CPU time of 1.0 s"),
+    ] {
+        let answer = fault(&daemon, mode);
+        assert_eq!(
+            (answer.status, answer.code()),
+            (504, "timeout"),
+            "{mode}: {answer:?}"
+        );
+        assert!(answer.message().contains(message), "{mode}: {answer:?}");
+        assert_eq!(answer.headers["x-should-retry"], "false", "{mode}");
+    }
+    whole.check(daemon);
+}
+
+#[test]
 fn a_job_whose_client_hangs_up_is_ended() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);

@@ -192,7 +192,12 @@ fn the_watchdog_hears_from_a_service_that_works() {
     let setup = manager.setup("");
     let daemon = setup
         .env("WATCHDOG_USEC", &limit.as_micros().to_string())
-        .start();
+        .launch();
+    // Listening all the time: what waits in a full socket would come at once.
+    wait_until("the daemon is ready", LONG, || {
+        manager.listen();
+        daemon.is_ready()
+    });
     // Also while it works.
     std::thread::scope(|scope| {
         scope.spawn(|| daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav()));

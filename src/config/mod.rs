@@ -1,5 +1,6 @@
 //! What the administrator can set, and nothing else: schema, defaults, where it comes from, validation.
 
+mod clients;
 mod model;
 mod schema;
 mod source;
@@ -13,9 +14,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use model::{EngineKind, EngineSettings, Limits, PocketsphinxSettings, Spares};
-pub use schema::{File, Http, Isolation, Jobs, LogLevel, Mode, Service, Zygote};
-pub use units::ByteSize;
+pub use clients::{Clients, ShareOverride};
+pub use model::{EngineKind, EngineSettings, Limits, PocketsphinxSettings, Recycle, Spares};
+pub use schema::{
+    Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Mode, Service, Zygote,
+};
+pub use units::{ByteSize, Lifetime, MemoryBudget};
 pub use validate::MIN_JOB_MEMORY;
 
 /// The file that is read when none is named.
@@ -34,8 +38,16 @@ pub struct Config {
     pub isolation: Isolation,
     /// How many jobs run, and how many requests wait for one; `max_running` is at least 1.
     pub jobs: Jobs,
+    /// How much memory all jobs may have together.
+    pub memory: Memory,
+    /// Who may ask, and how much of the service one of them may have.
+    pub clients: Clients,
     /// Loading of models.
     pub zygote: Zygote,
+    /// How models prove that they still work.
+    pub health: Health,
+    /// When a model that crashes again and again is left alone.
+    pub breaker: Breaker,
     /// The models, ordered by name; at least one.
     pub models: Vec<Model>,
 }
@@ -47,12 +59,16 @@ pub struct Model {
     pub name: String,
     /// Other names for it.
     pub aliases: Vec<String>,
+    /// What serves its requests.
+    pub mode: Mode,
     /// The engine and its files.
     pub engine: EngineSettings,
     /// What one job of this model may use.
     pub limits: Limits,
-    /// How many forked jobs wait for a request.
+    /// Jobs that are forked ahead of their request.
     pub spares: Spares,
+    /// When a job that serves several requests ends (mode `hybrid`).
+    pub recycle: Recycle,
 }
 
 impl Config {

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{ByteSize, time};
+use super::{
+    schema::Mode,
+    units::{ByteSize, Lifetime, time},
+};
 
 /// One `[models.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,12 +18,18 @@ pub struct ModelTable {
     /// Other names that clients may use for this model (`whisper-1`).
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// What serves its requests, where that differs from `isolation.mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// What differs from the table `[limits]` for this model.
     #[serde(default)]
     pub limits: LimitsOverride,
     /// What differs from the table `[spares]` for this model.
     #[serde(default)]
     pub spares: SparesOverride,
+    /// What differs from the table `[recycle]` for this model.
+    #[serde(default)]
+    pub recycle: RecycleOverride,
     /// Files of the engine `pocketsphinx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pocketsphinx: Option<PocketsphinxSettings>,
@@ -205,7 +214,7 @@ impl LimitsOverride {
     }
 }
 
-/// How many forked jobs wait for a request.
+/// Jobs that are forked ahead of their request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spares {
@@ -213,20 +222,32 @@ pub struct Spares {
     pub min: usize,
     /// Never more than this number wait.
     pub max: usize,
+    /// How long nothing is forked above `min` after a request was handed over, so that the job has the CPU.
+    #[serde(with = "time")]
+    pub refill_delay: Duration,
+    /// How long one may wait for its request.
+    pub ttl: Lifetime,
 }
 
 impl Default for Spares {
     fn default() -> Self {
-        Self { min: 1, max: 2 }
+        Self {
+            min: 1,
+            max: 2,
+            refill_delay: Duration::from_millis(20),
+            ttl: Lifetime::Unlimited,
+        }
     }
 }
 
 /// The keys of [`Spares`], each optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SparesOverride {
     min: Option<usize>,
     max: Option<usize>,
+    refill_delay: Option<Time>,
+    ttl: Option<Lifetime>,
 }
 
 impl SparesOverride {
@@ -235,6 +256,51 @@ impl SparesOverride {
         Spares {
             min: self.min.unwrap_or(base.min),
             max: self.max.unwrap_or(base.max),
+            refill_delay: self.refill_delay.map_or(base.refill_delay, |t| t.0),
+            ttl: self.ttl.unwrap_or(base.ttl),
+        }
+    }
+}
+
+/// When a job that serves several requests (mode `hybrid`) ends; whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recycle {
+    /// After so many requests.
+    pub max_requests: u64,
+    /// When its own memory has grown by so much since it was forked.
+    pub max_growth: ByteSize,
+    /// So long after it was forked.
+    #[serde(with = "time")]
+    pub max_age: Duration,
+}
+
+impl Default for Recycle {
+    fn default() -> Self {
+        Self {
+            max_requests: 100,
+            max_growth: ByteSize::mib(128),
+            max_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The keys of [`Recycle`], each optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecycleOverride {
+    max_requests: Option<u64>,
+    max_growth: Option<ByteSize>,
+    max_age: Option<Time>,
+}
+
+impl RecycleOverride {
+    /// These keys over `base`.
+    pub fn over(&self, base: Recycle) -> Recycle {
+        Recycle {
+            max_requests: self.max_requests.unwrap_or(base.max_requests),
+            max_growth: self.max_growth.unwrap_or(base.max_growth),
+            max_age: self.max_age.map_or(base.max_age, |t| t.0),
         }
     }
 }

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    model::{EngineKind, Limits, LimitsOverride, ModelTable, Spares, SparesOverride},
-    units::{ByteSize, time},
+    clients::Clients,
+    model::{
+        EngineKind, Limits, LimitsOverride, ModelTable, Recycle, RecycleOverride, Spares,
+        SparesOverride,
+    },
+    units::{ByteSize, MemoryBudget, time},
 };
 
 /// The whole file. `config/stt-isolated.toml` gives the reason for each default.
@@ -23,12 +27,22 @@ pub struct File {
     pub isolation: Isolation,
     /// How many jobs run, and how many requests wait for one.
     pub jobs: Jobs,
+    /// How much memory all jobs may have together.
+    pub memory: Memory,
+    /// Who may ask, and how much of the service one of them may have.
+    pub clients: Clients,
     /// What one job may use, for every model that does not say otherwise.
     pub limits: Limits,
     /// How many forked jobs wait for a request, for every model that does not say otherwise.
     pub spares: Spares,
+    /// When a job that serves several requests ends, for every model that does not say otherwise.
+    pub recycle: Recycle,
     /// Loading of models.
     pub zygote: Zygote,
+    /// How models prove that they still work.
+    pub health: Health,
+    /// When a model that crashes again and again is left alone.
+    pub breaker: Breaker,
     /// The models, by the name that clients use.
     pub models: BTreeMap<String, ModelTable>,
 }
@@ -38,8 +52,10 @@ impl Default for File {
         let model = ModelTable {
             engine: EngineKind::Pocketsphinx,
             aliases: vec!["whisper-1".into()],
+            mode: None,
             limits: LimitsOverride::default(),
             spares: SparesOverride::default(),
+            recycle: RecycleOverride::default(),
             pocketsphinx: None,
         };
         Self {
@@ -48,9 +64,14 @@ impl Default for File {
             http: Http::default(),
             isolation: Isolation::default(),
             jobs: Jobs::default(),
+            memory: Memory::default(),
+            clients: Clients::default(),
             limits: Limits::default(),
             spares: Spares::default(),
+            recycle: Recycle::default(),
             zygote: Zygote::default(),
+            health: Health::default(),
+            breaker: Breaker::default(),
             models: BTreeMap::from([("default".into(), model)]),
         }
     }
@@ -65,6 +86,9 @@ pub struct Service {
     /// How long accepted requests may go on after the service was told to stop.
     #[serde(with = "time")]
     pub drain_timeout: Duration,
+    /// Exit when nobody was connected and nothing ran for so long; zero: never.
+    #[serde(with = "time")]
+    pub idle_exit: Duration,
 }
 
 impl Default for Service {
@@ -72,6 +96,7 @@ impl Default for Service {
         Self {
             log_level: LogLevel::Info,
             drain_timeout: Duration::from_secs(30),
+            idle_exit: Duration::ZERO,
         }
     }
 }
@@ -129,7 +154,7 @@ impl Default for Http {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Isolation {
-    /// What serves a request.
+    /// What serves a request, for every model that does not say otherwise.
     pub mode: Mode,
     /// Refuse to start where no memory controller is delegated to the service.
     pub require_cgroup: bool,
@@ -150,6 +175,8 @@ impl Default for Isolation {
 pub enum Mode {
     /// A process of its own for exactly one request.
     Process,
+    /// A process that serves several requests, one after the other, before it ends.
+    Hybrid,
     /// A thread of the daemon: for comparison and as a last resort.
     Thread,
 }
@@ -159,6 +186,7 @@ impl Mode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Hybrid => "hybrid",
             Self::Thread => "thread",
         }
     }
@@ -197,6 +225,8 @@ pub struct Zygote {
     /// Longest pause between two attempts to start a zygote that fails.
     #[serde(with = "time")]
     pub max_backoff: Duration,
+    /// Forks after which a zygote is replaced by a fresh one, give or take a tenth; 0: never.
+    pub max_forks: u64,
 }
 
 impl Default for Zygote {
@@ -204,6 +234,67 @@ impl Default for Zygote {
         Self {
             load_timeout: Duration::from_secs(60),
             max_backoff: Duration::from_secs(30),
+            max_forks: 100_000,
+        }
+    }
+}
+
+/// `[memory]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// What the limits of all running and spare jobs may add up to.
+    pub budget: MemoryBudget,
+    /// What of the service's own `memory.max` is kept for the supervisor and the zygotes, where the budget comes from it.
+    pub reserve: ByteSize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget: MemoryBudget::Auto,
+            reserve: ByteSize::mib(256),
+        }
+    }
+}
+
+/// `[health]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// How often a model that nobody used meanwhile transcribes for the proof; zero: never.
+    #[serde(with = "time")]
+    pub interval: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `[breaker]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Crashes of a model's jobs after which its requests are refused; 0: never.
+    pub crashes: u32,
+    /// Within which time they have to happen.
+    #[serde(with = "time")]
+    pub within: Duration,
+    /// How long requests are refused before one is tried again.
+    #[serde(with = "time")]
+    pub pause: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            crashes: 10,
+            within: Duration::from_secs(60),
+            pause: Duration::from_secs(30),
         }
     }
 }

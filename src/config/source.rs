@@ -96,11 +96,20 @@ impl<'a> Source<'a> {
         Ok(merged)
     }
 
+    /// What the switch for process isolation says, if it is set.
+    pub(super) fn process_isolation(&self) -> Option<bool> {
+        let switch = self
+            .variables
+            .iter()
+            .find(|v| v.name == PROCESS_ISOLATION)?;
+        switch.switch().ok()
+    }
+
     /// A mistake in the value of `key`, with the line or the variable that set it: be it for this model alone, or in the
     /// general table from which the model has it.
     pub(super) fn problem(&self, key: &[&str], what: String) -> Problem {
         let general = match key {
-            ["models", _, "limits" | "spares", _] => &key[2..],
+            ["models", _, "limits" | "spares" | "recycle", _] => &key[2..],
             _ => key,
         };
         let file = self.path.display();
@@ -170,14 +179,18 @@ fn begins_with(key: &[&str], beginning: &[String]) -> bool {
 }
 
 impl Variable {
+    fn switch(&self) -> Result<bool, String> {
+        match self.value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            other => Err(format!("`{other}` is neither true nor false")),
+        }
+    }
+
     /// The value as TOML would read it; what is no TOML value is a string, so that `512M` needs no quotes.
     fn toml_value(&self) -> Result<Value, String> {
         if self.name == PROCESS_ISOLATION {
-            let mode = match self.value.to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" | "on" => "process",
-                "false" | "0" | "no" | "off" => "thread",
-                other => return Err(format!("`{other}` is neither true nor false")),
-            };
+            let mode = if self.switch()? { "process" } else { "thread" };
             return Ok(Value::String(mode.into()));
         }
         let parsed = toml::from_str::<Table>(&format!("value = {}", self.value));

@@ -70,6 +70,26 @@ fn each_mistake_is_told_with_line_and_key() {
             "test.toml:2: isolation.mode: unknown variant `vm`",
         ),
         (
+            "[memory]\nbudget = \"much\"",
+            "test.toml:2: memory.budget: `much` is no size",
+        ),
+        (
+            "[memory]\nbudget = \"100M\"",
+            "models.default.limits.memory: 512M is more than memory.budget, 100M",
+        ),
+        (
+            "[spares]\nttl = \"soon\"",
+            "test.toml:2: spares.ttl: `soon` is no time",
+        ),
+        (
+            "[recycle]\nmax_requests = 0",
+            "test.toml:2: recycle.max_requests: must be at least 1",
+        ),
+        (
+            "[breaker]\nwithin = \"0s\"",
+            "test.toml:2: breaker.within: must be more than 0",
+        ),
+        (
             "default_model = \"x\"",
             "test.toml:1: default_model: there is no model `x`; configured: default",
         ),
@@ -167,4 +187,48 @@ fn the_switch_for_process_isolation_sets_the_mode_and_the_exact_key_wins() {
         ("USE_PROCESS_ISOLATION", "false"),
     ];
     assert_eq!(mode(&both), Mode::Process);
+}
+
+#[test]
+fn the_switch_is_for_the_whole_service_but_leaves_processes_that_serve_several() {
+    let text = |mode: &str| {
+        format!(
+            "[models.a]\nengine = \"pocketsphinx\"\nmode = \"{mode}\"\n[models.default]\nengine = \"pocketsphinx\""
+        )
+    };
+    let modes = |text: &str, environment: &[(&str, &str)]| {
+        let config = load(text, environment).unwrap();
+        [config.models[0].mode, config.models[1].mode]
+    };
+    let switch = |value| [("USE_PROCESS_ISOLATION", value)];
+    let (process, hybrid, thread) = (Mode::Process, Mode::Hybrid, Mode::Thread);
+    assert_eq!(modes(&text("hybrid"), &[]), [hybrid, process]);
+    assert_eq!(modes(&text("hybrid"), &switch("false")), [thread, thread]);
+    assert_eq!(modes(&text("hybrid"), &switch("true")), [hybrid, process]);
+    assert_eq!(modes(&text("thread"), &switch("true")), [process, process]);
+    assert_eq!(modes(&text("thread"), &[]), [thread, process]);
+}
+
+#[test]
+fn lifetimes_and_budgets_have_words_of_their_own() {
+    let config = |text: &str| load(text, &[]).unwrap();
+    let ttl = |text: &str| {
+        config(&format!("[spares]\nttl = \"{text}\"")).models[0]
+            .spares
+            .ttl
+    };
+    assert_eq!(ttl("0"), Lifetime::Zero);
+    assert_eq!(ttl("-1"), Lifetime::Unlimited);
+    assert_eq!(
+        ttl("5min"),
+        Lifetime::Limited(std::time::Duration::from_secs(300))
+    );
+    let budget = |text: &str| {
+        config(&format!("[memory]\nbudget = \"{text}\""))
+            .memory
+            .budget
+    };
+    assert_eq!(budget("auto"), MemoryBudget::Auto);
+    assert_eq!(budget("unlimited"), MemoryBudget::Unlimited);
+    assert_eq!(budget("2G"), MemoryBudget::Size(ByteSize::gib(2)));
 }

@@ -102,6 +102,77 @@ impl Serialize for ByteSize {
     }
 }
 
+/// What the limits of all running and spare jobs may add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryBudget {
+    /// `"auto"`: the service's own `memory.max`, less the reserve; without a limit of its own there is no budget.
+    Auto,
+    /// `"unlimited"`: whatever they add up to.
+    Unlimited,
+    /// So much.
+    Size(ByteSize),
+}
+
+impl<'de> Deserialize<'de> for MemoryBudget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "unlimited" => Ok(Self::Unlimited),
+            text => text.parse().map(Self::Size).map_err(|what| {
+                de::Error::custom(format!("{what}; or \"auto\", or \"unlimited\""))
+            }),
+        }
+    }
+}
+
+impl Serialize for MemoryBudget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Unlimited => serializer.serialize_str("unlimited"),
+            Self::Size(size) => size.serialize(serializer),
+        }
+    }
+}
+
+/// How long something may live: a time, `"0"` for not at all, `"-1"` for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Not at all.
+    Zero,
+    /// So long.
+    Limited(Duration),
+    /// For ever.
+    Unlimited,
+}
+
+impl<'de> Deserialize<'de> for Lifetime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.trim() {
+            "-1" => Ok(Self::Unlimited),
+            text => match humantime::parse_duration(text) {
+                Ok(Duration::ZERO) => Ok(Self::Zero),
+                Ok(time) => Ok(Self::Limited(time)),
+                Err(error) => Err(de::Error::custom(format!(
+                    "`{text}` is no time; write a number with its unit (\"5min\"), \"0\" for none or \"-1\" for ever: {error}"
+                ))),
+            },
+        }
+    }
+}
+
+impl Serialize for Lifetime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Zero => serializer.serialize_str("0"),
+            Self::Limited(time) => serializer.collect_str(&humantime::format_duration(*time)),
+            Self::Unlimited => serializer.serialize_str("-1"),
+        }
+    }
+}
+
 /// Times such as `"30s"`, `"1min 30s"`, `"500ms"`, for `#[serde(with = …)]`.
 pub(super) mod time {
     use super::*;

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Config, ConfigError, Model,
-    model::{EngineKind, EngineSettings, Limits, ModelTable, PocketsphinxSettings, Spares},
-    schema::File,
+    model::{EngineKind, EngineSettings, ModelTable, PocketsphinxSettings},
+    schema::{File, Mode},
     source::Source,
-    units::ByteSize,
+    units::{ByteSize, Lifetime, MemoryBudget},
 };
 
 /// Longest model name; it becomes part of a cgroup's name and of log lines.
@@ -27,7 +27,7 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         }
     };
 
-    let mut jobs = file.jobs;
+    let mut jobs = file.jobs.clone();
     if jobs.max_running == 0 {
         jobs.max_running = std::thread::available_parallelism().map_or(1, usize::from);
     }
@@ -43,6 +43,31 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         wrong(
             &["service", "drain_timeout"],
             "at most 30 days make sense".into(),
+        );
+    }
+    let may_be_zero = [
+        (file.service.idle_exit, ["service", "idle_exit"]),
+        (file.health.interval, ["health", "interval"]),
+        (file.breaker.pause, ["breaker", "pause"]),
+    ];
+    for (time, key) in may_be_zero {
+        if time > MAX_TIME {
+            wrong(&key, "at most 30 days make sense".into());
+        }
+    }
+    bounded(file.breaker.within, &["breaker", "within"], &mut wrong);
+    if file.breaker.crashes > 10_000 {
+        wrong(
+            &["breaker", "crashes"],
+            "at most 10000 crashes are counted".into(),
+        );
+    }
+    if let MemoryBudget::Size(budget) = file.memory.budget
+        && budget < MIN_JOB_MEMORY
+    {
+        wrong(
+            &["memory", "budget"],
+            format!("one job needs at least {MIN_JOB_MEMORY}"),
         );
     }
     if file.http.max_upload.bytes() == 0 {
@@ -83,7 +108,7 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
     let models: Vec<Model> = file
         .models
         .iter()
-        .map(|(name, table)| model(name, table, file.limits, file.spares, &mut wrong))
+        .map(|(name, table)| model(name, table, &file, source, &mut wrong))
         .collect();
     names(&models, &mut wrong);
     let default_model = match (file.default_model.as_str(), models.as_slice()) {
@@ -111,7 +136,11 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         http: file.http,
         isolation: file.isolation,
         jobs,
+        memory: file.memory,
+        clients: file.clients,
         zygote: file.zygote,
+        health: file.health,
+        breaker: file.breaker,
         models,
     })
 }
@@ -130,12 +159,19 @@ fn bounded(time: Duration, key: &[&str], wrong: &mut impl FnMut(&[&str], String)
 fn model(
     name: &str,
     table: &ModelTable,
-    limits: Limits,
-    spares: Spares,
+    file: &File,
+    source: &Source<'_>,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> Model {
-    let limits = table.limits.over(limits);
-    let spares = table.spares.over(spares);
+    let limits = table.limits.over(file.limits);
+    let spares = table.spares.over(file.spares);
+    let recycle = table.recycle.over(file.recycle);
+    let mode = match (source.process_isolation(), table.mode) {
+        // The switch is for the whole service.
+        (Some(false), _) => Mode::Thread,
+        (Some(true), Some(Mode::Thread)) => Mode::Process,
+        (_, own) => own.unwrap_or(file.isolation.mode),
+    };
     let mut wrong = |key: &[&str], what: String| {
         let path: Vec<&str> = ["models", name].iter().chain(key).copied().collect();
         wrong(&path, what);
@@ -148,6 +184,13 @@ fn model(
             &["limits", "memory"],
             format!("a job needs at least {MIN_JOB_MEMORY}"),
         );
+    }
+    if let MemoryBudget::Size(budget) = file.memory.budget
+        && limits.memory > budget
+        && mode != Mode::Thread
+    {
+        let what = format!("{} is more than memory.budget, {budget}", limits.memory);
+        wrong(&["limits", "memory"], what);
     }
     if limits.pids == 0 {
         wrong(&["limits", "pids"], "must be at least 1".into());
@@ -192,12 +235,25 @@ fn model(
     if spares.max > 256 {
         wrong(&["spares", "max"], "at most 256 spares can wait".into());
     }
+    if spares.refill_delay > MAX_TIME {
+        let what = "at most 30 days make sense".into();
+        wrong(&["spares", "refill_delay"], what);
+    }
+    if let Lifetime::Limited(ttl) = spares.ttl {
+        bounded(ttl, &["spares", "ttl"], &mut wrong);
+    }
+    if recycle.max_requests == 0 {
+        wrong(&["recycle", "max_requests"], "must be at least 1".into());
+    }
+    bounded(recycle.max_age, &["recycle", "max_age"], &mut wrong);
     Model {
         name: name.into(),
         aliases: table.aliases.clone(),
+        mode,
         engine: engine(table, &mut wrong),
         limits,
         spares,
+        recycle,
     }
 }
 

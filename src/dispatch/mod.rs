@@ -157,7 +157,7 @@ impl Dispatcher {
         });
         for index in 0..shared.config.models.len() {
             match shared.config.isolation.mode {
-                Mode::Process => {
+                Mode::Process | Mode::Hybrid => {
                     tokio::spawn(pool::keep(shared.clone(), index));
                 }
                 Mode::Thread => {

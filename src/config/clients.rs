@@ -1,0 +1,33 @@
+//! Who may ask the service for something, and how much of it one of them may have.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `[clients]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// Users, by name or number, who may ask. With `allow_groups` empty as well: whoever can connect.
+    pub allow_users: Vec<String>,
+    /// Groups, by name or number, whose members may ask.
+    pub allow_groups: Vec<String>,
+    /// Jobs that one user may have running at once; 0: as many as there may be altogether.
+    pub max_running: usize,
+    /// Requests of one user that may wait; 0: as many as may wait altogether.
+    pub max_queued: usize,
+    /// What differs for members of a group, by its name or number.
+    pub groups: BTreeMap<String, ShareOverride>,
+    /// What differs for a user, by name or number; comes before the groups.
+    pub users: BTreeMap<String, ShareOverride>,
+}
+
+/// The caps of [`Clients`], each optional.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShareOverride {
+    /// Jobs running at once.
+    pub max_running: Option<usize>,
+    /// Requests that wait.
+    pub max_queued: Option<usize>,
+}

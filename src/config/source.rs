@@ -96,13 +96,14 @@ impl<'a> Source<'a> {
         Ok(merged)
     }
 
-    /// What the switch for process isolation says, if it is set.
+    /// What the switch for process isolation says, if it is set and the exact key is not.
     pub(super) fn process_isolation(&self) -> Option<bool> {
-        let switch = self
+        let last = self
             .variables
             .iter()
-            .find(|v| v.name == PROCESS_ISOLATION)?;
-        switch.switch().ok()
+            .rfind(|v| v.key == ["isolation", "mode"])?;
+        let is_switch = last.name == PROCESS_ISOLATION;
+        last.switch().ok().filter(|_| is_switch)
     }
 
     /// A mistake in the value of `key`, with the line or the variable that set it: be it for this model alone, or in the

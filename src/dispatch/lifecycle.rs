@@ -9,14 +9,18 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    Shared,
+    PoolId, Shared, Stop,
     queue::Waiting,
     spare::SpareHandle,
     talk::{Last, Talk},
     ticket::{Event, Report},
 };
-use crate::isolation::{
-    Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError, sandbox::system_call_name,
+use crate::{
+    config::{Lifetime, Model},
+    isolation::{
+        Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError,
+        sandbox::system_call_name,
+    },
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.
@@ -57,36 +61,65 @@ pub(super) async fn ready(job: &mut JobProcess) -> Result<(), String> {
 }
 
 /// Keep a ready job in its model's pool until it gets a request, serve that one, and end.
-pub(super) async fn spare(shared: Arc<Shared>, model: usize, mut job: JobProcess) {
+pub(super) async fn spare(
+    shared: &Arc<Shared>,
+    id: PoolId,
+    model: Arc<Model>,
+    mut job: JobProcess,
+) {
     let key = u64::from(job.pid().cast_unsigned());
     let (handle, mut request) = SpareHandle::new(key);
-    shared.state().models[model].spares.push(handle);
+    shared.ready(id, handle);
     shared.pump();
-    let waiting = tokio::select! {
-        biased;
-        request = &mut request => request.ok(),
-        exit = job.ended() => {
-            shared.state().models[model].spares.retain(|spare| spare.key != key);
-            let how = exit.map_or_else(|e| e.to_string(), |e| e.how.to_string());
-            let name = &shared.model(model).name;
-            tracing::warn!(model = name, pid = job.pid(), "model {name}: a spare died idle: {how}");
-            // Between its death and this moment it may have been given a request: another spare serves that.
-            request.close();
-            if let Ok(waiting) = request.try_recv() {
-                shared.give_back(waiting);
-            }
-            None
+    let ttl = async {
+        match model.spares.ttl {
+            Lifetime::Limited(ttl) => tokio::time::sleep(ttl).await,
+            Lifetime::Zero | Lifetime::Unlimited => std::future::pending().await,
         }
     };
-    match waiting {
-        Some(waiting) => serve(&shared, model, job, waiting).await,
-        None => job.dismiss(EXIT_GRACE).await,
+    let died = tokio::select! {
+        biased;
+        request = &mut request => {
+            match request {
+                Ok(waiting) => serve(shared, &model, job, waiting).await,
+                // The scheduler let it go.
+                Err(_) => job.dismiss(EXIT_GRACE).await,
+            }
+            return;
+        }
+        exit = job.ended() => Some(exit),
+        () = ttl => None,
+    };
+    shared.withdraw(id, key);
+    // Until this moment it may have been given a request.
+    request.close();
+    let late = request.try_recv().ok();
+    match (died, late) {
+        (None, Some(waiting)) => return serve(shared, &model, job, waiting).await,
+        (None, None) => {}
+        (Some(exit), late) => {
+            let how = exit.map_or_else(|e| e.to_string(), |e| e.how.to_string());
+            let name = &model.name;
+            tracing::warn!(
+                model = name,
+                pid = job.pid(),
+                "model {name}: a spare died idle: {how}"
+            );
+            shared.stumbled(id);
+            // Another spare serves that.
+            if let Some(waiting) = late {
+                shared.give_back(waiting);
+            }
+        }
     }
-    shared.pump();
+    job.dismiss(EXIT_GRACE).await;
 }
 
-async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut waiting: Box<Waiting>) {
+async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting: Box<Waiting>) {
     let start = Instant::now();
+    // The limits that the job's slot was made with: those in force may be others by now.
+    waiting.limits = waiting.lower.apply(model.limits);
+    waiting.job.max_audio = waiting.limits.max_audio;
     let queued = start - waiting.since;
     if waiting.unread == 0 {
         let _ = waiting.events.try_send(Event::Started);
@@ -94,9 +127,9 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut wait
     // Its place is kept from the beginning: behind a burst of segments there might be none, and the last event must
     // neither wait for the client nor be lost.
     let finished = waiting.events.clone().try_reserve_owned();
-    let ended = run(&mut job, &waiting).await;
+    let ended = run(shared, &mut job, &waiting).await;
     if ended.unread && waiting.unread < MAX_UNREAD && !waiting.events.is_closed() {
-        let name = &shared.model(model).name;
+        let name = &model.name;
         let pid = job.pid();
         tracing::warn!(
             model = name,
@@ -117,9 +150,9 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut wait
     };
     let slot = job.slot().index();
     let request_id = waiting.request_id.clone();
-    log(shared, model, &waiting, &report, slot);
+    log(model, &waiting, &report, slot);
     if let Outcome::Violation { call } = &report.outcome {
-        let name = &shared.model(model).name;
+        let name = &model.name;
         tracing::error!(
             request_id = waiting.request_id,
             model = name,
@@ -130,16 +163,17 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut wait
             call.as_deref().unwrap_or("unknown")
         );
     }
+    let outcome = report.outcome.clone();
     // The answer first; whatever the job leaves behind is cleared away afterwards.
     if let Ok(place) = finished {
         place.send(Event::Finished(Box::new(report)));
     }
+    shared.finished(&waiting, &outcome, start.elapsed());
     drop(waiting);
-    shared.finished(start.elapsed());
     tokio::task::yield_now().await;
     let words = last_words(&mut job);
     if !words.is_empty() {
-        let name = &shared.model(model).name;
+        let name = &model.name;
         tracing::warn!(
             model = name,
             slot,
@@ -161,12 +195,12 @@ async fn serve(shared: &Arc<Shared>, model: usize, mut job: JobProcess, mut wait
 }
 
 /// One line for each finished request.
-pub(super) fn log(shared: &Shared, model: usize, waiting: &Waiting, report: &Report, slot: usize) {
+pub(super) fn log(model: &Model, waiting: &Waiting, report: &Report, slot: usize) {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         request_id = waiting.request_id,
         uid = waiting.uid,
-        model = shared.model(model).name,
+        model = model.name,
         outcome = report.outcome.code(),
         pid = report.pid,
         slot,
@@ -218,7 +252,12 @@ pub(super) struct Ended {
 }
 
 /// Give the job its request and follow it to its last word or its end.
-pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
+pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting) -> Ended {
+    let mut stop = shared.stop.subscribe();
+    let stopped = async {
+        // An error means that the service is gone.
+        let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
+    };
     let mut talk = Talk::new(waiting);
     let lowered = if waiting.lower.memory.is_some() {
         job.lower(&waiting.limits)
@@ -228,7 +267,11 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
     let last = match lowered {
         Err(error) => Last::Violation(format!("it cannot be held to its limit: {error}")),
         Ok(()) => match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
-            Ok(()) => talk.follow(job, &waiting.events).await,
+            Ok(()) => tokio::select! {
+                biased;
+                last = talk.follow(job, &waiting.events) => last,
+                () = stopped => Last::Stopped,
+            },
             Err(error) => Last::Lost(error),
         },
     };
@@ -269,6 +312,7 @@ pub(super) async fn run(job: &mut JobProcess, waiting: &Waiting) -> Ended {
             audio: talk.audio,
         },
         Last::Cancelled => Outcome::Cancelled,
+        Last::Stopped => Outcome::Stopped,
         Last::Lost(error) if error.is_violation() => Outcome::Misbehaved(error.to_string()),
         // Killed by us, which must not look like a crash.
         Last::Lost(ChannelError::HungUp) if goes_on => {
@@ -311,4 +355,23 @@ fn last_words(job: &mut JobProcess) -> String {
             format!(": {line}")
         })
         .collect()
+}
+
+impl Shared {
+    /// A job of model `id` waits for a request.
+    pub(super) fn ready(&self, id: PoolId, handle: SpareHandle) {
+        let mut state = self.state();
+        state.progress = Instant::now();
+        // Without a pool the handle goes, and the job with it.
+        if let Some(pool) = state.pools.get_mut(&id) {
+            pool.spares.push(handle);
+        }
+    }
+
+    /// The spare `key` takes no request any more.
+    pub(super) fn withdraw(&self, id: PoolId, key: u64) {
+        if let Some(pool) = self.state().pools.get_mut(&id) {
+            pool.spares.retain(|spare| spare.key != key);
+        }
+    }
 }

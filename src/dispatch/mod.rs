@@ -1,27 +1,38 @@
 //! Who runs next: the queue, the spares that wait for it, and the life of each request's job.
 
+mod breaker;
+mod budget;
+mod canary;
+mod keeper;
 mod lifecycle;
 mod pool;
 mod queue;
+mod reload;
+mod renewal;
 mod spare;
 mod talk;
 mod thread;
 mod ticket;
 
 use std::{
+    collections::BTreeMap,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 pub use ticket::{Event, Refusal, Report, Ticket};
 
-use self::queue::{Queue, Waiting};
+use self::{
+    budget::Budget,
+    pool::Pool,
+    queue::{Queue, Waiting},
+};
 use crate::{
-    config::{ByteSize, Config, Limits, Mode, Model},
-    isolation::{JobRequest, Probe, Slots, cgroup::Tree},
+    config::{ByteSize, Config, Limits, MemoryBudget, Mode},
+    isolation::{JobRequest, Outcome, Probe, Slots, cgroup::Tree},
 };
 
 /// Events that wait for a client before its job has to wait: segments come every few seconds at most.
@@ -75,8 +86,25 @@ pub enum Health {
     Starting,
     /// Its last self-test succeeded.
     Ready,
-    /// It could not be started; the reason.
+    /// It could not be started, or does not work any more; the reason.
     Failed(String),
+    /// Its jobs crashed again and again: it is left alone for a while; what happened.
+    Tripped(String),
+}
+
+/// Names one model for as long as the service knows it; no two models ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PoolId(u32);
+
+/// How far the service has gone on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    /// Not at all.
+    No,
+    /// Nothing new is accepted; what was accepted goes on.
+    Draining,
+    /// Time is up: nothing goes on.
+    Now,
 }
 
 /// Numbers for the status line.
@@ -94,78 +122,62 @@ pub struct Counts {
 
 #[derive(Debug)]
 struct Shared {
-    config: Arc<Config>,
+    config: watch::Sender<Arc<Config>>,
     probe: Probe,
     slots: Slots,
     state: Mutex<State>,
-    /// Wakes a model's keeper: a spare was taken, or a request waits for one.
-    wanted: Vec<Notify>,
     /// Changes with every change of any model's health.
     health: watch::Sender<()>,
-    /// Set once, when the service stops.
-    stopping: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
 }
 
 #[derive(Debug)]
 struct State {
-    models: Vec<Pool>,
+    pools: BTreeMap<PoolId, Pool>,
     queue: Queue,
+    budget: Budget,
     running: usize,
     finished: u64,
     next_id: u64,
+    next_pool: u32,
     /// Recent mean time of service, for Retry-After.
     service_time: Duration,
+    /// No spares are kept until then: memory is scarce.
+    pressure_until: Instant,
+    /// When a request was last handed over or ended, or a job became ready.
+    progress: Instant,
 }
 
-/// One model's spares and health.
-#[derive(Debug)]
-struct Pool {
-    health: Health,
-    /// The one used last is taken first: its caches are warm.
-    spares: Vec<spare::SpareHandle>,
-    /// Forked, but not ready yet.
-    coming: usize,
-}
+/// How long no spares are kept after the system told that memory is scarce.
+const PRESSURE_PAUSE: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Start to keep every model of `config` ready. Must be called on the thread that runs the service for its whole
     /// life, inside its runtime: zygotes die with the thread that made them.
     pub fn start(config: Arc<Config>, tree: Option<Arc<Tree>>, probe: Probe) -> Self {
-        let spares: usize = config.models.iter().map(|model| model.spares.max).sum();
-        // A self-test needs a slot, too, while spares and jobs may hold all others.
-        let slots = config.jobs.max_running + spares + config.models.len();
-        let pools = config.models.iter().map(|_| Pool {
-            health: Health::Starting,
-            spares: Vec::new(),
-            coming: 0,
-        });
+        let now = Instant::now();
         let shared = Arc::new(Shared {
-            slots: Slots::new(tree, slots),
+            slots: Slots::new(tree, slots(&config)),
             probe,
             state: Mutex::new(State {
-                models: pools.collect(),
+                pools: BTreeMap::new(),
                 queue: Queue::new(config.jobs.max_queued),
+                budget: Budget::default(),
                 running: 0,
                 finished: 0,
                 next_id: 1,
+                next_pool: 1,
                 service_time: Duration::from_secs(1),
+                pressure_until: now,
+                progress: now,
             }),
-            wanted: config.models.iter().map(|_| Notify::new()).collect(),
             health: watch::channel(()).0,
-            stopping: watch::channel(false).0,
-            config,
+            stop: watch::channel(Stop::No).0,
+            config: watch::channel(config.clone()).0,
         });
-        for index in 0..shared.config.models.len() {
-            match shared.config.isolation.mode {
-                Mode::Process | Mode::Hybrid => {
-                    tokio::spawn(pool::keep(shared.clone(), index));
-                }
-                Mode::Thread => {
-                    tokio::spawn(thread::keep(shared.clone(), index));
-                }
-            }
-        }
-        Self { shared }
+        let dispatcher = Self { shared };
+        dispatcher.reconfigure(config);
+        dispatcher
     }
 
     /// Queue a request. It runs as soon as it is its turn; dropping the ticket cancels it.
@@ -174,38 +186,33 @@ impl Dispatcher {
     /// It is refused at once: the queue is full, the model cannot serve, the service stops.
     pub fn submit(&self, request: Request) -> Result<Ticket, Refusal> {
         let shared = &self.shared;
-        let model = shared
-            .model_index(&request.model)
-            .ok_or(Refusal::UnknownModel)?;
-        if *shared.stopping.borrow() {
+        let config = self.config();
+        let model = config.model(&request.model).ok_or(Refusal::UnknownModel)?;
+        if *shared.stop.borrow() != Stop::No {
             return Err(Refusal::ShuttingDown);
         }
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut state = shared.state();
-        if let Health::Failed(reason) = &state.models[model].health {
-            return Err(Refusal::EngineUnavailable {
-                model: shared.config.models[model].name.clone(),
-                reason: reason.clone(),
-            });
-        }
+        let now = Instant::now();
+        let (pool_id, pool) = state.pool_named(&model.name).ok_or(Refusal::UnknownModel)?;
+        pool.admit(now)?;
         let id = state.next_id;
         state.next_id += 1;
         let mut job = request.job;
         job.id = id;
-        let limits = request.lower.apply(shared.config.models[model].limits);
-        job.max_audio = limits.max_audio;
         let waiting = Box::new(Waiting {
             id,
-            model,
+            model: pool_id,
             job,
-            limits,
+            limits: model.limits,
             lower: request.lower,
             recording: request.recording,
             request_id: request.request_id,
             uid: request.uid,
             events,
-            since: Instant::now(),
+            since: now,
             unread: 0,
+            canary: false,
         });
         if state.queue.push(waiting).is_err() {
             let retry_after = shared.retry_after(&state);
@@ -213,21 +220,26 @@ impl Dispatcher {
         }
         drop(state);
         shared.pump();
-        let patience = shared.config.jobs.queue_timeout;
+        let patience = config.jobs.queue_timeout;
         Ok(Ticket::new(shared.clone(), id, receiver, patience))
     }
 
     /// The configuration in force.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.shared.config
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.config()
     }
 
     /// How every model does, in the order of the configuration.
     pub fn health(&self) -> Vec<(String, Health)> {
-        let state = self.shared.state();
-        let names = self.shared.config.models.iter().map(|m| m.name.clone());
+        let now = Instant::now();
+        let config = self.config();
+        let mut state = self.shared.state();
+        let names = config.models.iter().map(|model| model.name.clone());
         names
-            .zip(state.models.iter().map(|pool| pool.health.clone()))
+            .filter_map(|name| {
+                let health = state.pool_named(&name)?.1.health(now);
+                Some((name, health))
+            })
             .collect()
     }
 
@@ -242,7 +254,7 @@ impl Dispatcher {
         Counts {
             running: state.running,
             queued: state.queue.len(),
-            spares: state.models.iter().map(|pool| pool.spares.len()).sum(),
+            spares: state.pools.values().map(|pool| pool.spares.len()).sum(),
             finished: state.finished,
         }
     }
@@ -254,12 +266,96 @@ impl Dispatcher {
 
     /// Whether each job is confined by a cgroup of its own.
     pub fn is_confined(&self) -> bool {
-        self.shared.config.isolation.mode == Mode::Process && self.shared.slots.tree().is_some()
+        let config = self.config();
+        let thread = config.models.iter().any(|m| m.mode == Mode::Thread);
+        !thread && self.shared.slots.tree().is_some()
     }
 
     /// Accept nothing more. Requests that wait or run go on.
     pub fn close(&self) {
-        self.shared.stopping.send_replace(true);
+        self.shared.stop.send_replace(Stop::Draining);
+    }
+
+    /// End everything that is still there: who waits or runs is told that the service is shutting down.
+    pub fn abort(&self) {
+        self.shared.stop.send_replace(Stop::Now);
+        let waiting = self.shared.state().queue.take_everything();
+        for waiting in waiting {
+            waiting.refuse(Refusal::ShuttingDown);
+        }
+    }
+
+    /// Memory is scarce: let all spares go, and keep none for a while.
+    pub fn relieve(&self) {
+        let mut state = self.shared.state();
+        state.pressure_until = Instant::now() + PRESSURE_PAUSE;
+        for pool in state.pools.values_mut() {
+            pool.drop_spares();
+        }
+    }
+
+    /// Whether nothing runs and nothing waits.
+    pub fn is_idle(&self) -> bool {
+        let state = self.shared.state();
+        state.running == 0 && state.queue.len() == 0
+    }
+
+    /// Why the scheduler does not get on, if for so long nothing has moved though something could: a reason to be
+    /// started again by the watchdog.
+    pub fn stalled(&self, after: Duration) -> Option<String> {
+        let now = Instant::now();
+        let config = self.config();
+        let state = self.shared.state();
+        let idle = now.saturating_duration_since(state.progress);
+        if idle < after || state.running >= config.jobs.max_running {
+            return None;
+        }
+        // Memory that others hold is a good reason to wait while they run.
+        if state.budget.is_short() && state.running > 0 {
+            return None;
+        }
+        let (_, pool) = state
+            .pools
+            .iter()
+            .find(|(id, pool)| pool.health == Health::Ready && state.queue.waiting_for(**id) > 0)?;
+        Some(format!(
+            "requests for the model {} wait, it is ready, and nothing has moved for {idle:?}",
+            pool.name
+        ))
+    }
+}
+
+/// How many slots there can be: for what runs, for what waits ahead, and for one self-test of each model, twice, because
+/// for a moment there are two zygotes while one is replaced.
+fn slots(config: &Config) -> usize {
+    let spares: usize = config.models.iter().map(|model| model.spares.max).sum();
+    config.jobs.max_running + spares + 2 * config.models.len()
+}
+
+/// What the limits of all jobs may add up to, in bytes.
+fn budget(config: &Config, tree: Option<&Tree>) -> Option<u64> {
+    match config.memory.budget {
+        MemoryBudget::Unlimited => None,
+        MemoryBudget::Size(size) => Some(size.bytes()),
+        MemoryBudget::Auto => {
+            let limit = tree?.memory_limit()?;
+            // A small service must be able to do something at all.
+            Some((limit / 2).max(limit.saturating_sub(config.memory.reserve.bytes())))
+        }
+    }
+}
+
+impl State {
+    fn pool_named(&mut self, name: &str) -> Option<(PoolId, &mut Pool)> {
+        let (id, pool) = self.pools.iter_mut().find(|(_, pool)| pool.name == name)?;
+        Some((*id, pool))
+    }
+
+    /// Have every keeper look at what its model needs.
+    fn wake_all(&self) {
+        for pool in self.pools.values() {
+            pool.wake.notify_one();
+        }
     }
 }
 
@@ -268,85 +364,98 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn model(&self, index: usize) -> &Model {
-        &self.config.models[index]
-    }
-
-    fn model_index(&self, name: &str) -> Option<usize> {
-        let model = self.config.model(name)?;
-        self.config.models.iter().position(|m| m.name == model.name)
+    fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
     }
 
     /// Bring waiting requests and spares together, as far as both are there, and ask for what is missing.
     fn pump(&self) {
+        let max_running = self.config.borrow().jobs.max_running;
+        let now = Instant::now();
         let mut state = self.state();
-        let max_running = self.config.jobs.max_running;
         while state.running < max_running {
-            let State { models, queue, .. } = &mut *state;
-            let Some(waiting) = queue.next(|model| !models[model].spares.is_empty()) else {
+            let State { pools, queue, .. } = &mut *state;
+            let has_spare = |id| pools.get(&id).is_some_and(|pool| !pool.spares.is_empty());
+            let Some(waiting) = queue.next(has_spare) else {
                 break;
             };
-            let Some(spare) = models[waiting.model].spares.pop() else {
+            let Some((pool, spare)) = pools
+                .get_mut(&waiting.model)
+                .and_then(|pool| Some((pool.spares.pop()?, pool)))
+                .map(|(spare, pool)| (pool, spare))
+            else {
                 break;
             };
             match spare.assign(waiting) {
-                Ok(()) => state.running += 1,
+                Ok(()) => {
+                    pool.running += 1;
+                    pool.refill = Some(now + pool.model.spares.refill_delay);
+                    state.running += 1;
+                    state.progress = now;
+                }
                 // The spare died a moment ago; its own task tells the log.
-                Err(waiting) => state.queue.push_front(waiting),
+                Err(waiting) => queue.push_front(waiting),
             }
         }
-        drop(state);
-        for wanted in &self.wanted {
-            wanted.notify_one();
-        }
-    }
-
-    /// How many more spares model `index` needs now.
-    fn missing(&self, index: usize) -> usize {
-        let state = self.state();
-        let pool = &state.models[index];
-        let room = self.config.jobs.max_running.saturating_sub(state.running);
-        let demand = state.queue.waiting_for(index).min(room);
-        let goal = demand.max(self.model(index).spares.max);
-        goal.saturating_sub(pool.spares.len() + pool.coming)
+        state.wake_all();
     }
 
     /// A request that no job has touched waits again, in front of all others.
     fn give_back(&self, waiting: Box<Waiting>) {
         let mut state = self.state();
         state.running -= 1;
+        if let Some(pool) = state.pools.get_mut(&waiting.model) {
+            pool.running -= 1;
+        }
         state.queue.push_front(waiting);
     }
 
     /// A request's job is done with: count it, and let the next one run.
-    fn finished(&self, service_time: Duration) {
+    fn finished(&self, waiting: &Waiting, outcome: &Outcome, service_time: Duration) {
+        let now = Instant::now();
+        let mut tripped = None;
         {
             let mut state = self.state();
             state.running -= 1;
-            state.finished += 1;
-            // A moving mean over about the last eight requests.
-            state.service_time = (state.service_time * 7 + service_time) / 8;
+            state.progress = now;
+            if !waiting.canary {
+                state.finished += 1;
+                // A moving mean over about the last eight requests.
+                state.service_time = (state.service_time * 7 + service_time) / 8;
+            }
+            let State { pools, queue, .. } = &mut *state;
+            if let Some(pool) = pools.get_mut(&waiting.model) {
+                pool.running -= 1;
+                if pool.ended(now, outcome) {
+                    tripped = Some((queue.take_all(waiting.model), pool.admit(now)));
+                }
+            }
+        }
+        if let Some((refused, Err(refusal))) = tripped {
+            for waiting in refused {
+                waiting.refuse(refusal.clone());
+            }
+            self.health.send_replace(());
         }
         self.pump();
     }
 
-    fn set_health(&self, index: usize, health: Health) {
+    fn set_health(&self, id: PoolId, health: Health) {
         let refused = {
             let mut state = self.state();
-            let failed = matches!(health, Health::Failed(_));
-            state.models[index].health = health.clone();
-            if failed {
-                state.queue.take_all(index)
-            } else {
-                Default::default()
+            let State { pools, queue, .. } = &mut *state;
+            let Some(pool) = pools.get_mut(&id) else {
+                return;
+            };
+            pool.health = health.clone();
+            match health {
+                Health::Failed(_) => Some((queue.take_all(id), pool.admit(Instant::now()))),
+                _ => None,
             }
         };
-        if let Health::Failed(reason) = health {
+        if let Some((refused, Err(refusal))) = refused {
             for waiting in refused {
-                waiting.refuse(Refusal::EngineUnavailable {
-                    model: self.model(index).name.clone(),
-                    reason: reason.clone(),
-                });
+                waiting.refuse(refusal.clone());
             }
         }
         self.health.send_replace(());
@@ -354,7 +463,7 @@ impl Shared {
 
     /// When a refused client may come again: when the queue that is there now will have been worked off.
     fn retry_after(&self, state: &State) -> Duration {
-        let rounds = state.queue.len() / self.config.jobs.max_running + 1;
+        let rounds = state.queue.len() / self.config.borrow().jobs.max_running + 1;
         let estimate = state.service_time * u32::try_from(rounds).unwrap_or(u32::MAX);
         estimate.clamp(Duration::from_secs(1), Duration::from_secs(120))
     }

@@ -1,318 +1,247 @@
-//! Keeps one model's zygote alive and its spares at their number (mode `process`).
+//! What the scheduler knows of one model: how it does, who waits ready, and what it needs next.
 
 use std::{
-    fs::File,
-    io::{Seek, Write},
-    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    net::unix::pipe,
-    sync::mpsc,
-};
+use tokio::sync::Notify;
 
-use super::{EVENTS, Health, Lower, Shared, lifecycle, queue::Waiting};
+use super::{
+    Health, PoolId, State,
+    breaker::{Breaker, Change},
+    spare::SpareHandle,
+    ticket::Refusal,
+};
 use crate::{
-    config::Limits,
-    isolation::{
-        JobProcess, Load, Outcome, ProcessError, ZygoteProcess,
-        cgroup::{CgroupError, Leaf, LeafLimits, Tree},
-        sandbox,
-    },
-    job,
+    config::{Lifetime, Mode, Model},
+    isolation::Outcome,
 };
 
-/// A zygote that served for so long before it died is started again at once.
-const STABLE: Duration = Duration::from_secs(10);
-
-/// Pause before the second attempt in a row; it doubles with each further one.
+/// First pause after a spare died idle, or could not be forked; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Threads and processes in a zygote's own cgroup: against a model file that took it over and forks for ever.
-const ZYGOTE_PIDS: u32 = 32;
+/// When a client may come again whose model is starting, or failing for a reason that nobody can foresee the end of.
+const RETRY_LATER: Duration = Duration::from_secs(10);
 
-/// How long a dead zygote's stderr is waited for: it is in the pipe already.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// One model.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) name: String,
+    /// The settings that it serves with.
+    pub(super) model: Arc<Model>,
+    /// The settings that the configuration has for it. Others than those in force while a replacement loads; `None` once
+    /// it was removed: what waits for it is still served.
+    pub(super) wanted: Option<Arc<Model>>,
+    /// The settings whose replacement could not be started, and why: the old ones stay in force.
+    pub(super) rejected: Option<(Arc<Model>, String)>,
+    pub(super) health: Health,
+    /// Why the last canary failed, if it did.
+    pub(super) unwell: Option<String>,
+    /// A fresh zygote is asked for.
+    pub(super) renew: bool,
+    pub(super) breaker: Breaker,
+    /// The one used last is taken first: its caches are warm.
+    pub(super) spares: Vec<SpareHandle>,
+    /// Forked, but not ready yet.
+    pub(super) coming: usize,
+    /// Requests that have a job.
+    pub(super) running: usize,
+    /// Limits of its living jobs, in bytes.
+    pub(super) committed: u64,
+    /// Raised when settings or zygote are replaced: jobs of an earlier generation take no request any more.
+    pub(super) generation: u64,
+    /// From when on spares are forked up to their maximum; `None`: only up to their minimum.
+    pub(super) refill: Option<Instant>,
+    /// Forks in a row that came to nothing, and until when no spare is forked for that reason.
+    trouble: u32,
+    calm_until: Instant,
+    /// When a request last succeeded.
+    pub(super) proven: Instant,
+    /// Wakes its keeper.
+    pub(super) wake: Arc<Notify>,
+}
 
-/// Most bytes of a zygote's stderr that go to the log in its whole life.
-const MAX_LOG: u64 = 256 * 1024;
+/// What a model needs at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A job for a request that waits.
+    Job,
+    /// A job ahead of its request.
+    Spare,
+    /// Nothing until then.
+    Later(Instant),
+    /// Nothing until something changes.
+    Nothing,
+}
 
-/// Keep model `index` ready until the service ends.
-pub(super) async fn keep(shared: Arc<Shared>, index: usize) {
-    let name = shared.model(index).name.clone();
-    let mut pause = Duration::ZERO;
-    loop {
-        let begin = Instant::now();
-        match start(&shared, index).await {
-            Ok(mut zygote) => {
-                tracing::info!(
-                    model = name,
-                    pid = zygote.pid(),
-                    "model {name}: ready after {:.2} s",
-                    begin.elapsed().as_secs_f64()
-                );
-                shared.set_health(index, Health::Ready);
-                let ready = Instant::now();
-                let reason = serve(&shared, index, &mut zygote).await;
-                if ready.elapsed() > STABLE {
-                    pause = Duration::ZERO;
-                }
+impl Pool {
+    pub(super) fn new(model: Arc<Model>, breaker: Breaker) -> Self {
+        let now = Instant::now();
+        Self {
+            name: model.name.clone(),
+            wanted: Some(model.clone()),
+            model,
+            rejected: None,
+            health: Health::Starting,
+            unwell: None,
+            renew: false,
+            breaker,
+            spares: Vec::new(),
+            coming: 0,
+            running: 0,
+            committed: 0,
+            generation: 0,
+            refill: Some(now),
+            trouble: 0,
+            calm_until: now,
+            proven: now,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// How it does, as clients see it.
+    pub(super) fn health(&self, now: Instant) -> Health {
+        if self.health == Health::Ready {
+            if self.breaker.is_open(now).is_some() {
+                return Health::Tripped(self.tripped());
+            }
+            if let Some(reason) = &self.unwell {
+                return Health::Failed(reason.clone());
+            }
+        }
+        self.health.clone()
+    }
+
+    fn tripped(&self) -> String {
+        "its jobs crashed again and again; it is tried again after a pause".into()
+    }
+
+    /// Whether it takes a request now.
+    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
+        let unavailable = |reason: String, retry_after| Refusal::EngineUnavailable {
+            model: self.name.clone(),
+            reason,
+            retry_after,
+        };
+        if let Health::Failed(reason) = &self.health {
+            return Err(unavailable(reason.clone(), RETRY_LATER));
+        }
+        let wait = match self.breaker.admit(now) {
+            Ok(()) => return Ok(()),
+            Err(wait) => wait,
+        };
+        Err(unavailable(self.tripped(), wait))
+    }
+
+    /// A request has ended; whether its crash was one too many.
+    pub(super) fn ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
+        let crash = matches!(
+            outcome,
+            Outcome::Crashed(_) | Outcome::Misbehaved(_) | Outcome::Violation { .. }
+        );
+        if *outcome == Outcome::Ok {
+            self.proven = now;
+            self.unwell = None;
+            self.trouble = 0;
+        }
+        let name = &self.name;
+        match self.breaker.ended(now, crash) {
+            Some(Change::Opened) => {
                 tracing::error!(
                     model = name,
-                    pid = zygote.pid(),
-                    "model {name}: its zygote is lost and started again: {reason}"
+                    "model {name}: its jobs crash again and again; its requests are refused for a while"
                 );
-                shared.set_health(index, Health::Starting);
+                true
             }
-            Err(reason) => {
-                tracing::error!(model = name, "model {name}: it cannot be started: {reason}");
-                shared.set_health(index, Health::Failed(reason));
-                pause = pause.max(FIRST_PAUSE);
+            Some(Change::Closed) => {
+                tracing::info!(
+                    model = name,
+                    "model {name}: a request succeeded; it serves again"
+                );
+                false
             }
+            None => false,
         }
-        if !pause.is_zero() {
-            tracing::info!(
-                model = name,
-                "model {name}: next attempt in {:.1} s",
-                pause.as_secs_f64()
-            );
-            tokio::time::sleep(pause).await;
+    }
+
+    /// A spare died idle, or none could be forked: the next one waits a little, longer each time.
+    pub(super) fn stumbled(&mut self, longest: Duration) {
+        self.trouble = self.trouble.saturating_add(1);
+        let pause = FIRST_PAUSE * 2u32.saturating_pow(self.trouble.min(10) - 1);
+        self.calm_until = Instant::now() + pause.min(longest);
+    }
+
+    /// Let all spares go; each ends as soon as its task sees that its handle is gone.
+    pub(super) fn drop_spares(&mut self) -> usize {
+        self.refill = None;
+        let dropped = self.spares.len();
+        self.spares.clear();
+        dropped
+    }
+
+    /// Serve with `model` from now on; jobs of the settings before take no request any more.
+    pub(super) fn adopt(&mut self, model: Arc<Model>) {
+        self.model = model;
+        self.generation += 1;
+        self.drop_spares();
+        self.refill = Some(Instant::now());
+    }
+}
+
+impl State {
+    /// What model `id` needs at this moment, where `max_running` requests may run at once.
+    pub(super) fn need(&mut self, id: PoolId, max_running: usize) -> Need {
+        let now = Instant::now();
+        let room = max_running.saturating_sub(self.running);
+        let demand = self.queue.waiting_for(id).min(room);
+        if demand == 0 {
+            self.budget.forget(id);
         }
-        pause = (pause * 2).clamp(FIRST_PAUSE, shared.config.zygote.max_backoff);
-    }
-}
-
-/// Start a zygote, let it load the model, and have a forked job prove it.
-async fn start(shared: &Arc<Shared>, index: usize) -> Result<ZygoteProcess, String> {
-    let model = shared.model(index);
-    let leaf = match shared.slots.tree() {
-        Some(tree) => Some(zygote_leaf(tree, &model.name).map_err(|error| error.to_string())?),
-        None => None,
-    };
-    let (mut zygote, stderr) =
-        ZygoteProcess::start(leaf.as_ref()).map_err(|error| error.to_string())?;
-    let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
-    let load = Load {
-        model: model.name.clone(),
-        engine: model.engine.clone(),
-    };
-    let timeout = shared.config.zygote.load_timeout;
-    let begin = Instant::now();
-    let confinement = match zygote.load(load, timeout).await {
-        Ok(confinement) => confinement,
-        Err(error @ ProcessError::Ended(_)) => {
-            // Libraries that exit or abort over a file that they dislike say why on stderr.
-            let words = tokio::time::timeout(LAST_WORDS, last_words).await;
-            return Err(match words {
-                Ok(Ok(Some(words))) => format!("{error}; its last words: {words}"),
-                _ => error.to_string(),
-            });
+        let pressure_until = self.pressure_until;
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return Need::Nothing;
+        };
+        let have = pool.spares.len() + pool.coming;
+        let spares = pool.model.spares;
+        if have < demand {
+            return Need::Job;
         }
-        Err(error) => return Err(error.to_string()),
-    };
-    let name = &model.name;
-    tracing::info!(
-        model = name,
-        pid = zygote.pid(),
-        "model {name}: its zygote is confined by {confinement}"
-    );
-    let missing = confinement.missing();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        tracing::warn!(
-            model = name,
-            "model {name}: this kernel's Landlock cannot forbid everything; only seccomp keeps jobs from: {missing}"
-        );
+        if spares.ttl == Lifetime::Zero || pool.wanted.is_none() {
+            return Need::Nothing;
+        }
+        if have >= spares.max {
+            pool.refill = None;
+            return Need::Nothing;
+        }
+        let below = have < spares.min;
+        // Jobs of mode `hybrid` come back when they have answered.
+        let returning = match pool.model.mode {
+            Mode::Hybrid => pool.running,
+            _ => 0,
+        };
+        let due = match pool.refill {
+            _ if below => now,
+            Some(due) if have + returning < spares.max => due,
+            _ => return Need::Nothing,
+        };
+        match due.max(pool.calm_until).max(pressure_until) {
+            due if due <= now => Need::Spare,
+            due => Need::Later(due),
+        }
     }
-    let rest = timeout.saturating_sub(begin.elapsed());
-    match tokio::time::timeout(rest, self_test(shared, index, &mut zygote)).await {
-        Ok(result) => result.map_err(|reason| format!("the self-test failed: {reason}"))?,
-        Err(_) => return Err(format!("the self-test did not end within {timeout:?}")),
-    }
-    Ok(zygote)
-}
 
-/// The cgroup of a zygote. Its jobs are born elsewhere, so a few threads of its library are all that it can need; how
-/// much memory a model needs only the administrator can know (`MemoryMax=` of the unit).
-fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
-    let mut leaf = tree.leaf(&format!("zygote-{model}"))?;
-    leaf.confine(LeafLimits {
-        memory: None,
-        pids: ZYGOTE_PIDS,
-        cpu_weight: 100,
-        cpu_quota: None,
-    })?;
-    Ok(leaf)
-}
-
-/// One transcription through a forked job, as a client's would be.
-async fn self_test(
-    shared: &Arc<Shared>,
-    index: usize,
-    zygote: &mut ZygoteProcess,
-) -> Result<(), String> {
-    let slot = shared
-        .slots
-        .take(&shared.model(index).limits)
-        .map_err(|error| error.to_string())?
-        .ok_or("no slot is free")?;
-    let mut job = zygote.fork(slot).await.map_err(|error| error.to_string())?;
-    lifecycle::ready(&mut job).await?;
-    let name = &shared.model(index).name;
-    match sandbox::read_back(job.pid()) {
-        Ok(true) => {}
-        Ok(false) => tracing::info!(
-            model = name,
-            "model {name}: /proc hides its jobs, so their confinement is their zygote's word"
-        ),
-        Err(error) => return Err(error.to_string()),
-    }
-    let (waiting, mut events) = self_test_request(index, shared.model(index).limits)?;
-    let drain = async { while events.recv().await.is_some() {} };
-    let test = async {
-        let ended = lifecycle::run(&mut job, &waiting).await;
-        drop(waiting);
-        ended
-    };
-    let (ended, ()) = tokio::join!(test, drain);
-    job.dismiss(Duration::from_secs(1)).await;
-    match ended.outcome {
-        Outcome::Ok => Ok(()),
-        outcome => Err(format!("{outcome:?}")),
-    }
-}
-
-/// The request of a self-test, and the end at which its events come out.
-pub(super) fn self_test_request(
-    model: usize,
-    limits: Limits,
-) -> Result<(Waiting, mpsc::Receiver<super::Event>), String> {
-    let (job, wav) = job::self_test(0);
-    let (events, receiver) = mpsc::channel(EVENTS);
-    let recording = memory_file(&wav).map_err(|error| error.to_string())?;
-    let waiting = Waiting {
-        id: 0,
-        model,
-        job,
-        limits,
-        lower: Lower::default(),
-        recording,
-        request_id: "self-test".into(),
-        uid: None,
-        events,
-        since: Instant::now(),
-        unread: 0,
-    };
-    Ok((waiting, receiver))
-}
-
-fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(c"self-test", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file.into())
-}
-
-/// Fork spares as they are needed, until the zygote is lost; why it was.
-async fn serve(shared: &Arc<Shared>, index: usize, zygote: &mut ZygoteProcess) -> ProcessError {
-    let mut trouble = 0u32;
-    loop {
-        if shared.missing(index) == 0 {
-            tokio::select! {
-                () = shared.wanted[index].notified() => continue,
-                reason = zygote.ended() => return reason,
+    /// Models that nobody waits for let a spare go, if one that somebody waits for lacks memory.
+    pub(super) fn make_room(&mut self, id: PoolId) {
+        let queue = &self.queue;
+        let others = self.pools.iter_mut().filter(|(other, _)| **other != id);
+        for (other, pool) in others {
+            if pool.spares.len() > queue.waiting_for(*other) {
+                // The one that has waited longest: its caches are cold.
+                pool.spares.remove(0);
+                pool.refill = None;
+                return;
             }
         }
-        match fork(shared, index, zygote).await {
-            Ok(Some(job)) => {
-                trouble = 0;
-                tokio::spawn(raise(shared.clone(), index, job));
-            }
-            // All slots are in use; the next job that ends wakes us.
-            Ok(None) => {
-                tokio::select! {
-                    () = shared.wanted[index].notified() => {}
-                    reason = zygote.ended() => return reason,
-                }
-            }
-            Err(Trouble::Job(reason)) => {
-                trouble += 1;
-                let name = &shared.model(index).name;
-                tracing::error!(model = name, "model {name}: no job can be forked: {reason}");
-                let pause = FIRST_PAUSE * 2u32.saturating_pow(trouble.min(10) - 1);
-                tokio::time::sleep(pause.min(shared.config.zygote.max_backoff)).await;
-            }
-            Err(Trouble::Zygote(reason)) => return reason,
-        }
     }
-}
-
-/// Whom a failed fork concerns.
-enum Trouble {
-    /// Only this one job.
-    Job(String),
-    /// The zygote is of no use any more.
-    Zygote(ProcessError),
-}
-
-async fn fork(
-    shared: &Arc<Shared>,
-    index: usize,
-    zygote: &mut ZygoteProcess,
-) -> Result<Option<JobProcess>, Trouble> {
-    let slot = shared
-        .slots
-        .take(&shared.model(index).limits)
-        .map_err(|error| Trouble::Job(error.to_string()))?;
-    let Some(slot) = slot else {
-        return Ok(None);
-    };
-    shared.state().models[index].coming += 1;
-    match zygote.fork(slot).await {
-        Ok(job) => Ok(Some(job)),
-        Err(error) => {
-            shared.state().models[index].coming -= 1;
-            Err(match error {
-                ProcessError::Fork(reason) => Trouble::Job(reason),
-                error => Trouble::Zygote(error),
-            })
-        }
-    }
-}
-
-/// See a forked job through until it is ready, then let it wait for its request.
-async fn raise(shared: Arc<Shared>, index: usize, mut job: JobProcess) {
-    let ready = lifecycle::ready(&mut job).await;
-    shared.state().models[index].coming -= 1;
-    match ready {
-        Ok(()) => lifecycle::spare(shared, index, job).await,
-        Err(reason) => {
-            let name = &shared.model(index).name;
-            tracing::error!(model = name, "model {name}: {reason}");
-            job.kill();
-            job.dismiss(Duration::ZERO).await;
-            // Not at once: whatever keeps jobs from becoming ready would keep us busy for ever.
-            tokio::time::sleep(FIRST_PAUSE).await;
-            shared.pump();
-        }
-    }
-}
-
-/// Log what a zygote's library has to say, and give its last line; all of it is somebody else's text.
-async fn log_stderr(stderr: pipe::Receiver, model: String) -> Option<String> {
-    let mut last = None;
-    let mut lines = BufReader::with_capacity(4096, stderr.take(MAX_LOG)).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let text = String::from_utf8_lossy(&line);
-        let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
-        if !text.is_empty() {
-            tracing::warn!(model, "model {model}: its zygote says: {text}");
-            last = Some(text);
-        }
-    }
-    last
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, os::fd::OwnedFd, time::Instant};
 use tokio::sync::mpsc;
 
 use super::{
-    Lower,
+    Lower, PoolId,
     ticket::{Event, Refusal},
 };
 use crate::{config::Limits, isolation::JobRequest};
@@ -14,7 +14,7 @@ use crate::{config::Limits, isolation::JobRequest};
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) model: usize,
+    pub(super) model: PoolId,
     pub(super) job: JobRequest,
     /// What its job may use: the model's limits, or what the client lowered them to.
     pub(super) limits: Limits,
@@ -27,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// How many jobs died with it before they had read it.
     pub(super) unread: u32,
+    /// A request of the service's own.
+    pub(super) canary: bool,
 }
 
 impl Waiting {
@@ -51,11 +53,16 @@ impl Queue {
         }
     }
 
+    /// Hold so many from now on; those that are more already stay.
+    pub(super) fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn waiting_for(&self, model: usize) -> usize {
+    pub(super) fn waiting_for(&self, model: PoolId) -> usize {
         self.waiting.iter().filter(|w| w.model == model).count()
     }
 
@@ -74,7 +81,7 @@ impl Queue {
     }
 
     /// Take the first request whose model `can_serve`.
-    pub(super) fn next(&mut self, can_serve: impl Fn(usize) -> bool) -> Option<Box<Waiting>> {
+    pub(super) fn next(&mut self, can_serve: impl Fn(PoolId) -> bool) -> Option<Box<Waiting>> {
         let position = self.waiting.iter().position(|w| can_serve(w.model))?;
         self.waiting.remove(position)
     }
@@ -86,9 +93,14 @@ impl Queue {
     }
 
     /// Take all requests for `model` out.
-    pub(super) fn take_all(&mut self, model: usize) -> VecDeque<Box<Waiting>> {
+    pub(super) fn take_all(&mut self, model: PoolId) -> VecDeque<Box<Waiting>> {
         let (taken, kept) = self.waiting.drain(..).partition(|w| w.model == model);
         self.waiting = kept;
         taken
+    }
+
+    /// Take all requests out.
+    pub(super) fn take_everything(&mut self) -> VecDeque<Box<Waiting>> {
+        std::mem::take(&mut self.waiting)
     }
 }

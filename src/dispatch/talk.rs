@@ -45,6 +45,8 @@ pub(super) enum Last {
     OutOfTime(TimeLimit),
     /// Nobody wants the answer.
     Cancelled,
+    /// The service stops, and waits no longer.
+    Stopped,
     /// The channel broke.
     Lost(ChannelError),
 }

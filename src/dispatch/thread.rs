@@ -10,18 +10,24 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Health, Shared, lifecycle, pool,
+    PoolId, Shared,
+    keeper::{End, self_test_request},
+    lifecycle,
     queue::Waiting,
+    renewal::{Look, Renewal},
     spare::SpareHandle,
     ticket::{Event, Report},
 };
 use crate::{
-    config::EngineSettings,
+    config::{EngineSettings, Model},
     engine,
     isolation::{Failure, Figures, Outcome, Usage},
     job,
     transcript::Segment,
 };
+
+/// Why a thread serves no more: only a panic ends it, and that ends the service.
+const GONE: &str = "the engine's thread ended";
 
 /// A request on its way to the thread, and the place for its answer.
 struct Order {
@@ -30,98 +36,132 @@ struct Order {
     answer: oneshot::Sender<(Box<Waiting>, Result<Figures, Failure>)>,
 }
 
-/// Load model `index` into the service and let it serve one request after the other.
-pub(super) async fn keep(shared: Arc<Shared>, index: usize) {
-    let settings = shared.model(index).engine.clone();
+/// A thread that has loaded a model. It ends when this is dropped, after the request at hand.
+pub(super) struct EngineThread {
+    orders: mpsc::Sender<Order>,
+}
+
+/// Load `model` into the service, on a thread of its own, and have it prove itself.
+pub(super) async fn start(model: &Model) -> Result<EngineThread, String> {
+    let settings = model.engine.clone();
     let (orders, receiver) = mpsc::channel();
     let (loaded, is_loaded) = oneshot::channel();
-    let thread = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name("engine".into())
-        .spawn(move || work(&settings, loaded, &receiver));
-    let reason = match (thread, is_loaded.await) {
-        (Ok(_), Ok(Ok(()))) => match self_test(&shared, index, &orders).await {
-            Ok(()) => {
-                shared.set_health(index, Health::Ready);
-                return serve(&shared, index, &orders).await;
-            }
-            Err(reason) => reason,
-        },
-        (Ok(_), Ok(Err(reason))) => reason,
-        (Ok(_), Err(_)) => "the engine's thread ended".into(),
-        (Err(error), _) => error.to_string(),
-    };
-    let name = &shared.model(index).name;
-    tracing::error!(model = name, "model {name}: it cannot be loaded: {reason}");
-    shared.set_health(index, Health::Failed(reason));
+        .spawn(move || work(&settings, loaded, &receiver))
+        .map_err(|error| error.to_string())?;
+    is_loaded.await.unwrap_or_else(|_| Err(GONE.into()))?;
+    let thread = EngineThread { orders };
+    let test = thread.self_test(model).await;
+    test.map_err(|reason| format!("the self-test failed: {reason}"))?;
+    Ok(thread)
 }
 
-async fn self_test(
-    shared: &Shared,
-    index: usize,
-    orders: &mpsc::Sender<Order>,
-) -> Result<(), String> {
-    let (waiting, mut events) = pool::self_test_request(index, shared.model(index).limits)?;
-    let waiting = Box::new(waiting);
-    let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
-    // The request comes back with its answer; the drain ends when it is let go.
-    let result = transcribe(shared, orders, waiting).await;
-    let result = result.map(|(_, result)| result);
-    let _ = drain.await;
-    match result {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(failure)) => Err(failure.message),
-        None => Err("the engine's thread ended".into()),
+impl EngineThread {
+    async fn self_test(&self, model: &Model) -> Result<(), String> {
+        let (waiting, mut events) = self_test_request(PoolId(0), model.limits)?;
+        let waiting = Box::new(waiting);
+        let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
+        // The request comes back with its answer; the drain ends when it is let go.
+        let result = self.transcribe(waiting, model).await;
+        let result = result.map(|(_, result)| result);
+        let _ = drain.await;
+        match result {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(failure)) => Err(failure.message),
+            None => Err(GONE.into()),
+        }
+    }
+
+    async fn transcribe(
+        &self,
+        waiting: Box<Waiting>,
+        model: &Model,
+    ) -> Option<(Box<Waiting>, Result<Figures, Failure>)> {
+        let (answer, receiver) = oneshot::channel();
+        let order = Order {
+            waiting,
+            limit: model.limits.max_audio,
+            answer,
+        };
+        self.orders.send(order).ok()?;
+        receiver.await.ok()
     }
 }
 
-async fn transcribe(
-    shared: &Shared,
-    orders: &mpsc::Sender<Order>,
-    waiting: Box<Waiting>,
-) -> Option<(Box<Waiting>, Result<Figures, Failure>)> {
-    let (answer, receiver) = oneshot::channel();
-    let limit = shared.model(waiting.model).limits.max_audio;
-    let order = Order {
-        waiting,
-        limit,
-        answer,
-    };
-    orders.send(order).ok()?;
-    receiver.await.ok()
-}
-
-async fn serve(shared: &Arc<Shared>, index: usize, orders: &mpsc::Sender<Order>) {
+/// Serve one request of model `id` after the other.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    id: PoolId,
+    mut model: Arc<Model>,
+    thread: &EngineThread,
+) -> End {
+    let wake = shared.wake(id);
+    let mut renewal = Renewal::new(shared);
     loop {
-        let (handle, request) = SpareHandle::new(0);
-        shared.state().models[index].spares.push(handle);
+        let (handle, mut request) = SpareHandle::new(0);
+        shared.ready(id, handle);
         shared.pump();
-        let Ok(waiting) = request.await else {
-            return;
+        let waiting = loop {
+            match renewal.look(id, &model) {
+                Look::GoOn => {}
+                Look::Settings(settings) => {
+                    model = settings;
+                    shared.adopt(id, &model);
+                }
+                Look::End(end) => {
+                    shared.withdraw(id, 0);
+                    request.close();
+                    if let Ok(waiting) = request.try_recv() {
+                        shared.give_back(waiting);
+                    }
+                    return end;
+                }
+            }
+            tokio::select! {
+                biased;
+                waiting = &mut request => break waiting,
+                () = wake.notified() => {}
+            }
         };
-        let start = Instant::now();
-        let queued = start - waiting.since;
-        let _ = waiting.events.send(Event::Started).await;
-        let Some((waiting, result)) = transcribe(shared, orders, waiting).await else {
-            shared.set_health(index, Health::Failed("the engine's thread ended".into()));
-            return;
-        };
-        let (outcome, figures) = match result {
-            _ if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
-            Ok(figures) => (Outcome::Ok, figures),
-            Err(failure) => (Outcome::of_failure(failure), Figures::default()),
-        };
-        let report = Report {
-            outcome,
-            usage: Usage::default(),
-            figures,
-            pid: std::process::id().cast_signed(),
-            queued,
-            wall: start.elapsed(),
-        };
-        lifecycle::log(shared, index, &waiting, &report, 0);
-        let _ = waiting.events.send(Event::Finished(Box::new(report))).await;
-        shared.finished(start.elapsed());
+        // Without one: memory pressure or other settings let the spare go.
+        let Ok(waiting) = waiting else { continue };
+        if !transcribe(shared, &model, thread, waiting).await {
+            return End::Lost(GONE.into());
+        }
     }
+}
+
+/// Serve one request; whether the thread is still there.
+async fn transcribe(
+    shared: &Arc<Shared>,
+    model: &Model,
+    thread: &EngineThread,
+    waiting: Box<Waiting>,
+) -> bool {
+    let start = Instant::now();
+    let queued = start - waiting.since;
+    let _ = waiting.events.send(Event::Started).await;
+    let Some((waiting, result)) = thread.transcribe(waiting, model).await else {
+        return false;
+    };
+    let (outcome, figures) = match result {
+        _ if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
+        Ok(figures) => (Outcome::Ok, figures),
+        Err(failure) => (Outcome::of_failure(failure), Figures::default()),
+    };
+    let report = Report {
+        outcome: outcome.clone(),
+        usage: Usage::default(),
+        figures,
+        pid: std::process::id().cast_signed(),
+        queued,
+        wall: start.elapsed(),
+    };
+    lifecycle::log(model, &waiting, &report, 0);
+    let _ = waiting.events.send(Event::Finished(Box::new(report))).await;
+    shared.finished(&waiting, &outcome, start.elapsed());
+    true
 }
 
 /// The thread: load once, then work off the orders.

@@ -65,6 +65,8 @@ pub enum Refusal {
         model: String,
         /// Why, in the words of the engine or the system.
         reason: String,
+        /// When it is worth to try again.
+        retry_after: Duration,
     },
     /// The service is going down.
     #[error("the service is shutting down")]

@@ -113,6 +113,15 @@ impl Tree {
         &self.root
     }
 
+    /// The least `memory.max` of this cgroup and all around it that can be seen, in bytes; `None`: memory is not limited.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let limit = |directory: &Path| {
+            let text = read(&directory.join("memory.max")).ok()?;
+            text.trim().parse().ok()
+        };
+        self.root.ancestors().filter_map(limit).min()
+    }
+
     /// Make the leaf `name`, or take the empty one that is there.
     ///
     /// # Errors

@@ -108,8 +108,10 @@ pub enum Outcome {
         /// Audio decoded until then.
         audio: Duration,
     },
-    /// The client went away or the service stopped; the job was killed.
+    /// The client went away; the job was killed.
     Cancelled,
+    /// The service stopped and could not wait any longer; the job was killed.
+    Stopped,
 }
 
 impl Outcome {
@@ -125,6 +127,7 @@ impl Outcome {
             Self::Misbehaved(_) | Self::Violation { .. } => "worker_misbehaved",
             Self::Timeout { .. } => "timeout",
             Self::Cancelled => "cancelled",
+            Self::Stopped => "shutting_down",
         }
     }
 
@@ -207,6 +210,7 @@ impl fmt::Display for Outcome {
                 )
             }
             Self::Cancelled => f.write_str("the transcription was cancelled"),
+            Self::Stopped => f.write_str("the service is shutting down"),
         }
     }
 }

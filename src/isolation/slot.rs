@@ -103,6 +103,11 @@ impl Slots {
         }
     }
 
+    /// At most `limit` slots from now on; those that are more go when their jobs end.
+    pub fn set_limit(&self, limit: usize) {
+        self.inner.pool().limit = limit;
+    }
+
     /// The cgroup tree, where there is one.
     pub fn tree(&self) -> Option<&Arc<Tree>> {
         self.inner.tree.as_ref()

@@ -143,10 +143,10 @@ impl ApiError {
                 "queue_full",
                 Duration::from_secs(5),
             ),
-            Refusal::EngineUnavailable { .. } => (
+            Refusal::EngineUnavailable { retry_after, .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "engine_unavailable",
-                Duration::from_secs(10),
+                *retry_after,
             ),
             Refusal::ShuttingDown => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -173,6 +173,7 @@ impl ApiError {
             Outcome::MemoryLimit { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Outcome::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Outcome::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            Outcome::Stopped => return Some(Self::refused(&Refusal::ShuttingDown, "")),
         };
         Some(Self::new(status, outcome.code(), outcome.to_string()))
     }

@@ -22,6 +22,7 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
                 Health::Ready => json!({"status": "ready"}),
                 Health::Starting => json!({"status": "starting"}),
                 Health::Failed(reason) => json!({"status": "failed", "reason": reason}),
+                Health::Tripped(reason) => json!({"status": "tripped", "reason": reason}),
             };
             (name, value)
         })

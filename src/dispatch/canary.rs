@@ -39,8 +39,11 @@ fn due_in(shared: &Shared, id: PoolId, interval: Duration) -> Option<Duration> {
     let pool = state.pools.get(&id)?;
     // A failed one is started again and proves itself by that; a busy one does so all the time.
     let sits = pool.health == Health::Ready && pool.running == 0 && pool.wanted.is_some();
-    if interval.is_zero() || !sits {
+    if interval.is_zero() {
         return Some(LOOK);
+    }
+    if !sits {
+        return Some(interval / 10);
     }
     Some(interval.saturating_sub(pool.proven.elapsed()))
 }

@@ -31,3 +31,12 @@ pub struct ShareOverride {
     /// Requests that wait.
     pub max_queued: Option<usize>,
 }
+
+/// How much one client may have at once; 0: no cap of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Jobs running.
+    pub max_running: usize,
+    /// Requests that wait.
+    pub max_queued: usize,
+}

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use clients::{Clients, ShareOverride};
+pub use clients::{Clients, Share, ShareOverride};
 pub use model::{EngineKind, EngineSettings, Limits, PocketsphinxSettings, Recycle, Spares};
 pub use schema::{
     Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Mode, Service, Zygote,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Event, Health, PoolId, Shared, keeper::self_test_request};
-use crate::isolation::Outcome;
+use crate::{config::Share, isolation::Outcome};
 
 /// How often it is looked whether a canary is due, at least.
 const LOOK: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
         waiting.request_id = "canary".into();
         state.next_id += 1;
         let number = waiting.id;
-        state.queue.push(Box::new(waiting)).ok()?;
+        state.queue.push(Box::new(waiting), Share::default()).ok()?;
         number
     };
     shared.pump();

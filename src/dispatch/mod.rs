@@ -13,6 +13,7 @@ mod spare;
 mod talk;
 mod thread;
 mod ticket;
+mod turns;
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +25,16 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 pub use ticket::{Event, Refusal, Report, Ticket};
+pub use turns::{Client, ClientCounts};
 
 use self::{
     budget::Budget,
     pool::Pool,
     queue::{Queue, Waiting},
+    turns::{Full, Queued},
 };
 use crate::{
-    config::{ByteSize, Config, Limits, MemoryBudget, Mode},
+    config::{ByteSize, Config, Limits, MemoryBudget, Mode, Share},
     isolation::{JobRequest, Outcome, Probe, Slots, cgroup::Tree},
 };
 
@@ -59,6 +62,8 @@ pub struct Request {
     pub request_id: String,
     /// The client's user, where the kernel vouches for one.
     pub uid: Option<u32>,
+    /// How much this client may have at once.
+    pub share: Share,
 }
 
 /// Limits that a client sets for its own request. They can only be lower than the configured ones.
@@ -214,9 +219,12 @@ impl Dispatcher {
             unread: 0,
             canary: false,
         });
-        if state.queue.push(waiting).is_err() {
+        if let Err(full) = state.queue.push(waiting, request.share) {
             let retry_after = shared.retry_after(&state);
-            return Err(Refusal::QueueFull { retry_after });
+            return Err(match full {
+                Full::Client => Refusal::UserLimit { retry_after },
+                Full::Queue => Refusal::QueueFull { retry_after },
+            });
         }
         drop(state);
         shared.pump();
@@ -257,6 +265,11 @@ impl Dispatcher {
             spares: state.pools.values().map(|pool| pool.spares.len()).sum(),
             finished: state.finished,
         }
+    }
+
+    /// Those who have requests here at this moment.
+    pub fn clients(&self) -> Vec<ClientCounts> {
+        self.shared.state().queue.clients().collect()
     }
 
     /// What the kernel was found to offer.
@@ -394,7 +407,7 @@ impl Shared {
                     state.progress = now;
                 }
                 // The spare died a moment ago; its own task tells the log.
-                Err(waiting) => queue.push_front(waiting),
+                Err(waiting) => queue.give_back(waiting),
             }
         }
         state.wake_all();
@@ -407,7 +420,7 @@ impl Shared {
         if let Some(pool) = state.pools.get_mut(&waiting.model) {
             pool.running -= 1;
         }
-        state.queue.push_front(waiting);
+        state.queue.give_back(waiting);
     }
 
     /// A request's job is done with: count it, and let the next one run.
@@ -424,6 +437,7 @@ impl Shared {
                 state.service_time = (state.service_time * 7 + service_time) / 8;
             }
             let State { pools, queue, .. } = &mut *state;
+            queue.finished(waiting.client());
             if let Some(pool) = pools.get_mut(&waiting.model) {
                 pool.running -= 1;
                 if pool.ended(now, outcome) {

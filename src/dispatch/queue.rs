@@ -1,14 +1,18 @@
-//! Requests that wait for a job, in the order in which they came.
+//! One request that waits for a job.
 
-use std::{collections::VecDeque, os::fd::OwnedFd, time::Instant};
+use std::{os::fd::OwnedFd, time::Instant};
 
 use tokio::sync::mpsc;
 
 use super::{
     Lower, PoolId,
     ticket::{Event, Refusal},
+    turns::{Client, Queued, Turns},
 };
 use crate::{config::Limits, isolation::JobRequest};
+
+/// All that wait.
+pub(super) type Queue = Turns<Box<Waiting>>;
 
 /// One request that has no job yet.
 #[derive(Debug)]
@@ -38,69 +42,22 @@ impl Waiting {
     }
 }
 
-/// A bounded queue.
-#[derive(Debug)]
-pub(super) struct Queue {
-    waiting: VecDeque<Box<Waiting>>,
-    bound: usize,
-}
+impl Queued for Waiting {
+    type Model = PoolId;
 
-impl Queue {
-    pub(super) fn new(bound: usize) -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            bound,
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn client(&self) -> Client {
+        match self.uid {
+            _ if self.canary => Client::Service,
+            Some(uid) => Client::User(uid),
+            None => Client::Network,
         }
     }
 
-    /// Hold so many from now on; those that are more already stay.
-    pub(super) fn set_bound(&mut self, bound: usize) {
-        self.bound = bound;
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub(super) fn waiting_for(&self, model: PoolId) -> usize {
-        self.waiting.iter().filter(|w| w.model == model).count()
-    }
-
-    /// Append, or give back what does not fit any more.
-    pub(super) fn push(&mut self, waiting: Box<Waiting>) -> Result<(), Box<Waiting>> {
-        if self.waiting.len() >= self.bound {
-            return Err(waiting);
-        }
-        self.waiting.push_back(waiting);
-        Ok(())
-    }
-
-    /// Put back what was taken out a moment ago.
-    pub(super) fn push_front(&mut self, waiting: Box<Waiting>) {
-        self.waiting.push_front(waiting);
-    }
-
-    /// Take the first request whose model `can_serve`.
-    pub(super) fn next(&mut self, can_serve: impl Fn(PoolId) -> bool) -> Option<Box<Waiting>> {
-        let position = self.waiting.iter().position(|w| can_serve(w.model))?;
-        self.waiting.remove(position)
-    }
-
-    /// Take the request `id` out, if it still waits.
-    pub(super) fn take(&mut self, id: u64) -> Option<Box<Waiting>> {
-        let position = self.waiting.iter().position(|w| w.id == id)?;
-        self.waiting.remove(position)
-    }
-
-    /// Take all requests for `model` out.
-    pub(super) fn take_all(&mut self, model: PoolId) -> VecDeque<Box<Waiting>> {
-        let (taken, kept) = self.waiting.drain(..).partition(|w| w.model == model);
-        self.waiting = kept;
-        taken
-    }
-
-    /// Take all requests out.
-    pub(super) fn take_everything(&mut self) -> VecDeque<Box<Waiting>> {
-        std::mem::take(&mut self.waiting)
+    fn model(&self) -> PoolId {
+        self.model
     }
 }

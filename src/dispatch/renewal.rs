@@ -120,7 +120,7 @@ impl Renewal {
     fn state_of(&self, id: PoolId) -> Option<(Option<Arc<Model>>, bool, bool)> {
         let state = self.shared.state();
         let pool = state.pools.get(&id)?;
-        let drained = state.queue.waiting_for(id) == 0 && pool.coming == 0;
+        let drained = !state.queue.wants(id) && pool.coming == 0;
         Some((pool.wanted.clone(), pool.renew, drained))
     }
 

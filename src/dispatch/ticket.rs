@@ -55,6 +55,12 @@ pub enum Refusal {
         /// When it is worth to try again.
         retry_after: Duration,
     },
+    /// Too many requests of this client's own wait already.
+    #[error("too many of your own requests are waiting")]
+    UserLimit {
+        /// When it is worth to try again.
+        retry_after: Duration,
+    },
     /// It waited as long as requests may wait.
     #[error("the request waited {0:?} without finding a free job")]
     QueueTimeout(Duration),

@@ -138,6 +138,9 @@ impl ApiError {
             Refusal::QueueFull { retry_after } => {
                 (StatusCode::TOO_MANY_REQUESTS, "queue_full", *retry_after)
             }
+            Refusal::UserLimit { retry_after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "user_limit", *retry_after)
+            }
             Refusal::QueueTimeout(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "queue_full",

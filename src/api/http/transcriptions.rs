@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::Peer,
-    config::{MIN_JOB_MEMORY, Model},
+    config::{MIN_JOB_MEMORY, Model, Share},
     dispatch::{self, Event, Refusal, Report},
     isolation::JobRequest,
     transcript::Transcript,
@@ -63,7 +63,11 @@ pub(super) async fn transcribe(
     }
     only_lower(&upload, model)?;
     let format = upload.format;
-    let mut request = job_request(upload, name.clone(), request_id, peer);
+    let share = Share {
+        max_running: config.clients.max_running,
+        max_queued: config.clients.max_queued,
+    };
+    let mut request = job_request(upload, name.clone(), request_id, peer, share);
     request.job.fault = fault;
     let mut ticket = app
         .dispatcher
@@ -104,7 +108,13 @@ fn only_lower(upload: &Upload, model: &Model) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn job_request(upload: Upload, model: String, request_id: String, peer: Peer) -> dispatch::Request {
+fn job_request(
+    upload: Upload,
+    model: String,
+    request_id: String,
+    peer: Peer,
+    share: Share,
+) -> dispatch::Request {
     dispatch::Request {
         model,
         job: JobRequest {
@@ -119,6 +129,7 @@ fn job_request(upload: Upload, model: String, request_id: String, peer: Peer) ->
         recording: upload.recording,
         request_id,
         uid: peer.uid(),
+        share,
     }
 }
 

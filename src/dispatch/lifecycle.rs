@@ -1,4 +1,4 @@
-//! The life of one job: forked, ready, assigned, running, done, gone.
+//! The life of one job: forked, ready, assigned, running, done, and gone or (mode `hybrid`) ready again.
 
 use std::{
     os::fd::AsFd,
@@ -6,21 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, sleep_until, timeout},
+};
 
 use super::{
-    PoolId, Shared, Stop,
+    PoolId, Shared, State, Stop,
     queue::Waiting,
+    recycle::{Reason, Wear},
     spare::SpareHandle,
-    talk::{Last, Talk},
+    talk::{Last, Talk, unasked},
     ticket::{Event, Report},
 };
 use crate::{
-    config::{Lifetime, Model},
-    isolation::{
-        Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError,
-        sandbox::system_call_name,
-    },
+    config::{Lifetime, Mode, Model},
+    isolation::{FailureKind, Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError},
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.
@@ -29,7 +30,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// So many jobs may die with a request in front of them that they have not read; then it fails as if they had.
+/// So many jobs may die with a request in front of them that they have not read; then it fails as if they had. Jobs that
+/// have served before are no reason to fail: there are only so many, and each was sound until then.
 const MAX_UNREAD: u32 = 3;
 
 /// Lines of a job's stderr that go to the log, and the length in characters at which each is cut.
@@ -42,16 +44,7 @@ const MAX_LOG: (usize, usize) = (20, 500);
 pub(super) async fn ready(job: &mut JobProcess) -> Result<(), String> {
     let failure = match timeout(READY_TIMEOUT, job.receive()).await {
         Ok(Ok(FromJob::Ready)) => return Ok(()),
-        Ok(Ok(FromJob::Violation { call })) => {
-            let call = system_call_name(call).unwrap_or("unknown");
-            format!("it was stopped at a forbidden system call ({call})")
-        }
-        Ok(Ok(_)) => "it spoke before it was asked".into(),
-        Ok(Err(ChannelError::HungUp)) => match timeout(EXIT_GRACE, job.ended()).await {
-            Ok(Ok(exit)) => exit.how.to_string(),
-            _ => "it hung up".into(),
-        },
-        Ok(Err(error)) => error.to_string(),
+        Ok(heard) => trouble(job, heard).await,
         Err(_) => format!("it was not ready within {READY_TIMEOUT:?}"),
     };
     Err(format!(
@@ -60,62 +53,172 @@ pub(super) async fn ready(job: &mut JobProcess) -> Result<(), String> {
     ))
 }
 
-/// Keep a ready job in its model's pool until it gets a request, serve that one, and end.
-pub(super) async fn spare(
-    shared: &Arc<Shared>,
-    id: PoolId,
-    model: Arc<Model>,
-    mut job: JobProcess,
-) {
-    let key = u64::from(job.pid().cast_unsigned());
-    let (handle, mut request) = SpareHandle::new(key);
-    shared.ready(id, handle);
+/// What is wrong with a job that says this, or hangs up, though nobody asked it anything.
+async fn trouble(job: &mut JobProcess, heard: Result<FromJob, ChannelError>) -> String {
+    match heard {
+        Ok(message) => unasked(&message),
+        Err(ChannelError::HungUp) => match timeout(EXIT_GRACE, job.ended()).await {
+            Ok(Ok(exit)) => exit.how.to_string(),
+            _ => "it hung up".into(),
+        },
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A job in its model's pool: where its request comes, and the generation of the settings that it was made with.
+struct Place {
+    next: oneshot::Receiver<Box<Waiting>>,
+    generation: u64,
+}
+
+/// Keep a ready job in its model's pool until it gets a request, serve that one, and in mode `hybrid` come back.
+pub(super) async fn spare(shared: &Arc<Shared>, id: PoolId, model: Arc<Model>, job: JobProcess) {
+    let mut wear = (model.mode == Mode::Hybrid).then(|| Wear::of(&job, model.recycle));
+    let (handle, next) = SpareHandle::new(key(&job));
+    let generation = shared.ready(id, handle);
     shared.pump();
+    let mut ready = Some((job, Place { next, generation }));
+    while let Some((job, place)) = ready {
+        ready = match wait(shared, id, &model, job, place, wear.as_ref()).await {
+            Some((job, generation, waiting)) => {
+                let again = Again {
+                    id,
+                    generation,
+                    wear: wear.as_mut(),
+                };
+                serve(shared, &model, job, waiting, again).await
+            }
+            None => None,
+        };
+    }
+}
+
+/// Tells spares of one model apart.
+fn key(job: &JobProcess) -> u64 {
+    u64::from(job.pid().cast_unsigned())
+}
+
+/// Wait for a request, and watch the job: it has nothing to do, so whatever it does is wrong. `None`: it is gone.
+async fn wait(
+    shared: &Shared,
+    id: PoolId,
+    model: &Model,
+    mut job: JobProcess,
+    place: Place,
+    wear: Option<&Wear>,
+) -> Option<(JobProcess, u64, Box<Waiting>)> {
+    let Place {
+        mut next,
+        generation,
+    } = place;
     let ttl = async {
         match model.spares.ttl {
-            Lifetime::Limited(ttl) => tokio::time::sleep(ttl).await,
+            Lifetime::Limited(ttl) => sleep(ttl).await,
             Lifetime::Zero | Lifetime::Unlimited => std::future::pending().await,
         }
     };
-    let died = tokio::select! {
-        biased;
-        request = &mut request => {
-            match request {
-                Ok(waiting) => serve(shared, &model, job, waiting).await,
-                // The scheduler let it go.
-                Err(_) => job.dismiss(EXIT_GRACE).await,
-            }
-            return;
+    let max_age = async {
+        match wear {
+            Some(wear) => sleep_until(wear.end().into()).await,
+            None => std::future::pending().await,
         }
-        exit = job.ended() => Some(exit),
-        () = ttl => None,
     };
-    shared.withdraw(id, key);
+    let (heard, is_old) = tokio::select! {
+        biased;
+        waiting = &mut next => {
+            if let Ok(waiting) = waiting {
+                return Some((job, generation, waiting));
+            }
+            // The scheduler let it go.
+            job.dismiss(EXIT_GRACE).await;
+            return None;
+        }
+        heard = job.receive() => (Some(heard), false),
+        () = ttl => (None, false),
+        () = max_age => (None, true),
+    };
+    shared.withdraw(id, key(&job));
     // Until this moment it may have been given a request.
-    request.close();
-    let late = request.try_recv().ok();
-    match (died, late) {
-        (None, Some(waiting)) => return serve(shared, &model, job, waiting).await,
-        (None, None) => {}
-        (Some(exit), late) => {
-            let how = exit.map_or_else(|e| e.to_string(), |e| e.how.to_string());
-            let name = &model.name;
-            tracing::warn!(
-                model = name,
-                pid = job.pid(),
-                "model {name}: a spare died idle: {how}"
-            );
-            shared.stumbled(id);
+    next.close();
+    let late = next.try_recv().ok();
+    match (heard, late) {
+        (None, Some(waiting)) => return Some((job, generation, waiting)),
+        (None, None) => {
+            if let (true, Some(wear)) = (is_old, wear) {
+                recycled(model, &job, Reason::Age, wear);
+            }
+        }
+        (Some(heard), late) => {
             // Another spare serves that.
             if let Some(waiting) = late {
                 shared.give_back(waiting);
             }
+            let what = trouble(&mut job, heard).await;
+            let name = &model.name;
+            tracing::warn!(
+                model = name,
+                pid = job.pid(),
+                "model {name}: a spare is of no use any more: {what}{}",
+                last_words(&mut job)
+            );
+            shared.stumbled(id);
+            job.kill();
         }
     }
     job.dismiss(EXIT_GRACE).await;
+    None
 }
 
-async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting: Box<Waiting>) {
+/// A job ends that could have gone on: tell why.
+fn recycled(model: &Model, job: &JobProcess, reason: Reason, wear: &Wear) {
+    let name = &model.name;
+    tracing::debug!(
+        model = name,
+        pid = job.pid(),
+        reason = reason.name(),
+        requests = wear.requests(),
+        growth_bytes = wear.growth(),
+        "model {name}: a job is replaced ({}) after {} requests",
+        reason.name(),
+        wear.requests()
+    );
+}
+
+/// What decides whether a job serves again.
+struct Again<'a> {
+    id: PoolId,
+    generation: u64,
+    /// `None`: one request is all that any job of its mode serves.
+    wear: Option<&'a mut Wear>,
+}
+
+impl Again<'_> {
+    /// Put a job that has just done its work well into its pool again, if it is to serve once more.
+    fn offer(self, shared: &Shared, model: &Model, job: &JobProcess, memory: u64) -> Option<Place> {
+        let wear = self.wear?;
+        wear.served(memory);
+        if let Some(reason) = wear.verdict() {
+            recycled(model, job, reason, wear);
+            return None;
+        }
+        let (handle, next) = SpareHandle::new(key(job));
+        shared
+            .back(self.id, self.generation, handle)
+            .then_some(Place {
+                next,
+                generation: self.generation,
+            })
+    }
+}
+
+/// Serve one request. Gives the job back if it is to serve another one: it is in its pool again then.
+async fn serve(
+    shared: &Shared,
+    model: &Model,
+    mut job: JobProcess,
+    mut waiting: Box<Waiting>,
+    again: Again<'_>,
+) -> Option<(JobProcess, Place)> {
     let start = Instant::now();
     // The limits that the job's slot was made with: those in force may be others by now.
     waiting.limits = waiting.lower.apply(model.limits);
@@ -127,18 +230,25 @@ async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting:
     // Its place is kept from the beginning: behind a burst of segments there might be none, and the last event must
     // neither wait for the client nor be lost.
     let finished = waiting.events.clone().try_reserve_owned();
+    let was_used = job.is_used();
+    let id = again.id;
     let ended = run(shared, &mut job, &waiting).await;
-    if ended.unread && waiting.unread < MAX_UNREAD && !waiting.events.is_closed() {
+    if let Some(what) = &ended.untouched
+        && (was_used || waiting.unread < MAX_UNREAD)
+        && !waiting.events.is_closed()
+    {
         let name = &model.name;
         let pid = job.pid();
         tracing::warn!(
             model = name,
             pid,
-            "model {name}: a spare died idle; its request goes to another one"
+            "model {name}: a spare is of no use any more, its request goes to another one: {what}{}",
+            last_words(&mut job)
         );
         waiting.unread += 1;
         shared.give_back(waiting);
-        return job.dismiss(EXIT_GRACE).await;
+        job.dismiss(EXIT_GRACE).await;
+        return None;
     }
     let report = Report {
         outcome: ended.outcome,
@@ -164,9 +274,14 @@ async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting:
         );
     }
     let outcome = report.outcome.clone();
+    // In its pool before its client can know: who asks again at once gets the same job, which is warm.
+    let place = match ended.is_sound {
+        true => again.offer(shared, model, &job, report.usage.anonymous),
+        false => None,
+    };
     // The answer first; whatever the job leaves behind is cleared away afterwards.
-    if let Ok(place) = finished {
-        place.send(Event::Finished(Box::new(report)));
+    if let Ok(finished) = finished {
+        finished.send(Event::Finished(Box::new(report)));
     }
     shared.finished(&waiting, &outcome, start.elapsed());
     drop(waiting);
@@ -181,6 +296,24 @@ async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting:
             "model {name}: a job wrote to stderr{words}"
         );
     }
+    if let Some(mut place) = place {
+        match job.settle() {
+            Ok(()) => return Some((job, place)),
+            Err(error) => {
+                shared.withdraw(id, key(&job));
+                place.next.close();
+                if let Ok(waiting) = place.next.try_recv() {
+                    shared.give_back(waiting);
+                }
+                let name = &model.name;
+                tracing::error!(
+                    model = name,
+                    slot,
+                    "model {name}: a job cannot serve again: {error}"
+                );
+            }
+        }
+    }
     job.dismiss(EXIT_GRACE).await;
     if let Some(killed) = ended.killed {
         let freed = killed.elapsed();
@@ -192,6 +325,7 @@ async fn serve(shared: &Shared, model: &Model, mut job: JobProcess, mut waiting:
             freed.as_secs_f64() * 1000.0
         );
     }
+    None
 }
 
 /// One line for each finished request.
@@ -247,8 +381,25 @@ pub(super) struct Ended {
     pub(super) figures: Figures,
     /// When the service decided to kill it, if it did.
     pub(super) killed: Option<Instant>,
-    /// Whether it died before it had read its request: not one byte of the recording was touched.
-    pub(super) unread: bool,
+    /// Why it failed before it had begun with the request, if it did: another job can serve it as if nothing had been.
+    pub(super) untouched: Option<String>,
+    /// Whether it ended in good order, and can serve again.
+    pub(super) is_sound: bool,
+}
+
+/// Give the job its request.
+async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Result<(), Last> {
+    if waiting.lower.memory.is_some() {
+        job.lower(&waiting.limits)
+            .map_err(|error| Last::Violation(format!("it cannot be held to its limit: {error}")))?;
+    }
+    let is_used = job.is_used();
+    match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
+        Ok(()) if is_used => talk.taken(job, &waiting.events).await,
+        Ok(()) => Ok(()),
+        Err(error) if is_used => Err(Last::Stale(error.to_string())),
+        Err(error) => Err(Last::Lost(error)),
+    }
 }
 
 /// Give the job its request and follow it to its last word or its end.
@@ -259,21 +410,16 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
         let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
     };
     let mut talk = Talk::new(waiting);
-    let lowered = if waiting.lower.memory.is_some() {
-        job.lower(&waiting.limits)
-    } else {
-        Ok(())
+    let work = async {
+        match begin(job, waiting, &talk).await {
+            Ok(()) => talk.follow(job, &waiting.events).await,
+            Err(last) => last,
+        }
     };
-    let last = match lowered {
-        Err(error) => Last::Violation(format!("it cannot be held to its limit: {error}")),
-        Ok(()) => match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
-            Ok(()) => tokio::select! {
-                biased;
-                last = talk.follow(job, &waiting.events) => last,
-                () = stopped => Last::Stopped,
-            },
-            Err(error) => Last::Lost(error),
-        },
+    let last = tokio::select! {
+        biased;
+        last = work => last,
+        () = stopped => Last::Stopped,
     };
     let mut goes_on = false;
     let mut killed = None;
@@ -296,6 +442,16 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
         audio: talk.audio,
         ..Figures::default()
     };
+    let is_sound = match &last {
+        Last::Word(FromJob::Done { .. }) => true,
+        Last::Word(FromJob::Failed { failure, .. }) => match failure.kind {
+            FailureKind::InvalidAudio | FailureKind::AudioTooLong => true,
+            // Nobody knows in which state its library or its decoder is.
+            FailureKind::BrokenDecoder | FailureKind::Engine => false,
+        },
+        _ => false,
+    };
+    let mut untouched = None;
     let lost_unread = matches!(last, Last::Lost(ChannelError::Unread));
     let outcome = match last {
         Last::Word(FromJob::Done { figures: told, .. }) => {
@@ -306,6 +462,11 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
         Last::Word(_) => Outcome::Misbehaved("it ended with something that is no end".into()),
         Last::Forbidden(call) => Outcome::of_violation(call),
         Last::Violation(what) => Outcome::Misbehaved(what),
+        Last::Stale(_) if waiting.events.is_closed() => Outcome::Cancelled,
+        Last::Stale(what) => {
+            untouched = Some(what.clone());
+            Outcome::Misbehaved(what)
+        }
         Last::OutOfTime(limit) => Outcome::Timeout {
             limit,
             after: talk.allowance(limit),
@@ -329,9 +490,13 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
             Err(error) => Outcome::Misbehaved(format!("its end is unknown: {error}")),
         },
     };
+    if lost_unread && let Outcome::Crashed(how) = &outcome {
+        untouched = Some(how.to_string());
+    }
     Ended {
         killed,
-        unread: lost_unread && matches!(outcome, Outcome::Crashed(_)),
+        untouched,
+        is_sound,
         outcome,
         usage,
         figures,
@@ -358,14 +523,43 @@ fn last_words(job: &mut JobProcess) -> String {
 }
 
 impl Shared {
-    /// A job of model `id` waits for a request.
-    pub(super) fn ready(&self, id: PoolId, handle: SpareHandle) {
+    /// A job of model `id` waits for its first request; gives the generation of the model's settings.
+    pub(super) fn ready(&self, id: PoolId, handle: SpareHandle) -> u64 {
         let mut state = self.state();
         state.progress = Instant::now();
+        let room = state.room_for_idle(id);
         // Without a pool the handle goes, and the job with it.
-        if let Some(pool) = state.pools.get_mut(&id) {
+        let Some(pool) = state.pools.get_mut(&id) else {
+            return u64::MAX;
+        };
+        if pool.model.mode == Mode::Hybrid {
+            // Jobs that have served are taken first, the latest before all others: their caches are warm. Some may have
+            // come back while this one was forked to stand in for them.
+            if pool.spares.len() < room {
+                pool.spares.insert(0, handle);
+            }
+        } else {
             pool.spares.push(handle);
         }
+        pool.generation
+    }
+
+    /// A job of model `id` has served and waits for its next request; whether it is wanted.
+    fn back(&self, id: PoolId, generation: u64, handle: SpareHandle) -> bool {
+        let mut state = self.state();
+        let room = state.room_for_idle(id);
+        let Some(pool) = state.pools.get_mut(&id) else {
+            return false;
+        };
+        if pool.generation != generation || room == 0 {
+            return false;
+        }
+        pool.spares.push(handle);
+        if pool.spares.len() > room {
+            // The one that came to stand in for it.
+            pool.spares.remove(0);
+        }
+        true
     }
 
     /// The spare `key` takes no request any more.
@@ -373,5 +567,20 @@ impl Shared {
         if let Some(pool) = self.state().pools.get_mut(&id) {
             pool.spares.retain(|spare| spare.key != key);
         }
+    }
+}
+
+impl State {
+    /// How many idle jobs model `id` may have at this moment.
+    fn room_for_idle(&self, id: PoolId) -> usize {
+        let waiting = self.queue.waiting_for(id);
+        let Some(pool) = self.pools.get(&id) else {
+            return 0;
+        };
+        let spares = &pool.model.spares;
+        if spares.ttl == Lifetime::Zero || Instant::now() < self.pressure_until {
+            return waiting;
+        }
+        waiting.max(spares.max).max(1)
     }
 }

@@ -7,6 +7,7 @@ mod keeper;
 mod lifecycle;
 mod pool;
 mod queue;
+mod recycle;
 mod reload;
 mod renewal;
 mod spare;

@@ -10,7 +10,7 @@ use tokio::{
 use super::{Lower, queue::Waiting, ticket::Event};
 use crate::{
     config::Limits,
-    isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError},
+    isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
     transcript::{Segment, Word},
 };
 
@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// CPU time below which a job did nothing between two looks: wake-ups of idle threads, no work.
 const IDLE_CPU: Duration = Duration::from_millis(2);
+
+/// How long a job that has served before may take to say that it has its next request: it does nothing but wait for it.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most text, in bytes, that one request may produce: 24 hours of fast speech are under 2 MiB.
 const MAX_TEXT: usize = 4 << 20;
@@ -49,6 +52,8 @@ pub(super) enum Last {
     Stopped,
     /// The channel broke.
     Lost(ChannelError),
+    /// It misbehaved, hung or ended before it took this request: over the one before, whose client has its answer.
+    Stale(String),
 }
 
 /// What was heard from one job so far.
@@ -83,6 +88,30 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// Wait until a job that has served before takes this request. Until then it owes this client nothing: whatever else
+    /// it says or does has its cause in an earlier request, and is not held against this one.
+    pub(super) async fn taken(
+        &self,
+        job: &JobProcess,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), Last> {
+        let message = tokio::select! {
+            biased;
+            message = job.receive() => message,
+            () = events.closed() => return Err(Last::Cancelled),
+            () = sleep_until((self.start + TAKE_TIMEOUT).into()) => {
+                let what = format!("it did not take its request within {TAKE_TIMEOUT:?}");
+                return Err(Last::Stale(what));
+            }
+        };
+        match message {
+            Ok(FromJob::Taken { id }) if id == self.id => Ok(()),
+            Ok(message) => Err(Last::Stale(unasked(&message))),
+            Err(error) => Err(Last::Stale(error.to_string())),
+        }
+    }
+
+    /// Listen until the job is done with the request, or must not go on.
     pub(super) async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
         let mut unread = false;
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
@@ -145,6 +174,8 @@ impl<'a> Talk<'a> {
         let id = match &message {
             FromJob::Ready => return Err("it said twice that it is ready".into()),
             FromJob::Violation { call } => return Ok(Heard::Forbidden(*call)),
+            // A job that has served before says so once, and it was heard then.
+            FromJob::Taken { .. } => return Err("it took the request twice".into()),
             FromJob::Progress { id, .. }
             | FromJob::Segment { id, .. }
             | FromJob::Done { id, .. }
@@ -154,7 +185,9 @@ impl<'a> Talk<'a> {
             return Err(format!("it answered request {id} instead of {}", self.id));
         }
         match message {
-            FromJob::Ready | FromJob::Violation { .. } => Ok(Heard::Nothing),
+            FromJob::Ready | FromJob::Taken { .. } | FromJob::Violation { .. } => {
+                Ok(Heard::Nothing)
+            }
             FromJob::Progress { audio, .. } => {
                 self.progress(audio)?;
                 Ok(Heard::Nothing)
@@ -287,6 +320,17 @@ fn most(audio: Duration, each_second: u64, beside: u64) -> u64 {
         .as_secs()
         .saturating_mul(each_second)
         .saturating_add(beside)
+}
+
+/// What is wrong with a job that says this though nobody asked it anything.
+pub(super) fn unasked(message: &FromJob) -> String {
+    match message {
+        FromJob::Violation { call } => {
+            let call = system_call_name(*call).unwrap_or("unknown");
+            format!("it was stopped at a forbidden system call ({call})")
+        }
+        _ => "it spoke before it was asked".into(),
+    }
 }
 
 enum Heard {

@@ -134,7 +134,9 @@ impl Outcome {
     /// The outcome of a job that said in good order that it failed.
     pub fn of_failure(failure: Failure) -> Self {
         match failure.kind {
-            FailureKind::InvalidAudio => Self::InvalidAudio(failure.message),
+            FailureKind::InvalidAudio | FailureKind::BrokenDecoder => {
+                Self::InvalidAudio(failure.message)
+            }
             FailureKind::AudioTooLong => Self::AudioTooLong(failure.message),
             FailureKind::Engine => Self::EngineFailed(failure.message),
         }

@@ -45,7 +45,8 @@ pub enum FromZygote {
 /// Supervisor to job.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToJob {
-    /// Transcribe this. Descriptor: the recording, readable only.
+    /// Transcribe this. Descriptor: the recording, readable only. The next one comes, if any does, after the last word
+    /// about this one.
     Transcribe(JobRequest),
 }
 
@@ -71,6 +72,12 @@ pub struct JobRequest {
 pub enum FromJob {
     /// Sandboxed, warm, and waiting for a request.
     Ready,
+    /// A job that has served before has this request now: nothing that it said until here was about it. Not said to
+    /// the first request of a job, before which there was nothing to say.
+    Taken {
+        /// The request.
+        id: u64,
+    },
     /// So much of the recording has been decoded; never less than before.
     Progress {
         /// The request that this answers.
@@ -85,14 +92,14 @@ pub enum FromJob {
         /// The piece; not before the one before it.
         segment: Segment,
     },
-    /// The recording is transcribed. The last message.
+    /// The recording is transcribed. The last message about this request.
     Done {
         /// The request that this answers.
         id: u64,
         /// What the job measured of itself.
         figures: Figures,
     },
-    /// The request cannot be answered. The last message.
+    /// The request cannot be answered. The last message about this request.
     Failed {
         /// The request that this answers.
         id: u64,
@@ -133,6 +140,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The recording cannot be read.
     InvalidAudio,
+    /// Likewise, and its decoder gave up in the middle of its work: the job is of no use to anybody else.
+    BrokenDecoder,
     /// The recording is longer than the model's `limits.max_audio`.
     AudioTooLong,
     /// The engine gave up.

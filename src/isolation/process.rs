@@ -1,4 +1,4 @@
-//! The supervisor's side of its children: a zygote it can ask for forks, and a job it can give one request.
+//! The supervisor's side of its children: a zygote it can ask for forks, and a job it can give requests.
 
 use std::{
     io,
@@ -179,6 +179,8 @@ impl ZygoteProcess {
                     child: Child::new(pid, pidfd).map_err(ProcessError::Start)?,
                     channel,
                     slot,
+                    before: Usage::default(),
+                    is_used: false,
                 })
             }
             (FromZygote::ForkFailed(message), _) => Err(ProcessError::Fork(message)),
@@ -225,6 +227,10 @@ pub struct JobProcess {
     child: Child,
     channel: AsyncChannel<ToJob, FromJob>,
     slot: Slot,
+    /// Without a cgroup: what it had used when it was done with the request before.
+    before: Usage,
+    /// Whether it was ever given a request.
+    is_used: bool,
 }
 
 impl JobProcess {
@@ -238,15 +244,21 @@ impl JobProcess {
         &mut self.slot
     }
 
-    /// Give it its request, with the recording.
+    /// Whether it was given a request before: it begins the next one with [`FromJob::Taken`] then.
+    pub fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// Give it a request, with the recording. Not before it is done with the one before.
     ///
     /// # Errors
     /// It has gone, or does not read.
     pub fn assign(
-        &self,
+        &mut self,
         request: JobRequest,
         recording: BorrowedFd<'_>,
     ) -> Result<(), ChannelError> {
+        self.is_used = true;
         self.channel.send(&ToJob::Transcribe(request), &[recording])
     }
 
@@ -258,26 +270,41 @@ impl JobProcess {
         Ok(self.channel.receive().await?.0)
     }
 
-    /// What it has used so far, or altogether once it is reaped.
+    /// Its request is over and it is to serve another one: lift what this one alone was held to, and count from here.
+    ///
+    /// # Errors
+    /// Its cgroup cannot be written or read: it must not go on.
+    pub fn settle(&mut self) -> Result<(), CgroupError> {
+        if self.slot.cgroup().is_none() {
+            self.before = Usage::of_process(self.child.pid).unwrap_or_default();
+        }
+        self.slot.settle()
+    }
+
+    /// What it has used for its request so far, or altogether once it is reaped. Counted from the end of the request
+    /// before, or from its own beginning.
     pub fn usage(&self) -> Usage {
-        match (self.slot.cgroup_usage(), self.child.exit) {
-            (Some(usage), _) => usage,
-            (None, Some(exit)) => Usage {
+        if let Some(usage) = self.slot.cgroup_usage() {
+            return usage;
+        }
+        let usage = match self.child.exit {
+            Some(exit) => Usage {
                 peak: exit.peak_resident,
                 cpu: exit.cpu,
                 ..Usage::default()
             },
-            (None, None) => Usage::of_process(self.child.pid).unwrap_or_default(),
-        }
+            None => Usage::of_process(self.child.pid).unwrap_or_default(),
+        };
+        usage.since(&self.before)
     }
 
-    /// CPU time that it has used so far; `None` if nobody knows.
+    /// CPU time that it has used for its request so far; `None` if nobody knows.
     pub fn cpu(&self) -> Option<Duration> {
-        let of_process = || Usage::of_process(self.child.pid).map(|usage| usage.cpu);
+        let of_process = || Some(Usage::of_process(self.child.pid)?.since(&self.before).cpu);
         self.slot.cgroup_cpu().or_else(of_process)
     }
 
-    /// Hold it to `limits`, which may only be lower than its slot's.
+    /// Hold it to `limits`, which may only be lower than its slot's, until its request is over.
     ///
     /// # Errors
     /// Its cgroup cannot be written.
@@ -305,6 +332,7 @@ impl JobProcess {
             mut child,
             channel,
             slot,
+            ..
         } = self;
         drop(channel);
         if tokio::time::timeout(grace, child.ended()).await.is_err() {

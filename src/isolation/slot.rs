@@ -55,15 +55,19 @@ struct Body {
     /// What jobs write to stderr. Non-blocking on both ends: a job that floods it loses its own lines, nobody waits.
     stderr_read: File,
     stderr_write: OwnedFd,
-    /// Counters of the leaf at the moment of the request: the leaf is older than the job.
+    /// What its jobs may use; a single request can be held to less.
+    limits: Option<LeafLimits>,
+    /// Counters of the leaf when the slot was taken, or when its job was done with the request before: the leaf is older
+    /// than the job, and the job may be older than its request.
     before: LeafUsage,
 }
 
-/// What one job used. All sizes in bytes.
+/// What one request used of its job. All sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Highest use of memory. In a cgroup: everything charged to the job, page cache included; without one: resident
-    /// memory, pages shared with the zygote included.
+    /// memory, pages shared with the zygote included. Of a job's second and later requests it is the highest since the
+    /// request before only where the kernel resets `memory.peak` (Linux 6.12); elsewhere, since the job began.
     pub peak: u64,
     /// Anonymous memory of its own when it answered.
     pub anonymous: u64,
@@ -137,7 +141,9 @@ impl Slots {
         if let Some(body) = &mut slot.body
             && let Some(leaf) = &mut body.leaf
         {
-            leaf.confine(leaf_limits(limits))?;
+            let limits = leaf_limits(limits);
+            body.limits = Some(limits);
+            leaf.confine(limits)?;
             leaf.renew()?;
             body.before = leaf.usage()?;
         }
@@ -167,6 +173,7 @@ impl Body {
             leaf,
             stderr_read: read.into(),
             stderr_write: write,
+            limits: None,
             before: LeafUsage::default(),
         })
     }
@@ -196,14 +203,26 @@ impl Slot {
         }
     }
 
-    /// CPU time that the job used since the slot was taken; `None` without a cgroup.
+    /// The job's request is over: lift what it alone was held to, and count from here.
+    pub(super) fn settle(&mut self) -> Result<(), CgroupError> {
+        if let Some(body) = &mut self.body
+            && let (Some(leaf), Some(limits)) = (&mut body.leaf, body.limits)
+        {
+            leaf.confine(limits)?;
+            leaf.resets_peak();
+            body.before = leaf.usage()?;
+        }
+        Ok(())
+    }
+
+    /// CPU time that the job used for its request so far; `None` without a cgroup.
     pub(super) fn cgroup_cpu(&self) -> Option<Duration> {
         let body = self.body.as_ref()?;
         let now = body.leaf.as_ref()?.cpu().ok()?;
         Some(now.saturating_sub(body.before.cpu))
     }
 
-    /// What the job used since the slot was taken, as its cgroup counts it; `None` without one.
+    /// What the job used for its request so far, as its cgroup counts it; `None` without one.
     pub(super) fn cgroup_usage(&self) -> Option<Usage> {
         let body = self.body.as_ref()?;
         let leaf = body.leaf.as_ref()?;
@@ -291,6 +310,13 @@ impl Drop for Slot {
 }
 
 impl Usage {
+    /// Without what was counted `before`. What is a level and no counter stays as it is.
+    pub(super) fn since(mut self, before: &Self) -> Self {
+        self.cpu = self.cpu.saturating_sub(before.cpu);
+        self.page_faults = self.page_faults.saturating_sub(before.page_faults);
+        self
+    }
+
     /// Memory and CPU time of one living process, for jobs without a cgroup.
     pub(super) fn of_process(pid: i32) -> Option<Self> {
         let process = Process::new(pid).ok()?;

@@ -15,6 +15,7 @@
 //! | `word-after-last` | speaks after its last word | 200 |
 //! | `linger` | answers and never goes | 200 |
 //! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go | 200 |
+//! | `word-at-next` `die-at-next` | speaks of this request, or crashes, when it is given the next one (mode `hybrid`) | 200 |
 
 use std::{io::IoSlice, time::Duration};
 
@@ -45,6 +46,10 @@ pub(super) enum Afterwards {
     Crash,
     /// Crash when dismissed.
     CrashWhenDismissed,
+    /// Speak of this request when the next one comes.
+    SpeakAtNext,
+    /// Crash when the next one comes.
+    CrashAtNext,
 }
 
 /// If the request's mode is one of ours, do what it says before the answer, and say what is to be done after it.
@@ -104,6 +109,8 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
         Some("linger") => afterwards = Afterwards::Linger,
         Some("answer-then-crash") => afterwards = Afterwards::Crash,
         Some("die-on-dismiss") => afterwards = Afterwards::CrashWhenDismissed,
+        Some("word-at-next") => afterwards = Afterwards::SpeakAtNext,
+        Some("die-at-next") => afterwards = Afterwards::CrashAtNext,
         _ => return Afterwards::Behave,
     }
     request.fault = None;
@@ -114,13 +121,19 @@ impl Afterwards {
     /// The answer is given.
     pub(super) fn answered(self, channel: &JobChannel, id: u64) {
         match self {
-            Self::Behave | Self::CrashWhenDismissed => {}
-            Self::Speak => {
-                let segment = segment();
-                let _ = channel.send(&FromJob::Segment { id, segment }, &[]);
-            }
+            Self::Speak => speak(channel, id),
             Self::Linger => sleep_for_ever(),
             Self::Crash => std::process::abort(),
+            _ => {}
+        }
+    }
+
+    /// The next request has come; the one before it was `id`.
+    pub(super) fn next(self, channel: &JobChannel, id: u64) {
+        match self {
+            Self::SpeakAtNext => speak(channel, id),
+            Self::CrashAtNext => std::process::abort(),
+            _ => {}
         }
     }
 
@@ -130,6 +143,11 @@ impl Afterwards {
             std::process::abort();
         }
     }
+}
+
+fn speak(channel: &JobChannel, id: u64) {
+    let segment = segment();
+    let _ = channel.send(&FromJob::Segment { id, segment }, &[]);
 }
 
 fn segment() -> Segment {

@@ -1,10 +1,16 @@
-//! What runs inside a job: take one request, decode, transcribe, report, and wait to be dismissed.
+//! What runs inside a job: take a request, decode, transcribe, report, and wait for the next one or to be dismissed.
 
 #[cfg(feature = "fault-engine")]
 mod fault;
 mod transcribe;
 
-use std::{fs::File, ops::ControlFlow, panic, time::Duration};
+use std::{
+    fs::File,
+    ops::ControlFlow,
+    panic,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 pub use transcribe::{Report, transcribe};
 
@@ -31,48 +37,63 @@ pub fn zygote_main() -> std::io::Result<()> {
     })
 }
 
-/// Serve exactly one request. Every failure to talk means that the supervisor is gone, and so is the job's purpose.
+/// The request that is being served, for the panic hook.
+static REQUEST: AtomicU64 = AtomicU64::new(0);
+
+/// Serve one request after the other: exactly one in mode `process`, where the supervisor hangs up after the first.
+/// Every failure to talk means that the supervisor is gone, and so is the job's purpose.
 fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
+    blame_the_recording(channel);
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
     }
-    #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
-    let Ok((ToJob::Transcribe(mut request), mut descriptors)) = channel.receive() else {
-        return;
-    };
-    let Some(recording) = descriptors.pop() else {
-        return;
-    };
-    let id = request.id;
-    blame_the_recording(channel, id);
     #[cfg(feature = "fault-engine")]
-    let afterwards = fault::before(&mut request, channel);
-    let mut report = ToSupervisor { channel, id };
-    let last_word = match transcribe(engine, &request, File::from(recording), &mut report) {
-        Ok(figures) => FromJob::Done { id, figures },
-        Err(failure) => FromJob::Failed { id, failure },
-    };
-    if channel.send(&last_word, &[]).is_err() {
-        return;
-    }
-    #[cfg(feature = "fault-engine")]
-    afterwards.answered(channel, id);
+    let mut afterwards = fault::Afterwards::Behave;
+    let mut is_first = true;
     // Whoever exits right after its answer delays it: the supervisor would be woken on this CPU, behind the tearing
     // down of this process's memory. So wait until it hangs up.
-    let _ = channel.receive();
+    #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
+    while let Ok((ToJob::Transcribe(mut request), mut descriptors)) = channel.receive() {
+        let Some(recording) = descriptors.pop() else {
+            return;
+        };
+        #[cfg(feature = "fault-engine")]
+        afterwards.next(channel, REQUEST.load(Ordering::Relaxed));
+        let id = request.id;
+        REQUEST.store(id, Ordering::Relaxed);
+        if !is_first && channel.send(&FromJob::Taken { id }, &[]).is_err() {
+            return;
+        }
+        is_first = false;
+        #[cfg(feature = "fault-engine")]
+        {
+            afterwards = fault::before(&mut request, channel);
+        }
+        let mut report = ToSupervisor { channel, id };
+        let last_word = match transcribe(engine, &request, File::from(recording), &mut report) {
+            Ok(figures) => FromJob::Done { id, figures },
+            Err(failure) => FromJob::Failed { id, failure },
+        };
+        if channel.send(&last_word, &[]).is_err() {
+            return;
+        }
+        #[cfg(feature = "fault-engine")]
+        afterwards.answered(channel, id);
+    }
     #[cfg(feature = "fault-engine")]
     afterwards.dismissed();
 }
 
 /// Some damaged files make a demuxer panic (three places in symphonia 0.6.1 are known). That is the file's fault: say
 /// so before the process ends. Any other panic is ours, and ends as a crash.
-fn blame_the_recording(channel: &'static JobChannel, id: u64) {
+fn blame_the_recording(channel: &'static JobChannel) {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         default(panic);
         if audio::is_decoding() {
+            let id = REQUEST.load(Ordering::Relaxed);
             let failure = Failure {
-                kind: FailureKind::InvalidAudio,
+                kind: FailureKind::BrokenDecoder,
                 message: "the file is damaged in a way that its decoder cannot cope with".into(),
             };
             if channel.send(&FromJob::Failed { id, failure }, &[]).is_ok() {

@@ -157,14 +157,14 @@ async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
 fn run(attempt: &Attempt) -> Result<(), Failed> {
     in_runtime(async {
         let (mut zygote, _stderr) = start("fine").await?;
-        let neighbour = fork(&mut zygote).await?;
+        let mut neighbour = fork(&mut zygote).await?;
         let mut job = fork(&mut zygote).await?;
         let surroundings = [
             std::process::id().cast_signed(),
             zygote.pid(),
             neighbour.pid(),
         ];
-        let answer = give(&job, attempt.name, &surroundings).await;
+        let answer = give(&mut job, attempt.name, &surroundings).await;
         match (attempt.expect, answer) {
             (Expect::Fine, Ok(FromJob::Done { .. })) => {
                 job.dismiss(Duration::from_secs(1)).await;
@@ -197,7 +197,7 @@ fn run(attempt: &Attempt) -> Result<(), Failed> {
             }
         }
         // The neighbour and the zygote are as they were.
-        match give(&neighbour, "nothing", &surroundings).await? {
+        match give(&mut neighbour, "nothing", &surroundings).await? {
             FromJob::Done { .. } => neighbour.dismiss(Duration::from_secs(1)).await,
             other => return Err(format!("the neighbour said {other:?}").into()),
         }
@@ -207,7 +207,11 @@ fn run(attempt: &Attempt) -> Result<(), Failed> {
     })
 }
 
-async fn give(job: &JobProcess, what: &str, surroundings: &[i32; 3]) -> Result<FromJob, Failed> {
+async fn give(
+    job: &mut JobProcess,
+    what: &str,
+    surroundings: &[i32; 3],
+) -> Result<FromJob, Failed> {
     let mut recording: File = memfd_create(c"recording", MFdFlags::MFD_CLOEXEC)?.into();
     recording.write_all(b"RIFF")?;
     let request = JobRequest {

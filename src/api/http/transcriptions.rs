@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::Peer,
-    config::{MIN_JOB_MEMORY, Model, Share},
+    config::{MIN_JOB_MEMORY, Mode, Model, Share},
     dispatch::{self, Event, Refusal, Report},
     isolation::JobRequest,
     transcript::Transcript,
@@ -89,7 +89,7 @@ pub(super) async fn transcribe(
         Some(error) => error.into_response(),
         None => render(&transcript, format),
     };
-    figures(response.headers_mut(), &report, &app);
+    figures(response.headers_mut(), &report, model.mode);
     Ok(response)
 }
 
@@ -145,7 +145,7 @@ fn render(transcript: &Transcript, format: Format) -> Response {
 }
 
 /// What the request cost, in headers apart from OpenAI's.
-fn figures(headers: &mut HeaderMap, report: &Report, app: &App) {
+fn figures(headers: &mut HeaderMap, report: &Report, mode: Mode) {
     let mut number = |name: &'static str, value: u64| {
         headers.insert(name, HeaderValue::from(value));
     };
@@ -161,13 +161,11 @@ fn figures(headers: &mut HeaderMap, report: &Report, app: &App) {
     if let Some(limit) = report.usage.limit {
         number("x-stt-memory-limit-bytes", limit);
     }
-    let mode = app.dispatcher.config().isolation.mode.name();
-    let confined = if app.dispatcher.is_confined() {
-        "cgroup"
-    } else {
-        "unconfined"
+    let confined = match report.usage.limit {
+        Some(_) => "cgroup",
+        None => "unconfined",
     };
-    if let Ok(value) = HeaderValue::from_str(&format!("{mode}; {confined}")) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{}; {confined}", mode.name())) {
         headers.insert("x-stt-isolation", value);
     }
 }

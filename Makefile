@@ -24,6 +24,10 @@ demo: build ## Transcribe real speech through the real path, and print what it c
 test: deps ## Run every test that needs no virtual machine
 	@tests/run
 
+.PHONY: endurance
+endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
+	STT_ENDURANCE=$(or $(REQUESTS),100000) $(CARGO) test --release --locked --features fault-engine --test endurance -- --nocapture
+
 .PHONY: test-vm
 test-vm: deps ## Run the service under real systemd and cgroups (QEMU, no KVM needed)
 	@tests/vm/run

@@ -6,6 +6,7 @@ mod clone;
 mod exec;
 mod exit;
 mod message;
+mod peer;
 mod pidfd;
 mod probe;
 mod process;
@@ -18,6 +19,7 @@ pub use exit::{Exit, How, Outcome, TimeLimit};
 pub use message::{
     Failure, FailureKind, Figures, FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote,
 };
+pub use peer::peer_groups;
 pub use pidfd::PidFd;
 pub use probe::Probe;
 pub use process::{JobProcess, ProcessError, ZygoteProcess};

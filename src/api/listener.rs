@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::peer::Peer;
+use crate::isolation::peer_groups;
 
 /// Pause after an error that only time can mend (out of descriptors or memory).
 const PAUSE: Duration = Duration::from_millis(500);
@@ -50,10 +51,12 @@ impl Listener {
     }
 
     /// The next connection. Errors of single connections are passed over, exhaustion is waited out.
-    pub async fn accept(&self) -> (Connection, Peer) {
+    ///
+    /// `with_groups` asks the kernel for the peer's groups as well.
+    pub async fn accept(&self, with_groups: impl Fn() -> bool) -> (Connection, Peer) {
         loop {
             let result = match self {
-                Self::Unix(listener) => accept_unix(listener).await,
+                Self::Unix(listener) => accept_unix(listener, &with_groups).await,
                 Self::Tcp(listener) => accept_tcp(listener).await,
             };
             match result {
@@ -80,11 +83,25 @@ fn check(socket: &impl AsFd) -> io::Result<()> {
     ))
 }
 
-async fn accept_unix(listener: &UnixListener) -> io::Result<(Connection, Peer)> {
+async fn accept_unix(
+    listener: &UnixListener,
+    with_groups: impl Fn() -> bool,
+) -> io::Result<(Connection, Peer)> {
     let (stream, _) = listener.accept().await?;
     let credentials = stream.peer_cred()?;
+    let groups = match with_groups().then(|| peer_groups(&stream)) {
+        Some(Ok(groups)) => groups,
+        // It is then judged by its user and its primary group alone.
+        Some(Err(error)) => {
+            tracing::warn!("the kernel does not tell the groups of a client: {error}");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
     let peer = Peer::Local {
         uid: credentials.uid(),
+        gid: credentials.gid(),
+        groups: groups.into(),
         pid: credentials.pid(),
     };
     Ok((Connection::Unix(stream), peer))

@@ -1,4 +1,4 @@
-//! Who may ask the service for something, and how much of it one of them may have.
+//! Who may ask the service for something, and how much of it one of them may have, as the file says it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! What the administrator can set, and nothing else: schema, defaults, where it comes from, validation.
 
+mod access;
 mod clients;
 mod model;
 mod schema;
@@ -14,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use access::Access;
 pub use clients::{Clients, Share, ShareOverride};
 pub use model::{EngineKind, EngineSettings, Limits, PocketsphinxSettings, Recycle, Spares};
 pub use schema::{
@@ -41,7 +43,7 @@ pub struct Config {
     /// How much memory all jobs may have together.
     pub memory: Memory,
     /// Who may ask, and how much of the service one of them may have.
-    pub clients: Clients,
+    pub clients: Access,
     /// Loading of models.
     pub zygote: Zygote,
     /// How models prove that they still work.

@@ -90,6 +90,34 @@ fn each_mistake_is_told_with_line_and_key() {
             "test.toml:2: breaker.within: must be more than 0",
         ),
         (
+            "[jobs]\nmax_queued = 0",
+            "test.toml:2: jobs.max_queued: must be at least 1",
+        ),
+        (
+            "[clients]\nallow_users = [\"root\", \"no such user\"]",
+            "test.toml:2: clients.allow_users: there is no user `no such user`",
+        ),
+        (
+            "[clients]\nallow_groups = [\n\"no\\u0000group\"]",
+            "test.toml:2: clients.allow_groups: there is no group",
+        ),
+        (
+            "[clients.users.root]\nmax_running = 1\n[clients.users.nobody-of-this-name]\nmax_queued = 1",
+            "test.toml:3: clients.users.nobody-of-this-name: there is no user",
+        ),
+        (
+            "[clients.groups]\n-1 = { max_running = 1 }",
+            "test.toml:2: clients.groups.-1: there is no group `-1`",
+        ),
+        (
+            "[clients.users]\nroot = { max_running = 1 }\n0 = { max_running = 2 }",
+            "test.toml:2: clients.users.root: number 0 has its caps already",
+        ),
+        (
+            "[clients.users.root]\nmax_runing = 1",
+            "test.toml:2: clients.users.root.max_runing: unknown field",
+        ),
+        (
             "default_model = \"x\"",
             "test.toml:1: default_model: there is no model `x`; configured: default",
         ),
@@ -231,4 +259,25 @@ fn lifetimes_and_budgets_have_words_of_their_own() {
     assert_eq!(budget("auto"), MemoryBudget::Auto);
     assert_eq!(budget("unlimited"), MemoryBudget::Unlimited);
     assert_eq!(budget("2G"), MemoryBudget::Size(ByteSize::gib(2)));
+}
+
+#[test]
+fn users_and_groups_have_names_or_numbers() {
+    let text = r#"
+        [clients]
+        allow_users = ["root", "4000000000"]
+        allow_groups = ["77"]
+        max_running = 3
+        [clients.users.root]
+        max_running = 0
+        [clients.groups.77]
+        max_running = 9
+    "#;
+    let access = load(text, &[]).unwrap().clients;
+    let running = |uid, groups: &[u32]| Some(access.of_user(uid, 5, groups)?.max_running);
+    assert_eq!(running(0, &[]), Some(0));
+    assert_eq!(running(4_000_000_000, &[]), Some(3));
+    assert_eq!(running(1, &[77]), Some(9));
+    assert_eq!(running(1, &[]), None);
+    assert_eq!(access.of_network(), None);
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Config, ConfigError, Model,
+    Config, ConfigError, Model, access,
     model::{EngineKind, EngineSettings, ModelTable, PocketsphinxSettings},
     schema::{File, Mode},
     source::Source,
@@ -37,7 +37,12 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
             "at most 1024 jobs can run at once".into(),
         );
     }
+    if jobs.max_queued == 0 {
+        let what = "must be at least 1: every request waits for a moment";
+        wrong(&["jobs", "max_queued"], what.into());
+    }
     bounded(jobs.queue_timeout, &["jobs", "queue_timeout"], &mut wrong);
+    let clients = access::resolve(&file.clients, &mut wrong);
     let drain = file.service.drain_timeout;
     if drain > MAX_TIME {
         wrong(
@@ -137,7 +142,7 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         isolation: file.isolation,
         jobs,
         memory: file.memory,
-        clients: file.clients,
+        clients,
         zygote: file.zygote,
         health: file.health,
         breaker: file.breaker,

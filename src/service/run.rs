@@ -64,6 +64,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         let serving = http::serve(
             listener,
             router.clone(),
+            dispatcher.clone(),
             config.http.clone(),
             connections.clone(),
             stopping.clone(),

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{config::ByteSize, dispatch::Refusal, isolation::Outcome};
+use crate::{api::Peer, config::ByteSize, dispatch::Refusal, isolation::Outcome};
 
 /// An error in OpenAI's shape.
 #[derive(Debug)]
@@ -111,6 +111,23 @@ impl ApiError {
         Self {
             param: Some("model".into()),
             ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+        }
+    }
+
+    /// This client may not use the service.
+    pub(super) fn forbidden(peer: &Peer) -> Self {
+        let message = match peer.uid() {
+            Some(uid) => format!(
+                "user {uid} may not use this service; its administrator can allow it (clients.allow_users, \
+                 clients.allow_groups)"
+            ),
+            None => "only certain users may use this service (clients.allow_users, clients.allow_groups), and over \
+                     TCP nobody vouches for who you are"
+                .into(),
+        };
+        Self {
+            last: true,
+            ..Self::new(StatusCode::FORBIDDEN, "forbidden", message)
         }
     }
 

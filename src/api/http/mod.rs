@@ -1,5 +1,6 @@
 //! OpenAI's transcription API over HTTP/1.1.
 
+mod admission;
 mod error;
 mod health;
 mod models;
@@ -15,7 +16,7 @@ use axum::{
     Router,
     extract::Request,
     http::HeaderValue,
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
     routing::{get, post},
 };
@@ -51,9 +52,10 @@ pub fn router(app: App) -> Router {
             get(models::show).fallback(wrong_method),
         )
         .route("/v1/stats", get(stats::show).fallback(wrong_method))
-        .route("/healthz", get(health::alive).fallback(wrong_method))
+        .route(admission::OPEN, get(health::alive).fallback(wrong_method))
         .route("/readyz", get(health::ready).fallback(wrong_method))
         .fallback(async || ApiError::no_route())
+        .layer(from_fn_with_state(app.clone(), admission::admit))
         .layer(from_fn(identify))
         .with_state(app)
 }

@@ -18,20 +18,23 @@ use super::unparsed::Hushed;
 use crate::{
     api::{Listener, Peer, listener::Connection},
     config::Http,
+    dispatch::Dispatcher,
 };
 
 /// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
 const BUFFER: usize = 64 * 1024;
 
-/// Serve `listener` until `stopping` turns true; then finish the requests at hand, for as long as `drain` allows.
+/// Serve `listener` by `router`, which answers for `dispatcher`, until `stopping` turns true; then finish the requests at hand, for as long as `drain` allows.
 pub async fn serve(
     listener: Listener,
     router: Router,
+    dispatcher: Dispatcher,
     limits: Http,
     connections: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
     drain: Duration,
 ) {
+    let with_groups = || dispatcher.config().clients.knows_groups();
     let mut open = JoinSet::new();
     loop {
         let permit = tokio::select! {
@@ -45,7 +48,7 @@ pub async fn serve(
         let (connection, peer) = tokio::select! {
             biased;
             () = stopped(&mut stopping) => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(with_groups) => accepted,
         };
         let serving = connection_task(
             connection,
@@ -76,8 +79,9 @@ async fn connection_task(
     limits: Http,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let who = peer.clone();
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(who.clone());
         request.map(axum::body::Body::new)
     });
     let connection = TokioIo::new(Hushed::new(connection));

@@ -26,6 +26,7 @@ pub(super) async fn transcribe(
     State(app): State<App>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     Extension(peer): Extension<Peer>,
+    Extension(share): Extension<Share>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let config = app.dispatcher.config().clone();
@@ -63,11 +64,7 @@ pub(super) async fn transcribe(
     }
     only_lower(&upload, model)?;
     let format = upload.format;
-    let share = Share {
-        max_running: config.clients.max_running,
-        max_queued: config.clients.max_queued,
-    };
-    let mut request = job_request(upload, name.clone(), request_id, peer, share);
+    let mut request = job_request(upload, name.clone(), request_id, &peer, share);
     request.job.fault = fault;
     let mut ticket = app
         .dispatcher
@@ -112,7 +109,7 @@ fn job_request(
     upload: Upload,
     model: String,
     request_id: String,
-    peer: Peer,
+    peer: &Peer,
     share: Share,
 ) -> dispatch::Request {
     dispatch::Request {

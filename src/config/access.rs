@@ -1,0 +1,196 @@
+//! `[clients]` with every name resolved: whether somebody may ask, and how much of the service he may have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::unistd::{Group, User};
+
+use super::clients::{Clients, Share, ShareOverride};
+
+/// Users and groups by number: nothing has to be looked up when a client comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Who may ask; `None`: whoever can connect.
+    allowed: Option<Allowed>,
+    general: Share,
+    groups: BTreeMap<u32, ShareOverride>,
+    users: BTreeMap<u32, ShareOverride>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Allowed {
+    users: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+}
+
+impl Access {
+    /// The share of a user with this primary group and these others; `None`: he may not ask.
+    ///
+    /// His own caps come first, then the largest of his groups', then the general ones, each cap for itself.
+    pub fn of_user(&self, uid: u32, gid: u32, groups: &[u32]) -> Option<Share> {
+        let groups = || groups.iter().copied().chain([gid]);
+        if let Some(allowed) = &self.allowed
+            && !allowed.users.contains(&uid)
+            && !groups().any(|group| allowed.groups.contains(&group))
+        {
+            return None;
+        }
+        let own = self.users.get(&uid).copied().unwrap_or_default();
+        let cap = |cap: fn(&ShareOverride) -> Option<usize>, general| {
+            let of_groups = groups().filter_map(|group| cap(self.groups.get(&group)?));
+            // 0 is no cap at all, larger than any other.
+            let largest = of_groups.max_by_key(|cap| cap.wrapping_sub(1));
+            cap(&own).or(largest).unwrap_or(general)
+        };
+        Some(Share {
+            max_running: cap(|caps| caps.max_running, self.general.max_running),
+            max_queued: cap(|caps| caps.max_queued, self.general.max_queued),
+        })
+    }
+
+    /// The share of all clients over TCP together; `None`: they may not ask, because nobody vouches for who they are and
+    /// only certain users may.
+    pub fn of_network(&self) -> Option<Share> {
+        match self.allowed {
+            None => Some(self.general),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether it matters which groups a client is a member of.
+    pub fn knows_groups(&self) -> bool {
+        let allowed = self.allowed.as_ref();
+        !self.groups.is_empty() || allowed.is_some_and(|allowed| !allowed.groups.is_empty())
+    }
+}
+
+/// Resolve all names; what cannot be resolved is told to `wrong`.
+pub(super) fn resolve(clients: &Clients, wrong: &mut impl FnMut(&[&str], String)) -> Access {
+    let mut list = |names: &[String], key: &str, number: Lookup| {
+        let mut numbers = BTreeSet::new();
+        for name in names {
+            match number(name) {
+                Ok(found) => {
+                    numbers.insert(found);
+                }
+                Err(what) => wrong(&["clients", key], what),
+            }
+        }
+        numbers
+    };
+    let users = list(&clients.allow_users, "allow_users", user);
+    let groups = list(&clients.allow_groups, "allow_groups", group);
+    let mut table = |caps: &BTreeMap<String, ShareOverride>, key: &str, number: Lookup| {
+        let mut numbers = BTreeMap::new();
+        for (name, caps) in caps {
+            match number(name) {
+                Ok(found) => match numbers.insert(found, *caps) {
+                    None => {}
+                    Some(_) => wrong(
+                        &["clients", key, name],
+                        format!("number {found} has its caps already, by another name"),
+                    ),
+                },
+                Err(what) => wrong(&["clients", key, name], what),
+            }
+        }
+        numbers
+    };
+    Access {
+        allowed: (!clients.allow_users.is_empty() || !clients.allow_groups.is_empty())
+            .then_some(Allowed { users, groups }),
+        general: Share {
+            max_running: clients.max_running,
+            max_queued: clients.max_queued,
+        },
+        groups: table(&clients.groups, "groups", group),
+        users: table(&clients.users, "users", user),
+    }
+}
+
+type Lookup = fn(&str) -> Result<u32, String>;
+
+fn user(name: &str) -> Result<u32, String> {
+    let found = User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+    number(name, "user", found)
+}
+
+fn group(name: &str) -> Result<u32, String> {
+    let found = Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
+    number(name, "group", found)
+}
+
+/// The number that `name` is or stands for. A number need not have a name here.
+fn number(name: &str, kind: &str, found: nix::Result<Option<u32>>) -> Result<u32, String> {
+    match (name.parse(), found) {
+        (Ok(number), _) | (_, Ok(Some(number))) => Ok(number),
+        (_, Ok(None)) => Err(format!("there is no {kind} `{name}`")),
+        (_, Err(error)) => Err(format!("the {kind} `{name}` cannot be looked up: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who may ask, and the caps on running jobs, of user 1000 in group 1000 with these other groups.
+    fn running(access: &Access, groups: &[u32]) -> Option<usize> {
+        Some(access.of_user(1000, 1000, groups)?.max_running)
+    }
+
+    fn caps(max_running: usize) -> ShareOverride {
+        ShareOverride {
+            max_running: Some(max_running),
+            max_queued: None,
+        }
+    }
+
+    #[test]
+    fn whoever_can_connect_may_ask_unless_there_is_a_list() {
+        let open = Access::default();
+        assert_eq!(open.of_user(1000, 1000, &[]), Some(Share::default()));
+        assert_eq!(open.of_network(), Some(Share::default()));
+        assert!(!open.knows_groups());
+        let listed = |users: &[u32], groups: &[u32]| Access {
+            allowed: Some(Allowed {
+                users: users.iter().copied().collect(),
+                groups: groups.iter().copied().collect(),
+            }),
+            ..Access::default()
+        };
+        assert_eq!(running(&listed(&[1000], &[]), &[]), Some(0));
+        assert_eq!(running(&listed(&[1001], &[]), &[1001]), None);
+        // A user's number is not a group's.
+        assert_eq!(running(&listed(&[50], &[]), &[50]), None);
+        assert_eq!(running(&listed(&[], &[50]), &[]), None);
+        assert_eq!(running(&listed(&[], &[50]), &[4, 50]), Some(0));
+        assert_eq!(running(&listed(&[], &[1000]), &[]), Some(0));
+        assert_eq!(running(&listed(&[1000], &[50]), &[]), Some(0));
+        assert_eq!(listed(&[1000], &[]).of_network(), None);
+        assert!(!listed(&[1000], &[]).knows_groups());
+        assert!(listed(&[1000], &[50]).knows_groups());
+    }
+
+    #[test]
+    fn own_caps_come_first_then_the_largest_of_the_groups_then_the_general_one() {
+        let mut access = Access {
+            general: Share {
+                max_running: 2,
+                max_queued: 7,
+            },
+            groups: BTreeMap::from([(10, caps(3)), (11, caps(5)), (12, caps(0)), (13, caps(1))]),
+            ..Access::default()
+        };
+        assert_eq!(running(&access, &[]), Some(2));
+        assert_eq!(running(&access, &[10]), Some(3));
+        assert_eq!(running(&access, &[11, 10, 99]), Some(5));
+        assert_eq!(running(&access, &[11, 12, 10]), Some(0));
+        // Of a group, even if the general cap is larger.
+        assert_eq!(running(&access, &[13]), Some(1));
+        assert_eq!(access.of_network().unwrap().max_running, 2);
+        access.users.insert(1000, caps(1));
+        assert_eq!(running(&access, &[12]), Some(1));
+        // Nobody said anything of the other cap.
+        assert_eq!(access.of_user(1000, 1000, &[12]).unwrap().max_queued, 7);
+        assert!(access.knows_groups());
+    }
+}

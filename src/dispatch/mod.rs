@@ -10,6 +10,7 @@ mod queue;
 mod recycle;
 mod reload;
 mod renewal;
+mod retry;
 mod spare;
 mod talk;
 mod thread;
@@ -32,7 +33,7 @@ use self::{
     budget::Budget,
     pool::Pool,
     queue::{Queue, Waiting},
-    turns::{Full, Queued},
+    turns::Queued,
 };
 use crate::{
     config::{ByteSize, Config, Limits, MemoryBudget, Mode, Share},
@@ -146,7 +147,7 @@ struct State {
     finished: u64,
     next_id: u64,
     next_pool: u32,
-    /// Recent mean time of service, for Retry-After.
+    /// Recent mean time of service, of all models.
     service_time: Duration,
     /// No spares are kept until then: memory is scarce.
     pressure_until: Instant,
@@ -186,6 +187,21 @@ impl Dispatcher {
         dispatcher
     }
 
+    /// Whether a request of this client would be taken now, whatever its model.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn has_room(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
+        if *self.shared.stop.borrow() != Stop::No {
+            return Err(Refusal::ShuttingDown);
+        }
+        let max_running = self.shared.max_running();
+        let client = Client::of(uid);
+        let state = self.shared.state();
+        let room = state.queue.has_room(client, share);
+        room.map_err(|full| state.full(full, client, max_running))
+    }
+
     /// Queue a request. It runs as soon as it is its turn; dropping the ticket cancels it.
     ///
     /// # Errors
@@ -220,12 +236,9 @@ impl Dispatcher {
             unread: 0,
             canary: false,
         });
+        let client = waiting.client();
         if let Err(full) = state.queue.push(waiting, request.share) {
-            let retry_after = shared.retry_after(&state);
-            return Err(match full {
-                Full::Client => Refusal::UserLimit { retry_after },
-                Full::Queue => Refusal::QueueFull { retry_after },
-            });
+            return Err(state.full(full, client, config.jobs.max_running));
         }
         drop(state);
         shared.pump();
@@ -382,9 +395,13 @@ impl Shared {
         self.config.borrow().clone()
     }
 
+    fn max_running(&self) -> usize {
+        self.config.borrow().jobs.max_running
+    }
+
     /// Bring waiting requests and spares together, as far as both are there, and ask for what is missing.
     fn pump(&self) {
-        let max_running = self.config.borrow().jobs.max_running;
+        let max_running = self.max_running();
         let now = Instant::now();
         let mut state = self.state();
         while state.running < max_running {
@@ -434,13 +451,16 @@ impl Shared {
             state.progress = now;
             if !waiting.canary {
                 state.finished += 1;
-                // A moving mean over about the last eight requests.
-                state.service_time = (state.service_time * 7 + service_time) / 8;
+                state.service_time = retry::mean(state.service_time, service_time);
             }
             let State { pools, queue, .. } = &mut *state;
             queue.finished(waiting.client());
             if let Some(pool) = pools.get_mut(&waiting.model) {
                 pool.running -= 1;
+                if !waiting.canary {
+                    let before = pool.service_time.unwrap_or(service_time);
+                    pool.service_time = Some(retry::mean(before, service_time));
+                }
                 if pool.ended(now, outcome) {
                     tripped = Some((queue.take_all(waiting.model), pool.admit(now)));
                 }
@@ -474,12 +494,5 @@ impl Shared {
             }
         }
         self.health.send_replace(());
-    }
-
-    /// When a refused client may come again: when the queue that is there now will have been worked off.
-    fn retry_after(&self, state: &State) -> Duration {
-        let rounds = state.queue.len() / self.config.borrow().jobs.max_running + 1;
-        let estimate = state.service_time * u32::try_from(rounds).unwrap_or(u32::MAX);
-        estimate.clamp(Duration::from_secs(1), Duration::from_secs(120))
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Pool {
     calm_until: Instant,
     /// When a request last succeeded.
     pub(super) proven: Instant,
+    /// Recent mean time of service, once a request has ended.
+    pub(super) service_time: Option<Duration>,
     /// Wakes its keeper.
     pub(super) wake: Arc<Notify>,
 }
@@ -96,6 +98,7 @@ impl Pool {
             trouble: 0,
             calm_until: now,
             proven: now,
+            service_time: None,
             wake: Arc::new(Notify::new()),
         }
     }

@@ -50,10 +50,9 @@ impl Queued for Waiting {
     }
 
     fn client(&self) -> Client {
-        match self.uid {
-            _ if self.canary => Client::Service,
-            Some(uid) => Client::User(uid),
-            None => Client::Network,
+        match self.canary {
+            true => Client::Service,
+            false => Client::of(self.uid),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::{Shared, turns::Queued};
 use crate::{
     isolation::{Figures, Outcome, Usage},
     transcript::Segment,
@@ -56,14 +56,19 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// Too many requests of this client's own wait already.
-    #[error("too many of your own requests are waiting")]
+    #[error("as many of your own requests wait as may (clients.max_queued)")]
     UserLimit {
         /// When it is worth to try again.
         retry_after: Duration,
     },
     /// It waited as long as requests may wait.
-    #[error("the request waited {0:?} without finding a free job")]
-    QueueTimeout(Duration),
+    #[error("the request waited {waited:?} without finding a free job")]
+    QueueTimeout {
+        /// How long.
+        waited: Duration,
+        /// When it is worth to try again.
+        retry_after: Duration,
+    },
     /// The model cannot be started at the moment.
     #[error("the model `{model}` is not available: {reason}")]
     EngineUnavailable {
@@ -114,8 +119,13 @@ impl Ticket {
                 }
                 Err(_) => {
                     self.patience = None;
-                    if self.shared.state().queue.take(self.id).is_some() {
-                        return Some(Event::Refused(Refusal::QueueTimeout(patience)));
+                    let max_running = self.shared.max_running();
+                    let mut state = self.shared.state();
+                    if let Some(waiting) = state.queue.take(self.id) {
+                        return Some(Event::Refused(Refusal::QueueTimeout {
+                            waited: patience,
+                            retry_after: state.retry_after(Some(waiting.client()), max_running),
+                        }));
                     }
                 }
             }

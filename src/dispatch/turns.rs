@@ -22,6 +22,11 @@ pub enum Client {
 }
 
 impl Client {
+    /// The client of a connection on which the kernel vouches for `uid`.
+    pub fn of(uid: Option<u32>) -> Self {
+        uid.map_or(Self::Network, Self::User)
+    }
+
     /// The user, where it is one.
     pub fn uid(self) -> Option<u32> {
         match self {
@@ -174,6 +179,14 @@ impl<T: Queued> Turns<T> {
         self.ring
             .iter()
             .any(|class| class.lines.contains_key(&model))
+    }
+
+    /// How many requests wait, of `whose` or of all, model by model; a model can come more than once.
+    pub(super) fn backlog(&self, whose: Option<Client>) -> impl Iterator<Item = (T::Model, usize)> {
+        self.ring
+            .iter()
+            .filter(move |class| whose.is_none_or(|client| client == class.client))
+            .flat_map(|class| class.lines.iter().map(|(model, line)| (*model, line.len())))
     }
 
     /// All clients that have requests here.

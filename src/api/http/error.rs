@@ -152,17 +152,12 @@ impl ApiError {
         let message = refusal.to_string();
         let (status, code, after) = match refusal {
             Refusal::UnknownModel => return Self::model_not_found(model),
-            Refusal::QueueFull { retry_after } => {
+            Refusal::QueueFull { retry_after } | Refusal::QueueTimeout { retry_after, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "queue_full", *retry_after)
             }
             Refusal::UserLimit { retry_after } => {
                 (StatusCode::TOO_MANY_REQUESTS, "user_limit", *retry_after)
             }
-            Refusal::QueueTimeout(_) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "queue_full",
-                Duration::from_secs(5),
-            ),
             Refusal::EngineUnavailable { retry_after, .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "engine_unavailable",
@@ -178,6 +173,11 @@ impl ApiError {
             retry: Retry::After(after),
             ..Self::new(status, code, message)
         }
+    }
+
+    /// The same, with nothing of the request's body read.
+    pub(super) fn unread(self) -> Self {
+        Self { last: true, ..self }
     }
 
     /// A request whose job did not succeed; `None` if it did.

@@ -44,6 +44,10 @@ pub(super) async fn transcribe(
     }) {
         return Err(ApiError::too_large(config.http.max_upload));
     }
+    // Asked again when all has arrived, but no gigabyte need arrive for nothing.
+    app.dispatcher
+        .has_room(peer.uid(), share)
+        .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
     let upload = upload::receive(&head.headers, body, &config.http, &app.spool_directory).await?;
     let name = upload
         .model

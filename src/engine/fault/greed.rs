@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use nix::time::ClockId;
+
 use super::{EngineError, escape::sys, failed, sleep_for_ever};
 use crate::config::ByteSize;
 
@@ -38,6 +40,15 @@ pub(super) fn leak_forever() -> ! {
 
 pub(super) fn spin() -> ! {
     loop {
+        spin_loop();
+    }
+}
+
+/// Use so much CPU time, however long that takes.
+pub(super) fn burn(time: Duration) {
+    let used = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
+    let Ok(begin) = used() else { return };
+    while used().is_ok_and(|now| now < begin + time) {
         spin_loop();
     }
 }

@@ -14,6 +14,7 @@
 //! | `hang` `stall` | sleeps; sleeps after a first segment | 504 `timeout` |
 //! | `stop` | stops itself by SIGSTOP | 502 `worker_misbehaved`; 504 `timeout` without a sandbox |
 //! | `spin` `spin-threads=N` | burns CPU time on one or N threads | 504 `timeout` |
+//! | `burn=TIME` | uses so much CPU time, answers | 200, or 504 beyond its limit |
 //! | `sleep=TIME` | answers after that time | 200, or 504 beyond the deadline |
 //! | `fork-bomb` `fork-bomb=N` | processes that make processes for ever; N sleeping ones | 502 `worker_misbehaved`; 504, or 200 with N, without a sandbox |
 //! | `thread-bomb` `thread-bomb=N` | as many threads as it gets, or N; answers | 200 |
@@ -104,6 +105,7 @@ fn misbehave(
         }
         "spin" => greed::spin(),
         "spin-threads" => greed::spin_threads(parse(mode, parameter)?)?,
+        "burn" => greed::burn(parse::<humantime::Duration>(mode, parameter)?.into()),
         "sleep" => {
             let time = parse::<humantime::Duration>(mode, parameter)?;
             std::thread::sleep(time.into());

@@ -4,14 +4,17 @@ use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{error::ServeError, log, notify, privileges, sockets::Sockets};
 use crate::{
-    api::http::{self, App},
+    api::{
+        Connections,
+        http::{self, App},
+    },
     config::{Config, Mode},
     dispatch::{Dispatcher, Health},
     isolation::{Probe, cgroup::Tree},
@@ -51,12 +54,13 @@ async fn run(config: Config) -> Result<(), ServeError> {
     tracing::info!("{probe}");
     let dispatcher = Dispatcher::start(config.clone(), tree, probe);
     let (stop, stopping) = watch::channel(false);
+    let connections = Connections::new(config.http.max_connections);
     let app = App {
         dispatcher: dispatcher.clone(),
         spool_directory: Arc::new(spool_directory(&config)),
+        connections: connections.clone(),
     };
     let router = http::router(app);
-    let connections = Arc::new(Semaphore::new(config.http.max_connections));
     let drain = config.service.drain_timeout + LAST_BYTES;
     let mut servers = JoinSet::new();
     // Clients are heard while models still load: their requests wait in the queue instead of being turned away.

@@ -24,7 +24,7 @@ use axum::{
 pub use server::serve;
 
 use self::error::ApiError;
-use crate::dispatch::Dispatcher;
+use crate::{api::Connections, dispatch::Dispatcher};
 
 /// What every handler can reach.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct App {
     pub dispatcher: Dispatcher,
     /// Folder of the unlinked files that large uploads become.
     pub spool_directory: Arc<PathBuf>,
+    /// The clients' connections.
+    pub connections: Connections,
 }
 
 /// Name of a request, made anew for each and told in the answer's `x-request-id`.

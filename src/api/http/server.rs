@@ -1,6 +1,6 @@
 //! Connections: accepted, bounded, timed, and ended in good order.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -8,15 +8,12 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 use tower::ServiceExt;
 
 use super::unparsed::Hushed;
 use crate::{
-    api::{Listener, Peer, listener::Connection},
+    api::{Connections, Listener, Peer, listener::Connection},
     config::Http,
     dispatch::Dispatcher,
 };
@@ -30,21 +27,21 @@ pub async fn serve(
     router: Router,
     dispatcher: Dispatcher,
     limits: Http,
-    connections: Arc<Semaphore>,
+    connections: Connections,
     mut stopping: watch::Receiver<bool>,
     drain: Duration,
 ) {
     let with_groups = || dispatcher.config().clients.knows_groups();
     let mut open = JoinSet::new();
     loop {
-        let permit = tokio::select! {
+        let room = tokio::select! {
             biased;
             () = stopped(&mut stopping) => break,
             Some(_) = open.join_next() => continue,
             // Before accepting: a connection that cannot be served yet stays in the kernel's queue.
-            permit = connections.clone().acquire_owned() => permit,
+            room = connections.room() => room,
         };
-        let Ok(permit) = permit else { break };
+        let Some(room) = room else { break };
         let (connection, peer) = tokio::select! {
             biased;
             () = stopped(&mut stopping) => break,
@@ -57,9 +54,10 @@ pub async fn serve(
             limits.clone(),
             stopping.clone(),
         );
+        let served = room.taken();
         open.spawn(async move {
             serving.await;
-            drop(permit);
+            drop(served);
         });
     }
     let finish = async { while open.join_next().await.is_some() {} };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Event, Health, PoolId, Shared, keeper::self_test_request};
+use super::{Event, Health, PoolId, Shared, keeper::self_test_request, statistics::Lifecycle};
 use crate::{config::Share, isolation::Outcome};
 
 /// How often it is looked whether a canary is due, at least.
@@ -95,6 +95,10 @@ fn judge(shared: &Shared, id: PoolId, result: Result<(), String>) {
     };
     let name = &pool.name;
     let was_well = pool.unwell.is_none();
+    pool.books.count(match result {
+        Ok(()) => Lifecycle::CanariesOk,
+        Err(_) => Lifecycle::CanariesFailed,
+    });
     match result {
         Ok(()) => {
             tracing::debug!(model = name, "model {name}: its canary sings");

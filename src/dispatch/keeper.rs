@@ -23,6 +23,7 @@ use super::{
     pool::Need,
     queue::Waiting,
     renewal::{Look, Renewal},
+    statistics::{Account, Latency, Lifecycle, Zygote},
     thread::{self, EngineThread},
     ticket::Refusal,
 };
@@ -54,7 +55,7 @@ const MAX_LOG: u64 = 256 * 1024;
 /// What serves a model's requests.
 pub(super) enum Server {
     /// A zygote that forks a job for each, or for several.
-    Zygote(Box<ZygoteProcess>),
+    Zygote(Box<Zygote>),
     /// A thread of the service.
     Thread(EngineThread),
 }
@@ -175,13 +176,15 @@ pub(super) async fn start(shared: &Arc<Shared>, model: Arc<Model>) -> Result<Ser
 }
 
 /// Start a zygote, let it load the model, and have a forked job prove it.
-async fn start_zygote(shared: &Shared, model: &Model) -> Result<ZygoteProcess, String> {
+async fn start_zygote(shared: &Shared, model: &Model) -> Result<Zygote, String> {
     let leaf = match shared.slots.tree() {
         Some(tree) => Some(zygote_leaf(tree, &model.name).map_err(|error| error.to_string())?),
         None => None,
     };
-    let (mut zygote, stderr) =
+    let (process, stderr) =
         ZygoteProcess::start(leaf.as_ref()).map_err(|error| error.to_string())?;
+    let books = shared.statistics.model(&model.name);
+    let mut zygote = Zygote::new(books, process, leaf.as_ref().map(Leaf::reader));
     let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
     let load = Load {
         model: model.name.clone(),
@@ -220,6 +223,7 @@ async fn start_zygote(shared: &Shared, model: &Model) -> Result<ZygoteProcess, S
         Ok(result) => result.map_err(|reason| format!("the self-test failed: {reason}"))?,
         Err(_) => return Err(format!("the self-test did not end within {timeout:?}")),
     }
+    zygote.is_ready();
     Ok(zygote)
 }
 
@@ -237,11 +241,7 @@ fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
 }
 
 /// One transcription through a forked job, as a client's would be.
-async fn self_test(
-    shared: &Shared,
-    model: &Model,
-    zygote: &mut ZygoteProcess,
-) -> Result<(), String> {
+async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Result<(), String> {
     let slot = shared
         .slots
         .take(&model.limits)
@@ -283,6 +283,7 @@ pub(super) fn self_test_request(
     let recording = memory_file(&wav).map_err(|error| error.to_string())?;
     let waiting = Waiting {
         id: 0,
+        account: Account::of_self_test(),
         model,
         job,
         limits,
@@ -310,7 +311,7 @@ async fn fork_jobs(
     shared: &Arc<Shared>,
     id: PoolId,
     mut model: Arc<Model>,
-    zygote: &mut ZygoteProcess,
+    zygote: &mut Zygote,
 ) -> End {
     let wake = shared.wake(id);
     let mut renewal = Renewal::new(shared);
@@ -346,6 +347,12 @@ async fn fork_jobs(
         match fork(shared, id, &model, zygote, urgent).await {
             Ok(Some(forked)) => {
                 renewal.forks += 1;
+                if urgent {
+                    shared
+                        .statistics
+                        .model(&model.name)
+                        .count(Lifecycle::ForksOnDemand);
+                }
                 tokio::spawn(raise(shared.clone(), id, model.clone(), forked));
             }
             // No memory or no slot is left; whoever gives some back wakes us.
@@ -389,7 +396,7 @@ async fn fork(
     shared: &Arc<Shared>,
     id: PoolId,
     model: &Model,
-    zygote: &mut ZygoteProcess,
+    zygote: &mut Zygote,
     urgent: bool,
 ) -> Result<Option<Forked>, Trouble> {
     let bytes = model.limits.memory.bytes();
@@ -429,13 +436,21 @@ async fn raise(shared: Arc<Shared>, id: PoolId, model: Arc<Model>, forked: Forke
     } = forked;
     let ready = lifecycle::ready(&mut job).await;
     let now = shared.coming(id, -1);
+    let books = shared.statistics.model(&model.name);
     match ready {
-        Ok(()) if generation == now => lifecycle::spare(&shared, id, model, job).await,
+        Ok(()) if generation == now => {
+            books.observe(Latency::Start, job.age());
+            lifecycle::spare(&shared, id, model, job).await;
+        }
         // Its settings or its zygote were replaced meanwhile.
-        Ok(()) => job.dismiss(Duration::ZERO).await,
+        Ok(()) => {
+            books.count(Lifecycle::SparesDropped);
+            job.dismiss(Duration::ZERO).await;
+        }
         Err(reason) => {
             let name = &model.name;
             tracing::error!(model = name, "model {name}: {reason}");
+            books.count(Lifecycle::SparesDied);
             job.kill();
             job.dismiss(Duration::ZERO).await;
             // Not at once: whatever keeps jobs from becoming ready would keep us busy for ever.

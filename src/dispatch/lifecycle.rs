@@ -16,6 +16,7 @@ use super::{
     queue::Waiting,
     recycle::{Reason, Wear},
     spare::SpareHandle,
+    statistics::{Books, Latency, Lifecycle, Worker},
     talk::{Last, Talk, unasked},
     ticket::{Event, Report},
 };
@@ -137,18 +138,19 @@ async fn wait(
         () = ttl => (None, false),
         () = max_age => (None, true),
     };
+    let books = shared.statistics.model(&model.name);
     shared.withdraw(id, key(&job));
     // Until this moment it may have been given a request.
     next.close();
     let late = next.try_recv().ok();
     match (heard, late) {
         (None, Some(waiting)) => return Some((job, generation, waiting)),
-        (None, None) => {
-            if let (true, Some(wear)) = (is_old, wear) {
-                recycled(model, &job, Reason::Age, wear);
-            }
-        }
+        (None, None) => match wear {
+            Some(wear) if is_old => recycled(&books, model, &job, Reason::Age, wear),
+            _ => books.count(Lifecycle::SparesExpired),
+        },
         (Some(heard), late) => {
+            books.count(Lifecycle::SparesDied);
             // Another spare serves that.
             if let Some(waiting) = late {
                 shared.give_back(waiting);
@@ -170,7 +172,12 @@ async fn wait(
 }
 
 /// A job ends that could have gone on: tell why.
-fn recycled(model: &Model, job: &JobProcess, reason: Reason, wear: &Wear) {
+fn recycled(books: &Books, model: &Model, job: &JobProcess, reason: Reason, wear: &Wear) {
+    books.count(match reason {
+        Reason::Requests => Lifecycle::JobsRecycledRequests,
+        Reason::Growth => Lifecycle::JobsRecycledGrowth,
+        Reason::Age => Lifecycle::JobsRecycledAge,
+    });
     let name = &model.name;
     tracing::debug!(
         model = name,
@@ -198,7 +205,13 @@ impl Again<'_> {
         let wear = self.wear?;
         wear.served(memory);
         if let Some(reason) = wear.verdict() {
-            recycled(model, job, reason, wear);
+            recycled(
+                &shared.statistics.model(&model.name),
+                model,
+                job,
+                reason,
+                wear,
+            );
             return None;
         }
         let (handle, next) = SpareHandle::new(key(job));
@@ -224,6 +237,8 @@ async fn serve(
     waiting.limits = waiting.lower.apply(model.limits);
     waiting.job.max_audio = waiting.limits.max_audio;
     let queued = start - waiting.since;
+    let books = shared.statistics.model(&model.name);
+    waiting.account.begin(Worker::job(&mut job));
     if waiting.unread == 0 {
         let _ = waiting.events.try_send(Event::Started);
     }
@@ -245,6 +260,7 @@ async fn serve(
             "model {name}: a spare is of no use any more, its request goes to another one: {what}{}",
             last_words(&mut job)
         );
+        books.count(Lifecycle::SparesDied);
         waiting.unread += 1;
         shared.give_back(waiting);
         job.dismiss(EXIT_GRACE).await;
@@ -260,6 +276,7 @@ async fn serve(
     };
     let slot = job.slot().index();
     let request_id = waiting.request_id.clone();
+    waiting.account.finish(&report);
     log(model, &waiting, &report, slot);
     if let Outcome::Violation { call } = &report.outcome {
         let name = &model.name;
@@ -283,6 +300,7 @@ async fn serve(
     if let Ok(finished) = finished {
         finished.send(Event::Finished(Box::new(report)));
     }
+    let over = ended.killed.unwrap_or_else(Instant::now);
     shared.finished(&waiting, &outcome, start.elapsed());
     drop(waiting);
     tokio::task::yield_now().await;
@@ -315,6 +333,7 @@ async fn serve(
         }
     }
     job.dismiss(EXIT_GRACE).await;
+    books.observe(Latency::Exit, over.elapsed());
     if let Some(killed) = ended.killed {
         let freed = killed.elapsed();
         tracing::info!(
@@ -421,6 +440,7 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
         last = work => last,
         () = stopped => Last::Stopped,
     };
+    waiting.account.progress().ending();
     let mut goes_on = false;
     let mut killed = None;
     if !matches!(last, Last::Word(_)) {

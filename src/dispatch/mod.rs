@@ -11,7 +11,9 @@ mod recycle;
 mod reload;
 mod renewal;
 mod retry;
+mod snapshot;
 mod spare;
+mod statistics;
 mod talk;
 mod thread;
 mod ticket;
@@ -26,17 +28,20 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+pub use snapshot::Snapshot;
+pub use statistics::{Each, Histogram};
 pub use ticket::{Event, Refusal, Report, Ticket};
-pub use turns::{Client, ClientCounts};
+pub use turns::Client;
 
 use self::{
     budget::Budget,
     pool::Pool,
     queue::{Queue, Waiting},
+    statistics::{Account, Books, Statistics},
     turns::Queued,
 };
 use crate::{
-    config::{ByteSize, Config, Limits, MemoryBudget, Mode, Share},
+    config::{ByteSize, Config, Limits, MemoryBudget, Mode, Model, Share},
     isolation::{JobRequest, Outcome, Probe, Slots, cgroup::Tree},
 };
 
@@ -132,6 +137,7 @@ struct Shared {
     config: watch::Sender<Arc<Config>>,
     probe: Probe,
     slots: Slots,
+    statistics: Statistics,
     state: Mutex<State>,
     /// Changes with every change of any model's health.
     health: watch::Sender<()>,
@@ -166,6 +172,7 @@ impl Dispatcher {
         let shared = Arc::new(Shared {
             slots: Slots::new(tree, slots(&config)),
             probe,
+            statistics: Statistics::new(),
             state: Mutex::new(State {
                 pools: BTreeMap::new(),
                 queue: Queue::new(config.jobs.max_queued),
@@ -207,9 +214,21 @@ impl Dispatcher {
     /// # Errors
     /// It is refused at once: the queue is full, the model cannot serve, the service stops.
     pub fn submit(&self, request: Request) -> Result<Ticket, Refusal> {
-        let shared = &self.shared;
         let config = self.config();
         let model = config.model(&request.model).ok_or(Refusal::UnknownModel)?;
+        let books = self.shared.statistics.model(&model.name);
+        let admitted = self.admit(&config, model, request, &books);
+        admitted.inspect_err(|refusal| books.refuse(refusal))
+    }
+
+    fn admit(
+        &self,
+        config: &Config,
+        model: &Model,
+        request: Request,
+        books: &Arc<Books>,
+    ) -> Result<Ticket, Refusal> {
+        let shared = &self.shared;
         if *shared.stop.borrow() != Stop::No {
             return Err(Refusal::ShuttingDown);
         }
@@ -224,6 +243,7 @@ impl Dispatcher {
         job.id = id;
         let waiting = Box::new(Waiting {
             id,
+            account: Account::new(books, id, &request.request_id, request.uid),
             model: pool_id,
             job,
             limits: model.limits,
@@ -279,11 +299,6 @@ impl Dispatcher {
             spares: state.pools.values().map(|pool| pool.spares.len()).sum(),
             finished: state.finished,
         }
-    }
-
-    /// Those who have requests here at this moment.
-    pub fn clients(&self) -> Vec<ClientCounts> {
-        self.shared.state().queue.clients().collect()
     }
 
     /// What the kernel was found to offer.
@@ -494,5 +509,21 @@ impl Shared {
             }
         }
         self.health.send_replace(());
+    }
+
+    /// What statistics tell of each model.
+    fn pools(&self) -> Vec<snapshot::PoolState> {
+        let now = Instant::now();
+        let state = self.state();
+        let pools = state.pools.values();
+        pools
+            .map(|pool| snapshot::PoolState {
+                model: pool.model.clone(),
+                books: pool.books.clone(),
+                health: pool.health(now),
+                spares: pool.spares.len(),
+                committed: pool.committed,
+            })
+            .collect()
     }
 }

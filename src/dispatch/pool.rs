@@ -11,6 +11,7 @@ use super::{
     Health, PoolId, State,
     breaker::{Breaker, Change},
     spare::SpareHandle,
+    statistics::{Books, Lifecycle},
     ticket::Refusal,
 };
 use crate::{
@@ -28,6 +29,7 @@ const RETRY_LATER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) name: String,
+    pub(super) books: Arc<Books>,
     /// The settings that it serves with.
     pub(super) model: Arc<Model>,
     /// The settings that the configuration has for it. Others than those in force while a replacement loads; `None` once
@@ -78,10 +80,11 @@ pub(super) enum Need {
 }
 
 impl Pool {
-    pub(super) fn new(model: Arc<Model>, breaker: Breaker) -> Self {
+    pub(super) fn new(model: Arc<Model>, breaker: Breaker, books: Arc<Books>) -> Self {
         let now = Instant::now();
         Self {
             name: model.name.clone(),
+            books,
             wanted: Some(model.clone()),
             model,
             rejected: None,
@@ -155,6 +158,7 @@ impl Pool {
                     model = name,
                     "model {name}: its jobs crash again and again; its requests are refused for a while"
                 );
+                self.books.count(Lifecycle::BreakerTrips);
                 true
             }
             Some(Change::Closed) => {
@@ -180,7 +184,17 @@ impl Pool {
         self.refill = None;
         let dropped = self.spares.len();
         self.spares.clear();
+        for _ in 0..dropped {
+            self.count_dropped();
+        }
         dropped
+    }
+
+    /// A thread that waits is no job that was forked.
+    fn count_dropped(&self) {
+        if self.model.mode != Mode::Thread {
+            self.books.count(Lifecycle::SparesDropped);
+        }
     }
 
     /// Serve with `model` from now on; jobs of the settings before take no request any more.
@@ -242,6 +256,7 @@ impl State {
             if pool.spares.len() > queue.waiting_for(*other) {
                 // The one that has waited longest: its caches are cold.
                 pool.spares.remove(0);
+                pool.count_dropped();
                 pool.refill = None;
                 return;
             }

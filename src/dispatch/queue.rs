@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Lower, PoolId,
+    statistics::Account,
     ticket::{Event, Refusal},
     turns::{Client, Queued, Turns},
 };
@@ -18,6 +19,8 @@ pub(super) type Queue = Turns<Box<Waiting>>;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: u64,
+    /// Its place in the statistics.
+    pub(super) account: Account,
     pub(super) model: PoolId,
     pub(super) job: JobRequest,
     /// What its job may use: the model's limits, or what the client lowered them to.
@@ -38,6 +41,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Tell the client that nothing will come. Never waits: nothing was sent to it before.
     pub(super) fn refuse(self, refusal: Refusal) {
+        self.account.refuse(&refusal);
         let _ = self.events.try_send(Event::Refused(refusal));
     }
 }
@@ -58,5 +62,9 @@ impl Queued for Waiting {
 
     fn model(&self) -> PoolId {
         self.model
+    }
+
+    fn enters(&self) {
+        self.account.waits();
     }
 }

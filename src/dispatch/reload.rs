@@ -40,7 +40,8 @@ impl Dispatcher {
                     None => {
                         let id = PoolId(state.next_pool);
                         state.next_pool += 1;
-                        let pool = Pool::new(wanted, Breaker::new(config.breaker));
+                        let books = shared.statistics.model(&model.name);
+                        let pool = Pool::new(wanted, Breaker::new(config.breaker), books);
                         state.pools.insert(id, pool);
                         new.push(id);
                     }

@@ -7,7 +7,7 @@ use tokio::{
     time::{interval_at, sleep_until},
 };
 
-use super::{Lower, queue::Waiting, ticket::Event};
+use super::{Lower, queue::Waiting, statistics::Progress, ticket::Event};
 use crate::{
     config::Limits,
     isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
@@ -61,6 +61,8 @@ pub(super) struct Talk<'a> {
     id: u64,
     limits: &'a Limits,
     lower: &'a Lower,
+    /// Where others see how far it is.
+    shown: &'a Progress,
     start: Instant,
     /// When it last spoke or was seen to use the CPU, and how much of it until then.
     alive: (Instant, Duration),
@@ -78,6 +80,7 @@ impl<'a> Talk<'a> {
             id: waiting.job.id,
             limits: &waiting.limits,
             lower: &waiting.lower,
+            shown: waiting.account.progress(),
             start,
             alive: (start, Duration::ZERO),
             audio: Duration::ZERO,
@@ -235,6 +238,7 @@ impl<'a> Talk<'a> {
             return Err("it floods the service with reports of progress".into());
         }
         self.audio = audio;
+        self.shown.heard(audio);
         Ok(())
     }
 

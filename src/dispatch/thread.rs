@@ -16,6 +16,7 @@ use super::{
     queue::Waiting,
     renewal::{Look, Renewal},
     spare::SpareHandle,
+    statistics::Worker,
     ticket::{Event, Report},
 };
 use crate::{
@@ -141,6 +142,7 @@ async fn transcribe(
 ) -> bool {
     let start = Instant::now();
     let queued = start - waiting.since;
+    waiting.account.begin(Worker::thread());
     let _ = waiting.events.send(Event::Started).await;
     let Some((waiting, result)) = thread.transcribe(waiting, model).await else {
         return false;
@@ -158,6 +160,7 @@ async fn transcribe(
         queued,
         wall: start.elapsed(),
     };
+    waiting.account.finish(&report);
     lifecycle::log(model, &waiting, &report, 0);
     let _ = waiting.events.send(Event::Finished(Box::new(report))).await;
     shared.finished(&waiting, &outcome, start.elapsed());
@@ -211,7 +214,8 @@ fn work(
 struct ToClient<'a>(&'a Waiting);
 
 impl job::Report for ToClient<'_> {
-    fn progress(&mut self, _: Duration) -> ControlFlow<()> {
+    fn progress(&mut self, audio: Duration) -> ControlFlow<()> {
+        self.0.account.progress().heard(audio);
         if self.0.events.is_closed() {
             return ControlFlow::Break(());
         }

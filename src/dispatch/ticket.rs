@@ -122,10 +122,12 @@ impl Ticket {
                     let max_running = self.shared.max_running();
                     let mut state = self.shared.state();
                     if let Some(waiting) = state.queue.take(self.id) {
-                        return Some(Event::Refused(Refusal::QueueTimeout {
+                        let refusal = Refusal::QueueTimeout {
                             waited: patience,
                             retry_after: state.retry_after(Some(waiting.client()), max_running),
-                        }));
+                        };
+                        waiting.account.refuse(&refusal);
+                        return Some(Event::Refused(refusal));
                     }
                 }
             }

@@ -38,15 +38,15 @@ impl Client {
 
 /// What one client has here at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientCounts {
+pub(super) struct ClientCounts {
     /// Whose requests they are.
-    pub client: Client,
+    pub(super) client: Client,
     /// Requests that have a job.
-    pub running: usize,
+    pub(super) running: usize,
     /// Requests that wait for one.
-    pub queued: usize,
+    pub(super) queued: usize,
     /// Its caps, as they were when its last request came.
-    pub share: Share,
+    pub(super) share: Share,
 }
 
 /// What the queue has to know of a request.
@@ -58,6 +58,8 @@ pub(super) trait Queued {
     fn id(&self) -> u64;
     fn client(&self) -> Client;
     fn model(&self) -> Self::Model;
+    /// It waits from now on.
+    fn enters(&self) {}
 }
 
 impl<T: Queued> Queued for Box<T> {
@@ -73,6 +75,10 @@ impl<T: Queued> Queued for Box<T> {
 
     fn model(&self) -> Self::Model {
         T::model(self)
+    }
+
+    fn enters(&self) {
+        T::enters(self);
     }
 }
 
@@ -135,6 +141,7 @@ impl<T: Queued> Class<T> {
     }
 
     fn insert(&mut self, request: T) {
+        request.enters();
         let line = self.lines.entry(request.model()).or_default();
         line.insert(request.id(), request);
     }

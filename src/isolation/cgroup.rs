@@ -9,9 +9,13 @@
 
 use std::{
     fs,
-    io::{self, Read, Seek, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -210,7 +214,7 @@ pub struct Leaf {
     path: PathBuf,
     directory: OwnedFd,
     /// `memory.peak`, kept open: since Linux 6.12 a write resets it for this descriptor.
-    peak: Option<fs::File>,
+    peak: Option<Arc<fs::File>>,
     limits: Option<LeafLimits>,
 }
 
@@ -231,7 +235,7 @@ impl Leaf {
             Mode::empty(),
         );
         Ok(Self {
-            peak: peak.ok().map(fs::File::from),
+            peak: peak.ok().map(|peak| Arc::new(peak.into())),
             path,
             directory,
             limits: None,
@@ -241,8 +245,8 @@ impl Leaf {
     /// Whether the kernel resets `memory.peak` on request (since Linux 6.12).
     pub fn resets_peak(&mut self) -> bool {
         self.peak
-            .as_mut()
-            .is_some_and(|peak| peak.write_all(b"reset").is_ok())
+            .as_deref()
+            .is_some_and(|mut peak| peak.write_all(b"reset").is_ok())
     }
 
     /// Remove the empty leaf for good.
@@ -311,10 +315,7 @@ impl Leaf {
     /// # Errors
     /// The file cannot be read.
     pub fn cpu(&self) -> Result<Duration, CgroupError> {
-        let text = read(&self.path.join("cpu.stat"))?;
-        Ok(Duration::from_micros(
-            field(&text, "usage_usec").unwrap_or(0),
-        ))
+        cpu(&self.path)
     }
 
     /// Make the empty leaf fresh for the next job: its peak starts anew. Where the kernel cannot reset the peak,
@@ -371,25 +372,11 @@ impl Leaf {
     /// # Errors
     /// A file cannot be read.
     pub fn usage(&self) -> Result<LeafUsage, CgroupError> {
-        let peak = match &self.peak {
-            Some(file) => {
-                let mut file: &fs::File = file;
-                let mut text = String::with_capacity(24);
-                file.rewind()
-                    .and_then(|()| file.read_to_string(&mut text))
-                    .map_err(|source| CgroupError::File {
-                        action: "read",
-                        path: self.path.join("memory.peak"),
-                        source,
-                    })?;
-                text
-            }
-            None => read(&self.path.join("memory.peak"))?,
-        };
+        let peak = peak(self.peak.as_deref(), &self.path)?;
         let stat = read(&self.path.join("memory.stat"))?;
         let events = read(&self.path.join("memory.events"))?;
         Ok(LeafUsage {
-            peak: peak.trim().parse().unwrap_or(0),
+            peak,
             anonymous: field(&stat, "anon").unwrap_or(0),
             oom_kills: field(&events, "oom_kill").unwrap_or(0),
             page_cache: field(&stat, "file").unwrap_or(0),
@@ -397,6 +384,83 @@ impl Leaf {
             cpu: self.cpu()?,
         })
     }
+}
+
+/// Reads what a leaf uses, while somebody else has the leaf. An error means that the leaf is gone.
+#[derive(Clone, Debug)]
+pub struct LeafReader {
+    path: PathBuf,
+    /// The leaf's own: another descriptor would not see that the peak was reset.
+    peak: Option<Arc<fs::File>>,
+}
+
+/// What a leaf uses at this moment. All sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafReading {
+    /// Everything charged to it, page cache included (`memory.current`).
+    pub memory: u64,
+    /// The most of it since the last [`Leaf::renew`] (`memory.peak`).
+    pub peak: u64,
+    /// What it may use (`memory.max`); `None` is no limit.
+    pub limit: Option<u64>,
+    /// CPU time since the leaf was made (`usage_usec` of `cpu.stat`).
+    pub cpu: Duration,
+}
+
+impl Leaf {
+    /// Something that reads what this leaf uses.
+    pub fn reader(&self) -> LeafReader {
+        LeafReader {
+            path: self.path.clone(),
+            peak: self.peak.clone(),
+        }
+    }
+}
+
+impl LeafReader {
+    /// What the leaf uses at this moment.
+    ///
+    /// # Errors
+    /// A file cannot be read: the leaf was removed or made anew.
+    pub fn read(&self) -> Result<LeafReading, CgroupError> {
+        let number = |name: &str| -> Result<Option<u64>, CgroupError> {
+            Ok(read(&self.path.join(name))?.trim().parse().ok())
+        };
+        Ok(LeafReading {
+            memory: number("memory.current")?.unwrap_or(0),
+            peak: peak(self.peak.as_deref(), &self.path)?,
+            limit: number("memory.max")?,
+            cpu: cpu(&self.path)?,
+        })
+    }
+}
+
+/// `memory.peak` of the leaf at `path`, through its descriptor where there is one.
+fn peak(open: Option<&fs::File>, path: &Path) -> Result<u64, CgroupError> {
+    let path = path.join("memory.peak");
+    let text = match open {
+        Some(file) => {
+            let mut bytes = [0; 24];
+            let length = file
+                .read_at(&mut bytes, 0)
+                .map_err(|source| CgroupError::File {
+                    action: "read",
+                    path,
+                    source,
+                })?;
+            String::from_utf8_lossy(&bytes[..length]).into_owned()
+        }
+        None => read(&path)?,
+    };
+    Ok(text.trim().parse().unwrap_or(0))
+}
+
+/// CPU time since the leaf at `path` was made.
+fn cpu(path: &Path) -> Result<Duration, CgroupError> {
+    let text = read(&path.join("cpu.stat"))?;
+    Ok(Duration::from_micros(
+        field(&text, "usage_usec").unwrap_or(0),
+    ))
 }
 
 /// The number behind `name` in a flat-keyed file (`name value` lines, as in the kernel's cgroup-v2.rst).

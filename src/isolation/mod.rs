@@ -5,6 +5,8 @@ pub mod channel;
 mod clone;
 mod exec;
 mod exit;
+mod footprint;
+mod gauge;
 mod message;
 mod peer;
 mod pidfd;
@@ -16,6 +18,8 @@ pub mod zygote;
 
 pub use clone::{Forked, Parentage, SingleThreaded, exit_now, fork};
 pub use exit::{Exit, How, Outcome, TimeLimit};
+pub use footprint::{Footprint, descriptors, proportional};
+pub use gauge::{Gauge, Reading};
 pub use message::{
     Failure, FailureKind, Figures, FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote,
 };

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{fcntl::OFlag, sys::signal::Signal, unistd::pipe2};
@@ -14,6 +14,7 @@ use super::{
     channel::{self, AsyncChannel, ChannelError},
     exec::exec_self,
     exit::Exit,
+    gauge::Gauge,
     message::{FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote},
     pidfd::PidFd,
     sandbox::Confinement,
@@ -159,6 +160,7 @@ impl ZygoteProcess {
     /// # Errors
     /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
     pub async fn fork(&mut self, slot: Slot) -> Result<JobProcess, ProcessError> {
+        let asked = Instant::now();
         let (channel, theirs) = channel::pair().map_err(ProcessError::Start)?;
         let stderr = slot
             .stderr()
@@ -181,6 +183,7 @@ impl ZygoteProcess {
                     slot,
                     before: Usage::default(),
                     is_used: false,
+                    asked,
                 })
             }
             (FromZygote::ForkFailed(message), _) => Err(ProcessError::Fork(message)),
@@ -231,12 +234,18 @@ pub struct JobProcess {
     before: Usage,
     /// Whether it was ever given a request.
     is_used: bool,
+    asked: Instant,
 }
 
 impl JobProcess {
     /// Its process id.
     pub fn pid(&self) -> i32 {
         self.child.pid
+    }
+
+    /// Since its zygote was asked for it.
+    pub fn age(&self) -> Duration {
+        self.asked.elapsed()
     }
 
     /// Where it runs.
@@ -296,6 +305,11 @@ impl JobProcess {
             None => Usage::of_process(self.child.pid).unwrap_or_default(),
         };
         usage.since(&self.before)
+    }
+
+    /// Something that reads what it uses, for as long as it lives.
+    pub fn gauge(&self) -> Gauge {
+        Gauge::new(self.child.pid, self.slot.gauge())
     }
 
     /// CPU time that it has used for its request so far; `None` if nobody knows.

@@ -11,7 +11,10 @@ use std::{
 use nix::{fcntl::OFlag, unistd::pipe2};
 use procfs::process::Process;
 
-use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafUsage, Tree};
+use super::{
+    cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafUsage, Tree},
+    gauge::LeafGauge,
+};
 use crate::config::Limits;
 
 /// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
@@ -220,6 +223,15 @@ impl Slot {
         let body = self.body.as_ref()?;
         let now = body.leaf.as_ref()?.cpu().ok()?;
         Some(now.saturating_sub(body.before.cpu))
+    }
+
+    /// Something that reads what the job here uses, counted from when the slot was taken; `None` without a cgroup.
+    pub(super) fn gauge(&self) -> Option<LeafGauge> {
+        let body = self.body.as_ref()?;
+        Some(LeafGauge {
+            leaf: body.leaf.as_ref()?.reader(),
+            before: body.before.cpu,
+        })
     }
 
     /// What the job used for its request so far, as its cgroup counts it; `None` without one.

@@ -1,0 +1,179 @@
+//! What is counted, kind by kind, under the words that statistics use.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// A set of things of which each is counted by itself.
+pub trait Kind: Copy + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// Its word in `/v1/stats`, `/metrics` and the journal.
+    fn word(self) -> &'static str;
+}
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $kind:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$what])* $kind,)*
+        }
+
+        impl Kind for $name {
+            const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word,)*
+                }
+            }
+        }
+
+        impl From<$name> for usize {
+            fn from(kind: $name) -> Self {
+                kind as usize
+            }
+        }
+    };
+}
+
+kinds! {
+    /// How a request that was accepted ended.
+    Ending {
+        /// With a complete transcript.
+        Ok = "ok",
+        /// Its recording cannot be read.
+        InvalidAudio = "invalid_audio",
+        /// Its recording is longer than allowed.
+        AudioTooLong = "audio_too_long",
+        /// The library reported a failure.
+        EngineFailed = "engine_failed",
+        /// Its job needed more memory than it may.
+        MemoryLimitExceeded = "memory_limit_exceeded",
+        /// Its job ended without an answer.
+        WorkerCrashed = "worker_crashed",
+        /// Its job broke the protocol or left its sandbox.
+        WorkerMisbehaved = "worker_misbehaved",
+        /// Its job's time was up.
+        Timeout = "timeout",
+        /// The client went away.
+        Cancelled = "cancelled",
+        /// The service stopped before it was done.
+        ShuttingDown = "shutting_down",
+        /// It found no job for as long as requests may wait.
+        QueueTimeout = "queue_timeout",
+        /// Its model was lost while it waited.
+        EngineUnavailable = "engine_unavailable",
+    }
+}
+
+kinds! {
+    /// Why a request was turned away at once.
+    Refused {
+        /// Too many wait already.
+        QueueFull = "queue_full",
+        /// Too many of this user wait already.
+        UserLimit = "user_limit",
+        /// Its model cannot serve.
+        EngineUnavailable = "engine_unavailable",
+        /// The service stops.
+        ShuttingDown = "shutting_down",
+    }
+}
+
+kinds! {
+    /// What happens to a model's processes.
+    Lifecycle {
+        /// A zygote was started: to become ready, to fail, to be lost or to be recycled.
+        ZygotesStarted = "zygotes_started",
+        /// A zygote that was ready ended, or did not answer any more.
+        ZygotesLost = "zygotes_lost",
+        /// A zygote that was ready was let go: a fresh one took its place, or its model was removed.
+        ZygotesRecycled = "zygotes_recycled",
+        /// A zygote did not become ready: its model cannot be loaded, or the self-test failed.
+        ZygotesFailed = "zygotes_failed",
+        /// A job was forked, for a request or for a self-test.
+        JobsForked = "jobs_forked",
+        /// Of these: for a request that was waiting already.
+        ForksOnDemand = "forks_on_demand",
+        /// A spare was let go because it had waited long enough.
+        SparesExpired = "spares_expired",
+        /// A spare was let go because its place or its memory was wanted elsewhere.
+        SparesDropped = "spares_dropped",
+        /// A spare died before it had a request.
+        SparesDied = "spares_died",
+        /// A job that serves several requests was replaced: it had served as many as it may.
+        JobsRecycledRequests = "jobs_recycled_requests",
+        /// Likewise: its memory had grown by as much as it may.
+        JobsRecycledGrowth = "jobs_recycled_growth",
+        /// Likewise: it was as old as it may become.
+        JobsRecycledAge = "jobs_recycled_age",
+        /// A canary came back.
+        CanariesOk = "canaries_ok",
+        /// A canary did not.
+        CanariesFailed = "canaries_failed",
+        /// The model's breaker opened.
+        BreakerTrips = "breaker_trips",
+    }
+}
+
+kinds! {
+    /// Which times are measured.
+    Latency {
+        /// How long a request waited for its job.
+        Queue = "queue",
+        /// From the wish for a job until it is ready.
+        Start = "start",
+        /// Decoding, as the job says, of requests that ended well.
+        Decode = "decode",
+        /// The engine, likewise.
+        Transcribe = "transcribe",
+        /// From the answer, or from the job's being killed, until its slot is free.
+        Exit = "exit",
+    }
+}
+
+/// Something for each kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Each<K, T> {
+    values: Vec<(K, T)>,
+}
+
+impl<K: Kind, T: Default> Default for Each<K, T> {
+    fn default() -> Self {
+        Self {
+            values: K::ALL.iter().map(|kind| (*kind, T::default())).collect(),
+        }
+    }
+}
+
+impl<K: Kind + Into<usize>, T> Each<K, T> {
+    /// Change what there is for `kind`.
+    pub fn change(&mut self, kind: K, how: impl FnOnce(&mut T)) {
+        if let Some((_, value)) = self.values.get_mut(kind.into()) {
+            how(value);
+        }
+    }
+
+    /// All, in the order of the kinds, each with its word.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> {
+        self.values.iter().map(|(kind, value)| (kind.word(), value))
+    }
+}
+
+impl<K: Kind + Into<usize>> Each<K, u64> {
+    /// One more of `kind`.
+    pub fn count(&mut self, kind: K) {
+        self.change(kind, |count| *count += 1);
+    }
+}
+
+impl<K: Kind, T: Serialize> Serialize for Each<K, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.values.len()))?;
+        for (kind, value) in &self.values {
+            map.serialize_entry(kind.word(), value)?;
+        }
+        map.end()
+    }
+}

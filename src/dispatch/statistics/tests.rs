@@ -1,0 +1,204 @@
+//! Requests in the books: each accepted one ends once.
+
+use std::time::Duration;
+
+use super::{kinds::Kind, *};
+use crate::{
+    dispatch::ticket::Report,
+    isolation::{Figures, How, Outcome, TimeLimit, Usage},
+};
+
+fn report(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        usage: Usage {
+            cpu: Duration::from_secs(2),
+            ..Usage::default()
+        },
+        figures: Figures {
+            audio: Duration::from_secs(3),
+            ..Figures::default()
+        },
+        pid: 1,
+        queued: Duration::ZERO,
+        wall: Duration::ZERO,
+    }
+}
+
+/// Books in which one request was entered and did what `life` says.
+fn after(life: impl FnOnce(Account)) -> Statistics {
+    let statistics = Statistics::new();
+    life(Account::new(&statistics.model("m"), 7, "r", Some(1000)));
+    statistics
+}
+
+fn ended(ledger: &Ledger) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for (word, count) in ledger.ended.iter() {
+        all.extend(std::iter::repeat_n(word, usize::try_from(*count).unwrap()));
+    }
+    all
+}
+
+#[test]
+fn every_accepted_request_ends_exactly_once() {
+    type Life = fn(Account);
+    let lives: [(Life, &str); 8] = [
+        (|account| account.waits(), "cancelled"),
+        (|account| account.begin(Worker::thread()), "shutting_down"),
+        (
+            |account| {
+                account.begin(Worker::thread());
+                // A job died before it had read it; another one serves it.
+                account.waits();
+                account.begin(Worker::thread());
+                account.finish(&report(Outcome::Ok));
+                account.finish(&report(Outcome::Cancelled));
+            },
+            "ok",
+        ),
+        (
+            |account| {
+                account.begin(Worker::thread());
+                account.waits();
+            },
+            "cancelled",
+        ),
+        (
+            |account| {
+                account.waits();
+                account.refuse(&Refusal::QueueTimeout {
+                    waited: Duration::ZERO,
+                    retry_after: Duration::ZERO,
+                });
+            },
+            "queue_timeout",
+        ),
+        (
+            |account| {
+                account.waits();
+                account.refuse(&Refusal::EngineUnavailable {
+                    model: "m".into(),
+                    reason: String::new(),
+                    retry_after: Duration::ZERO,
+                });
+            },
+            "engine_unavailable",
+        ),
+        (
+            |account| {
+                account.waits();
+                account.refuse(&Refusal::ShuttingDown);
+            },
+            "shutting_down",
+        ),
+        (
+            |account| {
+                account.waits();
+                account.waits();
+                account.begin(Worker::thread());
+                account.finish(&report(Outcome::EngineFailed(String::new())));
+            },
+            "engine_failed",
+        ),
+    ];
+    for (life, ending) in lives {
+        let statistics = after(life);
+        let ledger = statistics.total();
+        assert_eq!((ledger.accepted, ended(&ledger)), (1, vec![ending]));
+        assert!(statistics.open().is_empty(), "{ending}");
+        assert_eq!(statistics.model("m").ledger(), ledger);
+    }
+}
+
+#[test]
+fn a_request_that_never_waited_and_a_self_test_count_nowhere() {
+    let statistics = after(drop);
+    let self_test = Account::of_self_test();
+    self_test.begin(Worker::thread());
+    self_test.finish(&report(Outcome::Ok));
+    drop(self_test);
+    assert_eq!(statistics.total(), Ledger::default());
+}
+
+#[test]
+fn an_open_request_shows_how_far_it_is() {
+    let statistics = Statistics::new();
+    let account = Account::new(&statistics.model("m"), 7, "r", Some(1000));
+    account.waits();
+    let open = statistics.open().remove(0);
+    assert_eq!((open.id(), open.uid(), open.model()), (7, Some(1000), "m"));
+    assert!(open.job().is_none());
+    let stage = || open.job().map(|job| (job.stage, job.audio.as_secs()));
+    account.begin(Worker::thread());
+    assert_eq!(stage(), Some((Stage::Assigned, 0)));
+    account.progress().heard(Duration::from_secs(5));
+    assert_eq!(stage(), Some((Stage::Transcribing, 5)));
+    account.progress().ending();
+    assert_eq!(stage(), Some((Stage::Ending, 5)));
+    // Another job begins anew, and the wait for it does not count as a second request's.
+    account.waits();
+    account.begin(Worker::thread());
+    assert_eq!(stage(), Some((Stage::Assigned, 0)));
+    let latency = statistics.total().latency;
+    let queue = latency.iter().find(|(word, _)| *word == "queue").unwrap();
+    assert_eq!(queue.1.count(), 1);
+}
+
+#[test]
+fn only_what_ended_well_counts_as_audio_and_whatever_ran_as_cpu() {
+    let ok = after(|account| {
+        account.begin(Worker::thread());
+        account.finish(&report(Outcome::Ok));
+    });
+    let failed = after(|account| {
+        account.begin(Worker::thread());
+        account.finish(&report(Outcome::Crashed(How::Signal(11))));
+    });
+    let sums = |statistics: &Statistics| {
+        let ledger = statistics.total();
+        (ledger.audio.as_secs(), ledger.cpu.as_secs())
+    };
+    assert_eq!((sums(&ok), sums(&failed)), ((3, 2), (0, 2)));
+}
+
+#[test]
+fn a_model_that_is_gone_stays_in_the_total() {
+    let statistics = Statistics::new();
+    let account = Account::new(&statistics.model("m"), 1, "r", None);
+    account.begin(Worker::thread());
+    statistics.keep_only(["other"].into_iter());
+    account.finish(&report(Outcome::Ok));
+    assert_eq!(statistics.total().accepted, 1);
+    assert_eq!(ended(&statistics.total()), ["ok"]);
+    assert_eq!(statistics.model("m").ledger(), Ledger::default());
+}
+
+#[test]
+fn outcomes_are_counted_under_their_codes() {
+    let audio = Duration::ZERO;
+    let outcomes = [
+        Outcome::Ok,
+        Outcome::InvalidAudio(String::new()),
+        Outcome::AudioTooLong(String::new()),
+        Outcome::EngineFailed(String::new()),
+        Outcome::MemoryLimit {
+            limit: 0,
+            peak: 0,
+            audio,
+        },
+        Outcome::Crashed(How::Status(1)),
+        Outcome::Misbehaved(String::new()),
+        Outcome::Violation { call: None },
+        Outcome::Timeout {
+            limit: TimeLimit::Wall,
+            after: audio,
+            audio,
+        },
+        Outcome::Cancelled,
+        Outcome::Stopped,
+    ];
+    for outcome in outcomes {
+        assert_eq!(Ending::of(&outcome).word(), outcome.code());
+    }
+}

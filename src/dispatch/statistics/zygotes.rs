@@ -1,0 +1,145 @@
+//! The zygotes that a model has at this moment, and what became of the others.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Books, Lifecycle, lock};
+use crate::isolation::{JobProcess, ProcessError, Slot, ZygoteProcess, cgroup::LeafReader};
+
+/// A zygote that is in its model's books for as long as it is there. Its end counts as one of three: it failed if it was
+/// never ready, it was lost if it ended or stopped answering, and else it was dropped because nobody needs it any more.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Zygote {
+    process: ZygoteProcess,
+    books: Arc<Books>,
+    entry: Arc<ZygoteEntry>,
+    /// What counts when it is dropped.
+    fate: Lifecycle,
+}
+
+/// One zygote, as others see it.
+#[derive(Debug)]
+pub(in crate::dispatch) struct ZygoteEntry {
+    pid: i32,
+    forks: AtomicU64,
+    start: Instant,
+    leaf: Option<LeafReader>,
+}
+
+impl Zygote {
+    /// One that was started a moment ago, in the cgroup that `leaf` reads.
+    pub(in crate::dispatch) fn new(
+        books: Arc<Books>,
+        process: ZygoteProcess,
+        leaf: Option<LeafReader>,
+    ) -> Self {
+        books.count(Lifecycle::ZygotesStarted);
+        let entry = Arc::new(ZygoteEntry {
+            pid: process.pid(),
+            forks: AtomicU64::new(0),
+            start: Instant::now(),
+            leaf,
+        });
+        lock(&books.zygotes).push(entry.clone());
+        Self {
+            process,
+            books,
+            entry,
+            fate: Lifecycle::ZygotesFailed,
+        }
+    }
+
+    /// It has passed its self-test.
+    pub(in crate::dispatch) fn is_ready(&mut self) {
+        self.fate = Lifecycle::ZygotesRecycled;
+    }
+
+    /// Fork a job into `slot`.
+    ///
+    /// # Errors
+    /// As [`ZygoteProcess::fork`].
+    pub(in crate::dispatch) async fn fork(
+        &mut self,
+        slot: Slot,
+    ) -> Result<JobProcess, ProcessError> {
+        let result = self.process.fork(slot).await;
+        match &result {
+            Ok(_) => {
+                self.entry.forks.fetch_add(1, Ordering::Relaxed);
+                self.books.count(Lifecycle::JobsForked);
+            }
+            Err(ProcessError::Fork(_)) => {}
+            Err(_) => self.is_lost(),
+        }
+        result
+    }
+
+    /// Wait until it ends, as [`ZygoteProcess::ended`].
+    pub(in crate::dispatch) async fn ended(&mut self) -> ProcessError {
+        let reason = self.process.ended().await;
+        self.is_lost();
+        reason
+    }
+
+    fn is_lost(&mut self) {
+        if self.fate == Lifecycle::ZygotesRecycled {
+            self.fate = Lifecycle::ZygotesLost;
+        }
+    }
+}
+
+impl Deref for Zygote {
+    type Target = ZygoteProcess;
+
+    fn deref(&self) -> &ZygoteProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for Zygote {
+    fn deref_mut(&mut self) -> &mut ZygoteProcess {
+        &mut self.process
+    }
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        lock(&self.books.zygotes).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        self.books.count(self.fate);
+    }
+}
+
+impl ZygoteEntry {
+    /// Its process id.
+    pub(in crate::dispatch) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Jobs that it has forked.
+    pub(in crate::dispatch) fn forks(&self) -> u64 {
+        self.forks.load(Ordering::Relaxed)
+    }
+
+    /// Since it was started.
+    pub(in crate::dispatch) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Memory that its cgroup counts, in bytes: its own, and what of its model's files was read for it first.
+    pub(in crate::dispatch) fn memory(&self) -> Option<u64> {
+        Some(self.leaf.as_ref()?.read().ok()?.memory)
+    }
+}
+
+impl Books {
+    /// The zygotes that are there.
+    pub(in crate::dispatch) fn zygotes(&self) -> Vec<Arc<ZygoteEntry>> {
+        lock(&self.zygotes).clone()
+    }
+}

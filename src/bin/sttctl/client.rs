@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{self, Either};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
@@ -125,6 +125,26 @@ pub async fn ask(
             .await
             .unwrap_or(Err(Error::TimedOut(limit))),
     }
+}
+
+/// Asks for a page, and gives the answer.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub async fn get(server: &Server, path: &str, notice: impl Fn(&str)) -> Result<Answer, Error> {
+    let request = async || {
+        Request::get(path)
+            .header(HOST, server.socket.host())
+            .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
+            .body(
+                Empty::<Bytes>::new()
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            )
+            .map_err(|error| Error::Http(error.to_string()))
+    };
+    ask(server, request, notice).await
 }
 
 async fn exchange(endpoint: &Endpoint, request: Request<Body>) -> Result<Answer, Error> {

@@ -2,10 +2,6 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
-use hyper::header::{HOST, USER_AGENT};
 use serde::Deserialize;
 
 use crate::cli::Models;
@@ -40,18 +36,8 @@ pub async fn run(arguments: &Models) -> bool {
 }
 
 async fn list(arguments: &Models) -> Result<Vec<u8>, Error> {
-    let request = async || {
-        Request::get("/v1/models")
-            .header(HOST, arguments.server.socket.host())
-            .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
-            .body(
-                Empty::<Bytes>::new()
-                    .map_err(|never| match never {})
-                    .boxed_unsync(),
-            )
-            .map_err(|error| Error::Http(error.to_string()))
-    };
-    let answer = client::ask(&arguments.server, request, |line| report(None, line)).await?;
+    let notice = |line: &str| report(None, line);
+    let answer = client::get(&arguments.server, "/v1/models", notice).await?;
     let body = answer.into_body()?;
     if arguments.json {
         let mut text = body.to_vec();

@@ -7,12 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::endpoint::Endpoint;
 
+/// Nobody reads faster, and the service has better things to do.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Talk to the stt-isolated service.
 #[derive(Debug, Parser)]
 #[command(
     name = "sttctl",
     version,
-    after_help = "Exit status: 0 when everything asked for was done, 1 when not, 2 for a wrong command line."
+    after_help = "Exit status: 0 when everything asked for was done, 1 when not, 2 for a wrong command line. \
+                  `sttctl status` has one more: see its help."
 )]
 pub struct Cli {
     /// What to do.
@@ -27,6 +31,10 @@ pub enum Command {
     Transcribe(Transcribe),
     /// List the models that can be asked for
     Models(Models),
+    /// Show how the service is: what is wrong first, then what each model does and has done
+    Status(Status),
+    /// Watch the jobs at work, with what each uses of its limits
+    Top(Top),
 }
 
 /// Arguments of `sttctl transcribe`.
@@ -63,8 +71,40 @@ pub struct Models {
     pub server: Server,
 }
 
-/// Arguments of every command that asks the service.
+/// Arguments of `sttctl status`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if every model is ready, 1 if the service cannot be reached or its answer not be \
+                  read, 2 for a wrong command line, 3 if some model is not ready."
+)]
+pub struct Status {
+    /// Print the service's whole answer instead
+    #[arg(long)]
+    pub json: bool,
+    /// Where and for how long.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Arguments of `sttctl top`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Keys: m, c, a: sort by memory, CPU, age; h or ?: help; q, Esc or Ctrl-C: quit."
+)]
+pub struct Top {
+    /// The time from one look to the next ("500ms", "5s")
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1s")]
+    pub interval: Duration,
+    /// Look twice, print what is seen without any escape sequence, and end; so without a terminal
+    #[arg(long)]
+    pub once: bool,
+    /// Where and for how long.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Arguments of every command that asks the service.
+#[derive(Clone, Debug, Args)]
 pub struct Server {
     /// The service's socket: a path, tcp:HOST:PORT or http://HOST:PORT
     #[arg(
@@ -74,9 +114,18 @@ pub struct Server {
         default_value = "/run/stt-isolated/http.sock"
     )]
     pub socket: Endpoint,
-    /// Give up on one request, retries included, after this long ("90s", "10m") [default: never]
+    /// Give up on one request, retries included, after this long ("90s", "10m") [default: never; status and top: 10s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < SHORTEST_INTERVAL {
+        let shortest = humantime::format_duration(SHORTEST_INTERVAL);
+        return Err(format!("at least {shortest}"));
+    }
+    Ok(interval)
 }
 
 /// What `sttctl transcribe` prints.

@@ -61,9 +61,23 @@ pub enum Error {
         /// Its identifier of the request, to be found in its journal.
         request: Option<String>,
     },
+    /// The terminal cannot be had, or is gone.
+    #[error("cannot use the terminal: {0}")]
+    Terminal(#[source] io::Error),
+    /// Nobody takes the result.
+    #[error("cannot write the result: {0}")]
+    Write(#[source] io::Error),
     /// The answer is not what the API promises.
     #[error("the server's answer makes no sense: {0}")]
     Nonsense(String),
+    /// The service and this program are not of the same time.
+    #[error("the service's statistics have {}, this sttctl reads schema {expected}: {}", found.map_or("no schema".into(), |found| format!("schema {found}")), if *found > Some(*expected) { "use the sttctl of the service's own version" } else { "the service is of an older version; was it restarted since the upgrade?" })]
+    Schema {
+        /// What the service says, if it does.
+        found: Option<u64>,
+        /// What is understood here.
+        expected: u64,
+    },
     /// `--timeout` has passed.
     #[error("no result within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),

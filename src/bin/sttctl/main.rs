@@ -5,8 +5,14 @@ mod client;
 mod endpoint;
 mod error;
 mod figures;
+mod line;
 mod models;
+mod problems;
 mod progress;
+mod stats;
+mod status;
+mod text;
+mod top;
 mod transcribe;
 mod upload;
 
@@ -28,14 +34,20 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = runtime.block_on(async {
+    let status = runtime.block_on(async {
         match &cli.command {
-            Command::Transcribe(arguments) => transcribe::run(arguments).await,
-            Command::Models(arguments) => models::run(arguments).await,
+            Command::Transcribe(arguments) => success(transcribe::run(arguments).await),
+            Command::Models(arguments) => success(models::run(arguments).await),
+            Command::Status(arguments) => status::run(arguments).await,
+            Command::Top(arguments) => success(top::run(arguments).await),
         }
     });
     // Waiting for a name look-up or a read that was given up would make a time-out pointless.
     runtime.shutdown_background();
+    status
+}
+
+fn success(done: bool) -> ExitCode {
     if done {
         ExitCode::SUCCESS
     } else {

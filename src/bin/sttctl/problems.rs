@@ -1,0 +1,35 @@
+//! What is wrong with the service, in the order in which somebody should care.
+
+use crate::stats::Stats;
+
+/// One sentence for each thing; none if all is well.
+pub fn of(stats: &Stats) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, model) in &stats.models {
+        if !model.is_ready() {
+            let health = &model.health;
+            problems.push(match &model.reason {
+                Some(reason) => format!("model {name} is not ready ({health}): {reason}"),
+                None => format!("model {name} is not ready ({health})"),
+            });
+        }
+    }
+    if stats.models.is_empty() {
+        problems.push("there is no model".into());
+    }
+    let queued = stats.total.queued;
+    if let Some(most) = stats.bounds.max_queued
+        && most > 0
+        && queued >= most
+    {
+        problems.push(format!(
+            "the queue is full ({queued} wait): further requests are refused"
+        ));
+    }
+    let isolation = &stats.isolation;
+    if isolation.confined == Some(false) && isolation.warnings.is_empty() {
+        problems.push("jobs are not confined by cgroups".into());
+    }
+    problems.extend(isolation.warnings.iter().map(ToString::to_string));
+    problems
+}

@@ -202,6 +202,9 @@ impl Filled {
 
     fn show(&self, row: &Row<'_>, number: usize) -> String {
         let Some(cell) = self.cells.get(number) else {
+            if row.job.memory_limit_bytes.is_none() {
+                return self.pad("no limit");
+            }
             let of_limit = |bytes| share(bytes, row.job.memory_limit_bytes);
             let (now, peak) = (row.job.memory_bytes, row.job.memory_peak_bytes);
             return bar(of_limit(now), of_limit(peak), self.width);

@@ -90,6 +90,17 @@ memory   [##############              ] 4.0G committed of 8.0G
 }
 
 #[test]
+fn a_job_that_nothing_limits_has_no_bar() {
+    let mut view = busy();
+    view.latest.jobs[0].memory_limit_bytes = None;
+    let picture = picture(&view, 80, 24);
+    assert!(
+        picture.contains("  1m01s  50.0   256M no limit         -\n"),
+        "{picture}"
+    );
+}
+
+#[test]
 fn jobs_that_find_no_room_are_counted() {
     let forty = picture(&crowd(40), 80, 24);
     let rows: Vec<&str> = forty.lines().collect();

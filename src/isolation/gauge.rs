@@ -4,19 +4,13 @@ use std::time::Duration;
 
 use super::{cgroup::LeafReader, footprint::Footprint};
 
-/// Reads what one job uses, for as long as it lives. Costs nothing until it is asked.
+/// Reads what one job uses for its request, for as long as it lives. Costs nothing until it is asked.
 #[derive(Clone, Debug)]
 pub struct Gauge {
     pid: i32,
-    leaf: Option<LeafGauge>,
-}
-
-/// The cgroup of a job, and what was used there before it.
-#[derive(Clone, Debug)]
-pub(super) struct LeafGauge {
-    pub(super) leaf: LeafReader,
-    /// CPU time.
-    pub(super) before: Duration,
+    leaf: Option<LeafReader>,
+    /// CPU time that was used before the request, by this job or in its cgroup.
+    before: Duration,
 }
 
 /// What a job uses at this moment. All sizes in bytes.
@@ -33,31 +27,33 @@ pub struct Reading {
 }
 
 impl Gauge {
-    pub(super) fn new(pid: i32, leaf: Option<LeafGauge>) -> Self {
-        Self { pid, leaf }
+    pub(super) fn new(pid: i32, leaf: Option<LeafReader>, before: Duration) -> Self {
+        Self { pid, leaf, before }
     }
 
     /// What the job uses; `None` once it is gone.
     pub fn read(&self) -> Option<Reading> {
-        match &self.leaf {
-            Some(LeafGauge { leaf, before }) => {
+        let mut reading = match &self.leaf {
+            Some(leaf) => {
                 let now = leaf.read().ok()?;
-                Some(Reading {
+                Reading {
                     memory: now.memory,
                     peak: now.peak,
                     limit: now.limit,
-                    cpu: now.cpu.saturating_sub(*before),
-                })
+                    cpu: now.cpu,
+                }
             }
             None => {
                 let now = Footprint::of(self.pid)?;
-                Some(Reading {
+                Reading {
                     memory: now.resident,
                     peak: now.peak,
                     limit: None,
                     cpu: now.cpu,
-                })
+                }
             }
-        }
+        };
+        reading.cpu = reading.cpu.saturating_sub(self.before);
+        Some(reading)
     }
 }

@@ -307,9 +307,12 @@ impl JobProcess {
         usage.since(&self.before)
     }
 
-    /// Something that reads what it uses, for as long as it lives.
+    /// Something that reads what it uses for the request that it has or gets next, for as long as it lives.
     pub fn gauge(&self) -> Gauge {
-        Gauge::new(self.child.pid, self.slot.gauge())
+        match self.slot.reader() {
+            Some((leaf, before)) => Gauge::new(self.child.pid, Some(leaf), before),
+            None => Gauge::new(self.child.pid, None, self.before.cpu),
+        }
     }
 
     /// CPU time that it has used for its request so far; `None` if nobody knows.

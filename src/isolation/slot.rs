@@ -11,10 +11,7 @@ use std::{
 use nix::{fcntl::OFlag, unistd::pipe2};
 use procfs::process::Process;
 
-use super::{
-    cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafUsage, Tree},
-    gauge::LeafGauge,
-};
+use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree};
 use crate::config::Limits;
 
 /// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
@@ -198,12 +195,20 @@ impl Slot {
         Some(self.body.as_ref()?.stderr_write.as_fd())
     }
 
-    /// Hold the job that is here to `limits`, which may only be lower than what the slot was taken with.
+    /// Hold the job that is here to `limits`, which may only be lower than what the slot was taken with, until its request
+    /// is over. What the job has left from requests before is not held against this one.
     pub(super) fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
-        match self.body.as_mut().and_then(|body| body.leaf.as_mut()) {
-            Some(leaf) => leaf.confine(leaf_limits(limits)),
-            None => Ok(()),
+        if let Some(body) = &mut self.body
+            && let (Some(leaf), Some(own)) = (&mut body.leaf, body.limits)
+        {
+            let mut lowered = leaf_limits(limits);
+            lowered.memory = lowered
+                .memory
+                .map(|memory| memory.saturating_add(body.before.anonymous))
+                .min(own.memory);
+            leaf.confine(lowered)?;
         }
+        Ok(())
     }
 
     /// The job's request is over: lift what it alone was held to, and count from here.
@@ -225,13 +230,11 @@ impl Slot {
         Some(now.saturating_sub(body.before.cpu))
     }
 
-    /// Something that reads what the job here uses, counted from when the slot was taken; `None` without a cgroup.
-    pub(super) fn gauge(&self) -> Option<LeafGauge> {
+    /// Something that reads what is used here, and the CPU time that was used before the job's request; `None` without a
+    /// cgroup.
+    pub(super) fn reader(&self) -> Option<(LeafReader, Duration)> {
         let body = self.body.as_ref()?;
-        Some(LeafGauge {
-            leaf: body.leaf.as_ref()?.reader(),
-            before: body.before.cpu,
-        })
+        Some((body.leaf.as_ref()?.reader(), body.before.cpu))
     }
 
     /// What the job used for its request so far, as its cgroup counts it; `None` without one.

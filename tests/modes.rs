@@ -49,6 +49,16 @@ fn good(daemon: &Daemon, model: &str) -> i32 {
     answer.pid()
 }
 
+/// Jobs of the model `hybrid` that were replaced for their requests, their growth, their age.
+fn recycled(daemon: &Daemon) -> [u64; 3] {
+    let stats = daemon.get("/v1/stats").json();
+    let lifecycle = &stats["models"]["hybrid"]["lifecycle"];
+    ["requests", "growth", "age"].map(|reason| {
+        let count = lifecycle[format!("jobs_recycled_{reason}")].as_u64();
+        count.unwrap_or_else(|| panic!("{stats}"))
+    })
+}
+
 /// The clips several times, shuffled, the same way each time.
 fn shuffled(times: usize) -> Vec<Clip> {
     let mut clips = CLIPS.repeat(times);
@@ -161,8 +171,7 @@ fn a_hybrid_job_serves_exactly_as_many_requests_as_it_may() {
     for five in pids.chunks(5) {
         assert!(five.iter().all(|pid| *pid == five[0]), "{pids:?}");
     }
-    let told = || daemon.log().matches("is replaced (requests)").count();
-    wait_until("each is told", LONG, || told() == 4);
+    assert_eq!(recycled(&daemon), [4, 0, 0]);
 }
 
 #[test]
@@ -181,8 +190,7 @@ fn a_hybrid_job_that_grows_is_replaced_earlier() {
     for three in pids.chunks(3) {
         assert!(three.iter().all(|pid| *pid == three[0]), "{pids:?}");
     }
-    let told = || daemon.log().matches("is replaced (growth)").count();
-    wait_until("each is told", LONG, || told() == 3);
+    assert_eq!(recycled(&daemon), [0, 3, 0]);
 }
 
 #[test]
@@ -190,7 +198,10 @@ fn a_hybrid_job_is_replaced_when_it_is_old_though_it_is_idle() {
     let daemon = Daemon::start(&format!("{FAULTS}recycle = {{ max_age = \"2s\" }}"));
     let first = good(&daemon, "hybrid");
     wait_until("it is gone", LONG, || !process::lives(first));
-    assert!(daemon.log().contains("is replaced (age)"));
+    let log = daemon.log();
+    assert!(log.contains("is replaced (age) after 1 requests"), "{log}");
+    let [requests, growth, age] = recycled(&daemon);
+    assert!(requests == 0 && growth == 0 && age >= 1);
     assert_ne!(good(&daemon, "hybrid"), first);
     // At work, it is not interrupted.
     let answer = fault(&daemon, "hybrid:sleep=3s");
@@ -252,6 +263,56 @@ fn what_a_hybrid_job_does_after_its_answer_is_not_held_against_the_next_request(
     let idle = fault(&daemon, "hybrid:die-on-dismiss");
     assert_eq!(idle.text(), TEXT);
     good(&daemon, "hybrid");
+    // Nor where many ask at once.
+    std::thread::scope(|scope| {
+        for mode in [
+            "word-after-last",
+            "answer-then-crash",
+            "word-at-next",
+            "die-at-next",
+        ] {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    assert_eq!(fault(daemon, &format!("hybrid:{mode}")).text(), TEXT);
+                    good(daemon, "hybrid");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_more_hybrid_jobs_stay_than_may_wait() {
+    let daemon = Daemon::start(&format!(
+        "{FAULTS}spares = {{ min = 1, max = 3 }}
+        [jobs]
+        max_running = 8"
+    ));
+    let together = |count: usize, mode: &str| {
+        std::thread::scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|| assert_eq!(fault(&daemon, mode).text(), TEXT));
+            }
+        });
+    };
+    // Those of the model `process` among them.
+    let jobs = || {
+        daemon
+            .children()
+            .iter()
+            .filter(|child| child.is_job())
+            .count()
+    };
+    wait_until("all spares are there", LONG, || jobs() == 2 + 3);
+    together(8, "hybrid:sleep=300ms");
+    wait_until("the others are gone", LONG, || jobs() == 2 + 3);
+    // Two at a time leave one idle, which is enough: nothing is forked for jobs that come back.
+    let before = process::pids(&daemon.children());
+    for _ in 0..5 {
+        together(2, "hybrid:sleep=100ms");
+    }
+    assert_eq!(process::pids(&daemon.children()), before);
 }
 
 #[test]

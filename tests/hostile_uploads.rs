@@ -4,16 +4,21 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use common::{
     LONG,
     clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, wav, wav_header},
     daemon::Daemon,
-    http::{BOUNDARY, Form, TRANSCRIPTIONS, content_type, post, post_head},
+    http::{BOUNDARY, Form, Raw, TRANSCRIPTIONS, content_type, post, post_head},
     process::{descriptors, peak_memory, private_memory},
     wait_until,
 };
+use serde_json::json;
 
 /// What the supervisor may keep after it has seen everything once.
 const GROWTH: u64 = 512 << 10;
@@ -410,4 +415,74 @@ fn idle_connections_disturb_nobody() {
         assert_good_request_works(&daemon);
         drop(idle);
     });
+}
+
+/// Send byte by byte until nobody reads any more, one byte in each `pause`.
+fn trickle(connection: &Raw, bytes: Vec<u8>, pause: Duration) -> JoinHandle<()> {
+    let mut stream = connection.0.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for byte in bytes {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(pause);
+        }
+    })
+}
+
+#[test]
+fn a_body_that_trickles_is_given_up() {
+    let http = "[http]\nbody_timeout = \"2s\"\nbody_min_rate = \"10K\"";
+    let daemon = Daemon::start(http);
+    let body = noise(100_000);
+    let begin = Instant::now();
+    let mut connection = daemon.connect();
+    connection.send(&post_head("Content-Length: 100000\r\n"));
+    connection.send(format!("--{BOUNDARY}\r\n").as_bytes());
+    // Some 50 bytes a second, and never a pause of two seconds.
+    let sending = trickle(&connection, body, Duration::from_millis(20));
+    let answer = connection.answer();
+    let message = answer.assert_refusal(408, "body_timeout", None);
+    assert!(message.contains("10K a second"), "{message}");
+    assert_eq!(answer.header("connection"), "close");
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    println!("given up after {:?}", begin.elapsed());
+    drop(connection);
+    sending.join().unwrap();
+}
+
+#[test]
+fn slow_clients_hold_no_job_and_delay_nobody() {
+    let daemon = Daemon::start("[http]\nheader_timeout = \"6s\"\nbody_timeout = \"6s\"");
+    let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
+    let head = post_head(&format!("Content-Length: {}\r\n", form.body().len()));
+    let begin = Instant::now();
+    let mut silent: Vec<Raw> = (0..200).map(|_| daemon.connect()).collect();
+    let second = Duration::from_secs(1);
+    let mut in_head = daemon.connect();
+    let mut in_body = daemon.connect();
+    in_body.send(&head);
+    let sending = [
+        trickle(&in_head, head, second),
+        trickle(&in_body, form.body(), second),
+    ];
+    let stats = || daemon.get("/v1/stats").json();
+    let jobs = stats()["jobs"].clone();
+    assert_eq!((&jobs["running"], &jobs["queued"]), (&json!(0), &json!(0)));
+    assert_eq!(stats()["clients"], json!([]));
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert_good_request_works(&daemon);
+        println!("answered after {:?}", begin.elapsed());
+    }
+    in_head.answer().assert_refusal(408, "header_timeout", None);
+    in_body.answer().assert_refusal(408, "body_timeout", None);
+    for connection in &mut silent {
+        assert!(connection.rest().is_empty());
+    }
+    println!("all are gone after {:?}", begin.elapsed());
+    drop((in_head, in_body));
+    for sending in sending {
+        sending.join().unwrap();
+    }
 }

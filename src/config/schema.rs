@@ -135,6 +135,8 @@ pub struct Http {
     /// How long a client may pause in the middle of its body.
     #[serde(with = "time")]
     pub body_timeout: Duration,
+    /// How many bytes of a body earn one second more for all its pauses together; 0: each pause is looked at alone.
+    pub body_min_rate: ByteSize,
 }
 
 impl Default for Http {
@@ -146,6 +148,7 @@ impl Default for Http {
             max_connections: 512,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            body_min_rate: ByteSize::kib(1),
         }
     }
 }

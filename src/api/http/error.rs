@@ -99,6 +99,17 @@ impl ApiError {
         }
     }
 
+    /// The client sends so slowly that it might as well have stopped.
+    pub(super) fn trickling(received: u64, rate: ByteSize) -> Self {
+        let message = format!(
+            "only {received} bytes of the body arrived so far, at less than {rate} a second (http.body_min_rate)"
+        );
+        Self {
+            last: true,
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        }
+    }
+
     /// The upload cannot be stored.
     pub(super) fn storage(error: &std::io::Error) -> Self {
         let message = format!("the upload cannot be stored: {error}");

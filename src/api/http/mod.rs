@@ -4,6 +4,7 @@ mod admission;
 mod error;
 mod health;
 mod models;
+mod patience;
 mod server;
 mod stats;
 mod transcriptions;

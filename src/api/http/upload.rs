@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -17,7 +17,7 @@ use axum::{
 use futures_util::{Stream, StreamExt};
 use multer::{Field, Multipart};
 
-use super::error::ApiError;
+use super::{error::ApiError, patience::Patience};
 use crate::{
     api::spool::Spool,
     config::{ByteSize, Http},
@@ -155,25 +155,27 @@ fn chunks(
     limits: &Http,
     unparsed: Unparsed,
 ) -> impl Stream<Item = Result<Bytes, Interruption>> + Send + use<> {
-    let timeout = limits.body_timeout;
+    let pause = limits.body_timeout;
     let limit = (limits.max_upload.bytes()).saturating_add(ENVELOPE.bytes());
-    let start = (body.into_data_stream(), 0);
-    futures_util::stream::unfold(start, move |(mut stream, mut total)| {
+    let start = (body.into_data_stream(), Patience::new(limits));
+    futures_util::stream::unfold(start, move |(mut stream, mut patience)| {
         let unparsed = unparsed.clone();
         async move {
-            let next = match tokio::time::timeout(timeout, stream.next()).await {
+            let (begin, left) = (Instant::now(), patience.left());
+            let next = match tokio::time::timeout(left, stream.next()).await {
                 Ok(next) => next?.map_err(Interruption::from),
-                Err(_) => Err(Interruption::TooSlow(timeout)),
+                Err(_) if left == pause => Err(Interruption::TooSlow(pause)),
+                Err(_) => Err(Interruption::Trickling(patience.received())),
             };
             let checked = next.and_then(|chunk| {
-                total += chunk.len() as u64;
-                if total > limit {
+                patience.arrived(chunk.len(), begin.elapsed());
+                if patience.received() > limit {
                     return Err(Interruption::TooLarge);
                 }
                 unparsed.add(chunk.len())?;
                 Ok(chunk)
             });
-            Some((checked, (stream, total)))
+            Some((checked, (stream, patience)))
         }
     })
 }
@@ -218,6 +220,8 @@ enum Interruption {
     Broken(#[from] axum::Error),
     #[error("the body stopped arriving")]
     TooSlow(Duration),
+    #[error("after {0} bytes the body hardly arrives any more")]
+    Trickling(u64),
     #[error("the body is too large")]
     TooLarge,
     #[error("the body's boundary does not come")]
@@ -229,6 +233,7 @@ impl Interruption {
         match self {
             Self::Broken(_) => cut_off(),
             Self::TooSlow(after) => ApiError::too_slow(*after),
+            Self::Trickling(received) => ApiError::trickling(*received, limits.body_min_rate),
             Self::TooLarge => ApiError::too_large(limits.max_upload),
             Self::Senseless => {
                 ApiError::body("the boundary of the multipart body does not come where it must")

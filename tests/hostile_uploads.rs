@@ -467,8 +467,11 @@ fn slow_clients_hold_no_job_and_delay_nobody() {
         trickle(&in_body, form.body(), second),
     ];
     let stats = || daemon.get("/v1/stats").json();
-    let jobs = stats()["jobs"].clone();
-    assert_eq!((&jobs["running"], &jobs["queued"]), (&json!(0), &json!(0)));
+    let total = stats()["total"].clone();
+    assert_eq!(
+        (&total["running"], &total["queued"]),
+        (&json!(0), &json!(0))
+    );
     assert_eq!(stats()["clients"], json!([]));
     for _ in 0..3 {
         let begin = Instant::now();

@@ -194,19 +194,16 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Whether a request of this client would be taken now, whatever its model.
+    /// Look whether a request of this client would be taken now, whatever its model, before its body is read.
     ///
     /// # Errors
-    /// Why it would be refused.
-    pub fn has_room(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
-        if *self.shared.stop.borrow() != Stop::No {
-            return Err(Refusal::ShuttingDown);
-        }
-        let max_running = self.shared.max_running();
-        let client = Client::of(uid);
-        let state = self.shared.state();
-        let room = state.queue.has_room(client, share);
-        room.map_err(|full| state.full(full, client, max_running))
+    /// It would not, and counts as refused.
+    pub fn announce(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
+        let room = match *self.shared.stop.borrow() {
+            Stop::No => self.shared.room(Client::of(uid), share),
+            Stop::Draining | Stop::Now => Err(Refusal::ShuttingDown),
+        };
+        room.inspect_err(|refusal| self.shared.statistics.refuse(refusal))
     }
 
     /// Queue a request. It runs as soon as it is its turn; dropping the ticket cancels it.
@@ -408,6 +405,13 @@ impl Shared {
 
     fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    fn room(&self, client: Client, share: Share) -> Result<(), Refusal> {
+        let max_running = self.max_running();
+        let state = self.state();
+        let room = state.queue.has_room(client, share);
+        room.map_err(|full| state.full(full, client, max_running))
     }
 
     fn max_running(&self) -> usize {

@@ -46,7 +46,7 @@ pub(super) async fn transcribe(
     }
     // Asked again when all has arrived, but no gigabyte need arrive for nothing.
     app.dispatcher
-        .has_room(peer.uid(), share)
+        .announce(peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
     let upload = upload::receive(&head.headers, body, &config.http, &app.spool_directory).await?;
     let name = upload

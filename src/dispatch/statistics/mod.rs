@@ -84,6 +84,13 @@ impl Statistics {
         lock(&self.models).retain(|name, _| names.clone().any(|kept| kept == name));
     }
 
+    /// A request was turned away at once, before it was known for which model it was: only the total can count it.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        if let Some(kind) = Refused::of(refusal) {
+            lock(&self.total).refused.count(kind);
+        }
+    }
+
     /// Time since the start.
     pub(super) fn uptime(&self) -> Duration {
         self.start.elapsed()

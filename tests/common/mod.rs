@@ -12,6 +12,7 @@ pub mod clips;
 pub mod daemon;
 pub mod http;
 pub mod process;
+pub mod user;
 
 use std::time::{Duration, Instant};
 

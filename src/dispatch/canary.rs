@@ -33,9 +33,12 @@ pub(super) async fn watch(shared: Arc<Shared>, id: PoolId) {
     }
 }
 
-/// How long until model `id` has to prove itself; `None` once it was removed.
+/// How long until model `id` has to prove itself; `None` once it was removed, or the service is to stop.
 fn due_in(shared: &Shared, id: PoolId, interval: Duration) -> Option<Duration> {
     let state = shared.state();
+    if state.closing {
+        return None;
+    }
     let pool = state.pools.get(&id)?;
     // A failed one is started again and proves itself by that; a busy one does so all the time.
     let sits = pool.health == Health::Ready && pool.running == 0 && pool.wanted.is_some();

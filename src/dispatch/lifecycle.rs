@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    PoolId, Shared, State, Stop,
+    PoolId, Shared, State,
     queue::Waiting,
     recycle::{Reason, Wear},
     spare::SpareHandle,
@@ -423,11 +423,6 @@ async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Resu
 
 /// Give the job its request and follow it to its last word or its end.
 pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting) -> Ended {
-    let mut stop = shared.stop.subscribe();
-    let stopped = async {
-        // An error means that the service is gone.
-        let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
-    };
     let mut talk = Talk::new(waiting);
     let work = async {
         match begin(job, waiting, &talk).await {
@@ -438,7 +433,7 @@ pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting
     let last = tokio::select! {
         biased;
         last = work => last,
-        () = stopped => Last::Stopped,
+        () = shared.aborted() => Last::Stopped,
     };
     waiting.account.progress().ending();
     let mut goes_on = false;

@@ -13,6 +13,7 @@ mod renewal;
 mod retry;
 mod snapshot;
 mod spare;
+mod stall;
 mod statistics;
 mod talk;
 mod thread;
@@ -113,7 +114,7 @@ struct PoolId(u32);
 enum Stop {
     /// Not at all.
     No,
-    /// Nothing new is accepted; what was accepted goes on.
+    /// Clients that were let in are served; nothing is done ahead.
     Draining,
     /// Time is up: nothing goes on.
     Now,
@@ -157,8 +158,10 @@ struct State {
     service_time: Duration,
     /// No spares are kept until then: memory is scarce.
     pressure_until: Instant,
-    /// When a request was last handed over or ended, or a job became ready.
+    /// When a request was last handed over or ended, a job became ready, or a model.
     progress: Instant,
+    /// The service is to stop: nothing is kept ready.
+    closing: bool,
 }
 
 /// How long no spares are kept after the system told that memory is scarce.
@@ -184,6 +187,7 @@ impl Dispatcher {
                 service_time: Duration::from_secs(1),
                 pressure_until: now,
                 progress: now,
+                closing: false,
             }),
             health: watch::channel(()).0,
             stop: watch::channel(Stop::No).0,
@@ -200,8 +204,8 @@ impl Dispatcher {
     /// It would not, and counts as refused.
     pub fn announce(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
         let room = match *self.shared.stop.borrow() {
-            Stop::No => self.shared.room(Client::of(uid), share),
-            Stop::Draining | Stop::Now => Err(Refusal::ShuttingDown),
+            Stop::No | Stop::Draining => self.shared.room(Client::of(uid), share),
+            Stop::Now => Err(Refusal::ShuttingDown),
         };
         room.inspect_err(|refusal| self.shared.statistics.refuse(refusal))
     }
@@ -226,7 +230,7 @@ impl Dispatcher {
         books: &Arc<Books>,
     ) -> Result<Ticket, Refusal> {
         let shared = &self.shared;
-        if *shared.stop.borrow() != Stop::No {
+        if *shared.stop.borrow() == Stop::Now {
             return Err(Refusal::ShuttingDown);
         }
         let (events, receiver) = mpsc::channel(EVENTS);
@@ -310,9 +314,15 @@ impl Dispatcher {
         !thread && self.shared.slots.tree().is_some()
     }
 
-    /// Accept nothing more. Requests that wait or run go on.
+    /// The service is to stop. Clients that it has let in are served, nothing is kept ready for others any more.
     pub fn close(&self) {
+        self.shared.state().closing = true;
         self.shared.stop.send_replace(Stop::Draining);
+    }
+
+    /// Returns when [`Self::abort`] was called.
+    pub async fn aborted(&self) {
+        self.shared.aborted().await;
     }
 
     /// End everything that is still there: who waits or runs is told that the service is shutting down.
@@ -342,25 +352,9 @@ impl Dispatcher {
     /// Why the scheduler does not get on, if for so long nothing has moved though something could: a reason to be
     /// started again by the watchdog.
     pub fn stalled(&self, after: Duration) -> Option<String> {
-        let now = Instant::now();
-        let config = self.config();
+        let max_running = self.config().jobs.max_running;
         let state = self.shared.state();
-        let idle = now.saturating_duration_since(state.progress);
-        if idle < after || state.running >= config.jobs.max_running {
-            return None;
-        }
-        // Memory that others hold is a good reason to wait while they run.
-        if state.budget.is_short() && state.running > 0 {
-            return None;
-        }
-        let (_, pool) = state
-            .pools
-            .iter()
-            .find(|(id, pool)| pool.health == Health::Ready && state.queue.waiting_for(**id) > 0)?;
-        Some(format!(
-            "requests for the model {} wait, it is ready, and nothing has moved for {idle:?}",
-            pool.name
-        ))
+        state.stalled(after, Instant::now(), max_running)
     }
 }
 
@@ -457,7 +451,20 @@ impl Shared {
         if let Some(pool) = state.pools.get_mut(&waiting.model) {
             pool.running -= 1;
         }
-        state.queue.give_back(waiting);
+        match *self.stop.borrow() {
+            Stop::Now => {
+                state.queue.finished(waiting.client());
+                waiting.refuse(Refusal::ShuttingDown);
+            }
+            Stop::No | Stop::Draining => state.queue.give_back(waiting),
+        }
+    }
+
+    /// Returns when time is up.
+    async fn aborted(&self) {
+        let mut stop = self.stop.subscribe();
+        // An error means that the service is gone.
+        let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
     }
 
     /// A request's job is done with: count it, and let the next one run.
@@ -497,6 +504,7 @@ impl Shared {
     fn set_health(&self, id: PoolId, health: Health) {
         let refused = {
             let mut state = self.state();
+            state.progress = Instant::now();
             let State { pools, queue, .. } = &mut *state;
             let Some(pool) = pools.get_mut(&id) else {
                 return;

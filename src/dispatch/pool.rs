@@ -215,7 +215,7 @@ impl State {
         if demand == 0 {
             self.budget.forget(id);
         }
-        let pressure_until = self.pressure_until;
+        let (pressure_until, closing) = (self.pressure_until, self.closing);
         let Some(pool) = self.pools.get_mut(&id) else {
             return Need::Nothing;
         };
@@ -224,7 +224,7 @@ impl State {
         if have < demand {
             return Need::Job;
         }
-        if spares.ttl == Lifetime::Zero || pool.wanted.is_none() {
+        if spares.ttl == Lifetime::Zero || pool.wanted.is_none() || closing {
             return Need::Nothing;
         }
         if have >= spares.max {

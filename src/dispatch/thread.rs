@@ -32,9 +32,9 @@ const GONE: &str = "the engine's thread ended";
 
 /// A request on its way to the thread, and the place for its answer.
 struct Order {
-    waiting: Box<Waiting>,
+    waiting: Arc<Waiting>,
     limit: Duration,
-    answer: oneshot::Sender<(Box<Waiting>, Result<Figures, Failure>)>,
+    answer: oneshot::Sender<Result<Figures, Failure>>,
 }
 
 /// A thread that has loaded a model. It ends when this is dropped, after the request at hand.
@@ -61,11 +61,9 @@ pub(super) async fn start(model: &Model) -> Result<EngineThread, String> {
 impl EngineThread {
     async fn self_test(&self, model: &Model) -> Result<(), String> {
         let (waiting, mut events) = self_test_request(PoolId(0), model.limits)?;
-        let waiting = Box::new(waiting);
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
-        // The request comes back with its answer; the drain ends when it is let go.
-        let result = self.transcribe(waiting, model).await;
-        let result = result.map(|(_, result)| result);
+        // The drain ends when the request is let go.
+        let result = self.transcribe(Arc::new(waiting), model).await;
         let _ = drain.await;
         match result {
             Some(Ok(_)) => Ok(()),
@@ -76,9 +74,9 @@ impl EngineThread {
 
     async fn transcribe(
         &self,
-        waiting: Box<Waiting>,
+        waiting: Arc<Waiting>,
         model: &Model,
-    ) -> Option<(Box<Waiting>, Result<Figures, Failure>)> {
+    ) -> Option<Result<Figures, Failure>> {
         let (answer, receiver) = oneshot::channel();
         let order = Order {
             waiting,
@@ -143,14 +141,22 @@ async fn transcribe(
     let start = Instant::now();
     let queued = start - waiting.since;
     waiting.account.begin(Worker::thread());
+    let waiting: Arc<Waiting> = waiting.into();
     let _ = waiting.events.send(Event::Started).await;
-    let Some((waiting, result)) = thread.transcribe(waiting, model).await else {
-        return false;
+    let result = tokio::select! {
+        biased;
+        result = thread.transcribe(waiting.clone(), model) => match result {
+            Some(result) => Some(result),
+            None => return false,
+        },
+        // Nobody can end the engine's work but the end of the process, which comes as soon as all are answered.
+        () = shared.aborted() => None,
     };
     let (outcome, figures) = match result {
-        _ if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
-        Ok(figures) => (Outcome::Ok, figures),
-        Err(failure) => (Outcome::of_failure(failure), Figures::default()),
+        None => (Outcome::Stopped, Figures::default()),
+        Some(_) if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
+        Some(Ok(figures)) => (Outcome::Ok, figures),
+        Some(Err(failure)) => (Outcome::of_failure(failure), Figures::default()),
     };
     let report = Report {
         outcome: outcome.clone(),
@@ -193,7 +199,7 @@ fn work(
         request.max_audio = limit;
         let result = match waiting.recording.try_clone() {
             Ok(recording) => {
-                let mut report = ToClient(&waiting);
+                let mut report = ToClient(waiting.as_ref());
                 job::transcribe(
                     engine.as_mut(),
                     &request,
@@ -206,7 +212,9 @@ fn work(
                 message: format!("the recording cannot be opened: {error}"),
             }),
         };
-        let _ = answer.send((waiting, result));
+        // Before the answer: a self-test waits until its request is let go.
+        drop(waiting);
+        let _ = answer.send(result);
     }
 }
 

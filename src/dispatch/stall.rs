@@ -40,11 +40,11 @@ mod tests {
     use super::{
         super::{
             PoolId, breaker::Breaker, budget::Budget, keeper::self_test_request, pool::Pool,
-            queue::Queue,
+            queue::Queue, statistics::Statistics,
         },
         *,
     };
-    use crate::config::Config;
+    use crate::config::{Config, Share};
 
     const AFTER: Duration = Duration::from_secs(10);
     const ID: PoolId = PoolId(1);
@@ -53,11 +53,12 @@ mod tests {
     fn wedged() -> (State, Instant) {
         let config = Config::load(Some(std::path::Path::new("/dev/null")), [].into_iter()).unwrap();
         let model = Arc::new(config.models[0].clone());
-        let mut pool = Pool::new(model.clone(), Breaker::new(config.breaker));
+        let books = Statistics::new().model(&model.name);
+        let mut pool = Pool::new(model.clone(), Breaker::new(config.breaker), books);
         pool.health = Health::Ready;
         let mut queue = Queue::new(10);
         let (waiting, _) = self_test_request(ID, model.limits).unwrap();
-        queue.push(Box::new(waiting)).unwrap();
+        queue.push(Box::new(waiting), Share::default()).unwrap();
         let progress = Instant::now();
         let state = State {
             pools: BTreeMap::from([(ID, pool)]),

@@ -38,7 +38,8 @@ pub struct Options {
     pub fault: Option<String>,
 }
 
-/// A loaded model. It lives in the zygote (or in a job) and is used for one recording by each forked job.
+/// A loaded model. It lives in the zygote (or in a job) and is used by each forked job for one recording, or in mode
+/// `hybrid` for one after the other: no result may depend on what was transcribed before.
 pub trait Engine {
     /// Transcribe one recording, giving each segment to `emit` as soon as it is final.
     ///

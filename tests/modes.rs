@@ -36,6 +36,15 @@ fn ask(daemon: &Daemon, model: &str, recording: &[u8]) -> Answer {
     daemon.post(&Form::of("recording", recording).field("model", model))
 }
 
+/// The answers of the models `process`, `hybrid` and `thread`, which work side by side.
+fn in_every_mode(daemon: &Daemon, recording: &[u8]) -> [Answer; 3] {
+    std::thread::scope(|scope| {
+        ["process", "hybrid", "thread"]
+            .map(|model| scope.spawn(move || ask(daemon, model, recording)))
+            .map(|answer| answer.join().unwrap())
+    })
+}
+
 /// Have a short recording transcribed by a model of the engine `fault`, in a mode of it.
 fn fault(daemon: &Daemon, model: &str) -> Answer {
     ask(daemon, model, &wav(&[0; 3200]))
@@ -118,8 +127,7 @@ fn every_mode_hears_the_same_and_refuses_the_same() {
     let too_long = wav(&GOFORWARD.samples().repeat(4));
     let mut jobs = HashSet::new();
     for (number, clip) in shuffled(2).into_iter().enumerate() {
-        let [process, hybrid, thread] =
-            ["process", "hybrid", "thread"].map(|model| ask(&daemon, model, &clip.wav()));
+        let [process, hybrid, thread] = in_every_mode(&daemon, &clip.wav());
         assert_eq!(process.text(), clip.text);
         for (mode, answer) in [("hybrid", &hybrid), ("thread", &thread)] {
             assert_eq!(answer.body, process.body, "{mode}");
@@ -135,8 +143,7 @@ fn every_mode_hears_the_same_and_refuses_the_same() {
                 (&too_short, "invalid_audio"),
                 (&too_long, "audio_too_long"),
             ] {
-                let [process, hybrid, thread] =
-                    ["process", "hybrid", "thread"].map(|model| ask(&daemon, model, recording));
+                let [process, hybrid, thread] = in_every_mode(&daemon, recording);
                 assert_eq!(process.error()["code"], code);
                 assert_eq!(hybrid.error(), process.error());
                 assert_eq!(thread.error(), process.error());

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use stt_isolated::{config::Config, job, service};
+use stt_isolated::{
+    config::{Config, ConfigError},
+    job, service,
+};
 
 /// sysexits.h: something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -49,15 +52,15 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => match load(&serve.common) {
-            Ok(config) => match service::serve(config, serve.allow_root) {
+            Ok(config) => match service::serve(config, &|| load(&serve.common), serve.allow_root) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error, error.exit_status()),
             },
-            Err(code) => code,
+            Err(error) => fail(&error, EX_CONFIG),
         },
         Command::CheckConfig(common) => match load(&common) {
             Ok(_) => ExitCode::SUCCESS,
-            Err(code) => code,
+            Err(error) => fail(&error, EX_CONFIG),
         },
         Command::Zygote => match job::zygote_main() {
             Ok(()) => ExitCode::SUCCESS,
@@ -66,10 +69,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(common: &Common) -> Result<Config, ExitCode> {
+fn load(common: &Common) -> Result<Config, ConfigError> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(common.config.as_deref(), environment).map_err(|error| fail(&error, EX_CONFIG))
+    Config::load(common.config.as_deref(), environment)
 }
 
 fn fail(error: &dyn std::error::Error, status: u8) -> ExitCode {

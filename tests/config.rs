@@ -110,6 +110,10 @@ fn each_mistake_is_told_with_its_line_and_key() {
             "[limits]\nmemory = \"1M\"",
             "c.toml:2: limits.memory: a job needs",
         ),
+        (
+            "[service]\nidle_exit = \"1s\"",
+            "c.toml:2: service.idle_exit: must be 0 or at least 3 s",
+        ),
         ("[spares]\nmin = 5", "c.toml:2: spares.min: "),
         ("\n[spares]\nmax = 0", "c.toml:2: spares.min: "),
         (

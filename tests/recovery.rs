@@ -16,6 +16,7 @@ use common::{
     clips::{GOFORWARD, TEN_OF_CLUBS, long, wav},
     daemon::Daemon,
     http::{Answer, Form, Raw},
+    manager::Manager,
     process::{Seen, pids},
     wait_for, wait_until,
 };
@@ -331,4 +332,35 @@ fn a_request_waits_in_the_queue_only_so_long() {
     daemon.post(&short()).assert_come_back(429, "queue_full");
     assert!(begin.elapsed() >= Duration::from_millis(100));
     assert!(job.lives());
+}
+
+#[test]
+fn a_zygote_that_stands_still_is_replaced_and_the_watchdog_is_told_all_the_time() {
+    let _others = QUIET.read();
+    let mut manager = Manager::new();
+    // No spares: every request needs the zygote.
+    let setup = manager.setup("[spares]\nttl = \"0\"");
+    let mut daemon = setup.env("WATCHDOG_USEC", "3000000").launch();
+    daemon.wait_ready();
+    let zygote = daemon.zygote();
+    zygote.signal(SIGSTOP);
+    let watch = Instant::now();
+    std::thread::scope(|scope| {
+        let request = scope.spawn(|| daemon.post(&short()));
+        let mut pings = 0;
+        while !request.is_finished() {
+            wait_until("the watchdog is told", LONG, || {
+                manager.count("WATCHDOG=1") > pings || request.is_finished()
+            });
+            pings = manager.count("WATCHDOG=1");
+        }
+        assert_short(&request.join().unwrap());
+    });
+    println!("served {:?} after the zygote stood still", watch.elapsed());
+    assert!(!zygote.lives());
+    assert!(
+        !daemon.log().contains("the watchdog is not told"),
+        "{}",
+        daemon.log()
+    );
 }

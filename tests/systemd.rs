@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     process::{Command, Stdio},
@@ -17,69 +17,12 @@ use common::{
     clips::TEN_OF_CLUBS,
     daemon::{BINARY, Daemon, Setup, serve_arguments},
     http::Form,
-    try_wait_for, wait_for, wait_until,
+    manager::Manager,
+    wait_for, wait_until,
 };
 use nix::sys::signal::Signal::SIGHUP;
 use serde_json::json;
 use tempfile::TempDir;
-
-/// The service manager's end.
-struct Manager {
-    socket: UnixDatagram,
-    folder: TempDir,
-    /// All that was said, line by line.
-    heard: Vec<String>,
-}
-
-impl Manager {
-    fn new() -> Manager {
-        let folder = TempDir::new().unwrap();
-        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Manager {
-            socket,
-            folder,
-            heard: Vec::new(),
-        }
-    }
-
-    fn setup(&self, config: &str) -> Setup {
-        let path = self.folder.path().join("notify");
-        Setup::new(config).env("NOTIFY_SOCKET", path.to_str().unwrap())
-    }
-
-    /// Takes what has come.
-    fn listen(&mut self) {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    let text = std::str::from_utf8(&buffer[..length]).unwrap();
-                    self.heard.extend(text.lines().map(String::from));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Waits until a line begins so, and gives its rest.
-    #[track_caller]
-    fn wait(&mut self, beginning: &str) -> String {
-        let found = try_wait_for(LONG, || {
-            self.listen();
-            self.heard
-                .iter()
-                .find_map(|line| line.strip_prefix(beginning).map(String::from))
-        });
-        found.unwrap_or_else(|| panic!("no {beginning} in {:#?}", self.heard))
-    }
-
-    fn count(&mut self, line: &str) -> usize {
-        self.listen();
-        self.heard.iter().filter(|heard| *heard == line).count()
-    }
-}
 
 #[test]
 fn ready_is_told_when_every_model_has_proved_itself() {
@@ -109,7 +52,7 @@ fn ready_is_told_when_every_model_has_proved_itself() {
         "{numbers}"
     );
 
-    // Nothing is read anew, and the manager is told that this is over.
+    // The manager is told that the configuration is read anew, and when this is over.
     daemon.signal(SIGHUP);
     manager.wait("RELOADING=1");
     manager.wait("MONOTONIC_USEC=");
@@ -206,7 +149,7 @@ fn the_watchdog_hears_from_a_service_that_works() {
         wait_until("five pings", LONG, || {
             manager.count("WATCHDOG=1") >= before + 5
         });
-        // Twice as often as it must: five pings take a second.
+        // Thrice as often as it must: five pings take more than that.
         let elapsed = begin.elapsed();
         assert!(elapsed > limit, "{elapsed:?}");
         println!("five pings took {elapsed:?}");
@@ -310,5 +253,99 @@ fn without_memory_limits_it_does_not_start_unless_that_is_allowed() {
     assert!(
         last.contains("Delegate=yes") && last.contains("require_cgroup"),
         "{log}"
+    );
+}
+
+#[test]
+fn an_idle_service_goes_home_and_nobody_else_does() {
+    let mut manager = Manager::new();
+    let setup = manager.setup("[service]\nidle_exit = \"3s\"\n[health]\ninterval = \"500ms\"");
+    let mut daemon = setup.start();
+    // Who is connected is not idle, even if it asks for nothing.
+    let mut idle = daemon.connect();
+    idle.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    std::thread::sleep(Duration::from_secs(4));
+    idle.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    drop(idle);
+    let left = Instant::now();
+    let status = daemon.ended();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(left.elapsed() >= Duration::from_secs(3));
+    manager.wait("STOPPING=1");
+    assert!(
+        daemon.log().contains("service.idle_exit"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn spares_are_let_go_when_memory_is_scarce() {
+    let folder = TempDir::new().unwrap();
+    let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    // "some 200000 2000000"
+    let write = "c29tZSAyMDAwMDAgMjAwMDAwMA==";
+    for path in [&fifo, &socket] {
+        let setup = Setup::new("")
+            .env("MEMORY_PRESSURE_WATCH", path.to_str().unwrap())
+            .env("MEMORY_PRESSURE_WRITE", write);
+        let daemon = setup.launch();
+        let tell: &mut dyn Write = if path == &socket {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut told = [0; 19];
+            stream.read_exact(&mut told).unwrap();
+            assert_eq!(&told, b"some 200000 2000000");
+            &mut stream.try_clone().unwrap()
+        } else {
+            &mut std::fs::OpenOptions::new().write(true).open(path).unwrap()
+        };
+        wait_until("the daemon is ready", LONG, || daemon.is_ready());
+        // Its own words that come out of the FIFO again count as well.
+        let spares = daemon.wait_idle(if path == &fifo { 1 } else { 2 });
+        tell.write_all(b"now").unwrap();
+        wait_until("the spares are gone", LONG, || {
+            spares.iter().all(|spare| !spare.lives())
+        });
+        // Whoever asks is served.
+        let answer = daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav());
+        assert_eq!(answer.text(), TEN_OF_CLUBS.text);
+        // After a while without bad news there are spares again.
+        wait_until("there are spares again", LONG, || {
+            daemon.children().iter().any(common::process::Seen::is_job)
+        });
+        assert_eq!(daemon.log().matches("memory is scarce").count(), 1);
+    }
+}
+
+#[test]
+fn what_cannot_be_watched_for_pressure_is_told_of() {
+    for (path, expected) in [
+        ("/no/where", "No such file"),
+        ("relative", "not absolute"),
+        ("/dev", "neither a file"),
+        (
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            "not permitted",
+        ),
+    ] {
+        let daemon = Setup::new("").env("MEMORY_PRESSURE_WATCH", path).start();
+        wait_until("it says that, and why", LONG, || {
+            let log = daemon.log();
+            let mut lines = log.lines();
+            let line = lines.find(|line| line.contains("memory pressure cannot"));
+            line.is_some_and(|line| line.contains(expected))
+        });
+    }
+    let daemon = Setup::new("")
+        .env("MEMORY_PRESSURE_WATCH", "/dev/null")
+        .start();
+    assert!(
+        !daemon.log().contains("memory pressure"),
+        "{}",
+        daemon.log()
     );
 }

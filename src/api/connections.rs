@@ -1,63 +1,174 @@
-//! How many connections are served at once, and the bound of it.
+//! How many clients are connected, how many may be, and since when there was none.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{sync::watch, time::Instant};
 
-/// The connections of all listeners. Clones share them.
+/// The connections of all listening sockets together. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    room: Arc<Semaphore>,
-    open: Arc<AtomicUsize>,
+    state: Arc<watch::Sender<State>>,
 }
 
-/// Room for one connection that may come.
-#[derive(Debug)]
-pub(super) struct Room {
-    _permit: OwnedSemaphorePermit,
-    open: Arc<AtomicUsize>,
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Places that may be taken.
+    most: usize,
+    /// Places taken: by connections, and by listeners for the next one each.
+    taken: usize,
+    /// Connections.
+    open: usize,
+    /// When the last one was closed, or when it all began.
+    quiet_since: Instant,
 }
 
-/// One connection that is served, until this is dropped.
+/// One connection's place, taken before the connection is accepted and given back when dropped.
 #[derive(Debug)]
-pub(super) struct Served(Room);
+pub(super) struct Place {
+    connections: Connections,
+    open: bool,
+}
 
 impl Connections {
-    /// At most `max` at once.
-    pub fn new(max: usize) -> Self {
+    /// At most so many at once.
+    pub fn new(most: usize) -> Self {
+        let state = State {
+            most,
+            taken: 0,
+            open: 0,
+            quiet_since: Instant::now(),
+        };
         Self {
-            room: Arc::new(Semaphore::new(max)),
-            open: Arc::default(),
+            state: Arc::new(watch::channel(state).0),
         }
+    }
+
+    /// At most so many from now on. Those that are more already stay.
+    pub fn set_most(&self, most: usize) {
+        self.state.send_modify(|state| state.most = most);
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.state.borrow().open
     }
 
-    /// Wait until there is room for one more.
-    pub(super) async fn room(&self) -> Option<Room> {
-        Some(Room {
-            _permit: self.room.clone().acquire_owned().await.ok()?,
-            open: self.open.clone(),
-        })
+    /// Returns when nobody has been connected for `time`, not counting what was before `begin`. `time` is asked for anew
+    /// with every connection that comes or goes.
+    pub async fn quiet_for(&self, time: std::time::Duration, begin: Instant) {
+        let mut changes = self.state.subscribe();
+        loop {
+            let state = *changes.borrow_and_update();
+            let due = async {
+                match state.open {
+                    0 => tokio::time::sleep_until(state.quiet_since.max(begin) + time).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return,
+                // Never an error: the sender is in `self`.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// Wait for a place, and take it.
+    pub(super) async fn place(&self) -> Place {
+        let mut changes = self.state.subscribe();
+        loop {
+            let taken = self.state.send_if_modified(|state| {
+                let free = state.taken < state.most;
+                state.taken += usize::from(free);
+                free
+            });
+            if taken {
+                return Place {
+                    connections: self.clone(),
+                    open: false,
+                };
+            }
+            changes.mark_unchanged();
+            let _ = changes.changed().await;
+        }
     }
 }
 
-impl Room {
-    /// The connection has come.
-    pub(super) fn taken(self) -> Served {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Served(self)
+impl Place {
+    /// A client has it now.
+    pub(super) fn occupy(&mut self) {
+        self.open = true;
+        self.connections.state.send_modify(|state| state.open += 1);
     }
 }
 
-impl Drop for Served {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.state.send_modify(|state| {
+            state.taken -= 1;
+            if self.open {
+                state.open -= 1;
+                state.quiet_since = Instant::now();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(test);
+    }
+
+    const MOMENT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn the_bound_holds_grows_and_shrinks() {
+        run(async {
+            let connections = Connections::new(2);
+            let first = connections.place().await;
+            let _second = connections.place().await;
+            let third = connections.place();
+            tokio::pin!(third);
+            assert!(tokio::time::timeout(MOMENT, &mut third).await.is_err());
+            connections.set_most(3);
+            let third = third.await;
+            connections.set_most(2);
+            drop(first);
+            let fourth = connections.place();
+            tokio::pin!(fourth);
+            assert!(tokio::time::timeout(MOMENT, &mut fourth).await.is_err());
+            drop(third);
+            fourth.await;
+        });
+    }
+
+    #[test]
+    fn it_is_quiet_only_without_connections() {
+        run(async {
+            let connections = Connections::new(2);
+            let begin = Instant::now();
+            // What a listener keeps for the next client is no client.
+            let mut place = connections.place().await;
+            assert_eq!(connections.count(), 0);
+            connections.quiet_for(MOMENT, begin).await;
+            place.occupy();
+            let quiet = connections.quiet_for(MOMENT, begin);
+            tokio::pin!(quiet);
+            assert!(tokio::time::timeout(3 * MOMENT, &mut quiet).await.is_err());
+            let closed = Instant::now();
+            drop(place);
+            quiet.await;
+            assert!(closed.elapsed() >= MOMENT);
+        });
     }
 }

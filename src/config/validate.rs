@@ -60,6 +60,13 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
             wrong(&key, "at most 30 days make sense".into());
         }
     }
+    let idle = file.service.idle_exit;
+    if !idle.is_zero() && idle < MIN_IDLE {
+        wrong(
+            &["service", "idle_exit"],
+            "must be 0 or at least 3 s: systemd gives a service up that starts five times within ten seconds".into(),
+        );
+    }
     bounded(file.breaker.within, &["breaker", "within"], &mut wrong);
     if file.breaker.crashes > 10_000 {
         wrong(
@@ -149,6 +156,9 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         models,
     })
 }
+
+/// Shortest `service.idle_exit`.
+const MIN_IDLE: Duration = Duration::from_secs(3);
 
 /// Longest time that any key may have: far beyond any use, and far below what a clock can count.
 const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -10,6 +10,7 @@ mod gauge;
 mod message;
 mod peer;
 mod pidfd;
+mod pressure;
 mod probe;
 mod process;
 pub mod sandbox;
@@ -25,6 +26,7 @@ pub use message::{
 };
 pub use peer::peer_groups;
 pub use pidfd::PidFd;
+pub use pressure::PressureFile;
 pub use probe::Probe;
 pub use process::{JobProcess, ProcessError, ZygoteProcess};
 pub use slot::{Slot, Slots, Usage};

@@ -3,20 +3,37 @@
 use std::os::linux::fs::MetadataExt;
 
 use tracing_subscriber::{
-    Layer, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 use crate::config::LogLevel;
 
-/// Start logging; called once.
-pub(super) fn start(level: LogLevel) {
-    let filter = match level {
+/// What is logged; can be changed while the service runs.
+pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    /// Log what is at least so severe from now on.
+    pub(super) fn set(&self, level: LogLevel) {
+        if let Err(error) = self.0.reload(filter(level)) {
+            tracing::warn!("the log level cannot be changed: {error}");
+        }
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
+    }
+}
+
+/// Start logging; called once.
+pub(super) fn start(level: LogLevel) -> Level {
+    let (filter, handle) = reload::Layer::new(filter(level));
     let journal = if stderr_is_journal() {
         tracing_journald::layer().ok()
     } else {
@@ -36,6 +53,7 @@ pub(super) fn start(level: LogLevel) {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .init();
+    Level(handle)
 }
 
 /// systemd.exec(5): `JOURNAL_STREAM` holds device and inode of the stream that it connected to the journal; only if

@@ -1,11 +1,18 @@
 //! systemd's side: sockets, readiness, watchdog, journal, signals, and the order of start and stop.
 
+mod confinement;
 mod error;
 mod log;
 mod notify;
+mod pressure;
 mod privileges;
+mod reload;
 mod run;
+mod signals;
 mod sockets;
+mod stop;
+mod watchdog;
 
 pub use error::ServeError;
+pub use reload::Load;
 pub use run::serve;

@@ -88,10 +88,10 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// Tell systemd what it will be told again soon, unless it does not listen at the moment.
-fn mention(state: NotifyState<'_>) {
+fn mention(states: &[NotifyState<'_>]) {
     let busy = |m: &Messenger| m.pending.load(Ordering::Relaxed) >= MOST_PENDING;
     if !messenger().is_some_and(busy) {
-        tell(&[state]);
+        tell(states);
     }
 }
 
@@ -109,26 +109,30 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read anew; [`ready`] ends that.
-pub(super) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
+/// The configuration is being read anew, which takes no longer than `within`; [`ready`] ends that.
+pub(super) fn reloading(within: Duration) {
+    let mut states = vec![NotifyState::Reloading, extend(within)];
+    states.extend(NotifyState::monotonic_usec_now());
+    tell(&states);
 }
 
-/// No new requests; `within` this time it will be over.
-pub(super) fn stopping(within: Duration) {
-    let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
-    tell(&[
-        NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(within),
-    ]);
+/// Nobody new is let in.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// The end is not yet reached, but will be, or this is told again, `within` this time.
+pub(super) fn still_stopping(text: &str, within: Duration) {
+    mention(&[NotifyState::Status(text), extend(within)]);
+}
+
+fn extend(within: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
 /// The line that `systemctl status` shows.
 pub(super) fn status(text: &str) {
-    mention(NotifyState::Status(text));
+    mention(&[NotifyState::Status(text)]);
 }
 
 /// The live numbers as a status line.
@@ -144,12 +148,12 @@ pub(super) fn numbers(counts: Counts) {
     ));
 }
 
-/// How often the watchdog wants to hear from us: half of what it allows, as sd_watchdog_enabled(3) advises.
-pub(super) fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+/// After how long a silence the watchdog bites.
+pub(super) fn watchdog_limit() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
 }
 
 /// Still here.
 pub(super) fn watchdog() {
-    mention(NotifyState::Watchdog);
+    mention(&[NotifyState::Watchdog]);
 }

@@ -3,143 +3,159 @@
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{error::ServeError, log, notify, privileges, sockets::Sockets};
+use super::{
+    confinement::{self, Confinement},
+    error::ServeError,
+    log, notify,
+    pressure::Pressure,
+    privileges,
+    reload::{Load, Reload},
+    signals::{Signals, Wish},
+    sockets::Sockets,
+    stop,
+    watchdog::Watchdog,
+};
 use crate::{
     api::{
         Connections,
         http::{self, App},
     },
-    config::{Config, Mode},
+    config::Config,
     dispatch::{Dispatcher, Health},
-    isolation::{Probe, cgroup::Tree},
+    isolation::Probe,
 };
 
 /// How often the status line is renewed, if its numbers changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What an answer in flight may still need after its job is done, on top of `service.drain_timeout`.
-const LAST_BYTES: Duration = Duration::from_secs(5);
+/// How soon an idle service looks again that has something of its own to do.
+const IDLE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Run until a signal ends it. Must be called while the process has one thread. Root is refused without `allow_root`.
+/// Run until a signal ends it, or nobody needs it any more. Must be called while the process has one thread. `load` reads
+/// the configuration anew when it is to be reloaded. Root is refused without `allow_root`.
 ///
 /// # Errors
 /// The service cannot start; a signal is no error.
-pub fn serve(config: Config, allow_root: bool) -> Result<(), ServeError> {
+pub fn serve(config: Config, load: &Load<'_>, allow_root: bool) -> Result<(), ServeError> {
     privileges::give_up(allow_root)?;
-    log::start(config.service.log_level);
+    let level = log::start(config.service.log_level);
     // One thread runs everything: zygotes must be made by a thread that lives for ever, and nothing here computes.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(run(config, load, level));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(config: Config) -> Result<(), ServeError> {
+async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), ServeError> {
     let config = Arc::new(config);
     // First of all, so that no signal finds its default action.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut signals = Signals::catch()?;
     let sockets = Sockets::take()?;
-    let tree = confinement(&config)?;
+    let confinement = Confinement::take(&config)?;
+    let tree = confinement.tree();
     let probe = Probe::run(tree.as_deref())?;
     tracing::info!("{probe}");
     let dispatcher = Dispatcher::start(config.clone(), tree, probe);
-    let (stop, stopping) = watch::channel(false);
     let connections = Connections::new(config.http.max_connections);
+    let (stop, stopping) = watch::channel(false);
     let app = App {
         dispatcher: dispatcher.clone(),
-        spool_directory: Arc::new(spool_directory(&config)),
+        spool_directory: Arc::new(spool_directory()),
         connections: connections.clone(),
     };
-    let router = http::router(app);
-    let drain = config.service.drain_timeout + LAST_BYTES;
+    let router = http::router(app.clone());
     let mut servers = JoinSet::new();
     // Clients are heard while models still load: their requests wait in the queue instead of being turned away.
     for listener in sockets.http {
-        let serving = http::serve(
-            listener,
-            router.clone(),
-            dispatcher.clone(),
-            config.http.clone(),
-            connections.clone(),
-            stopping.clone(),
-            drain,
-        );
+        let (app, router) = (app.clone(), router.clone());
+        let serving = http::serve(listener, app, router, stopping.clone());
         servers.spawn(serving);
     }
+    let reload = Reload {
+        load,
+        level,
+        dispatcher: dispatcher.clone(),
+        connections: connections.clone(),
+        confinement,
+        under_way: None,
+    };
     notify::status("loading models");
-    let mut started = false;
+    until_told_to_stop(reload, &mut signals).await?;
+    let patience = dispatcher.config().service.drain_timeout;
+    stop::drain(&dispatcher, &stop, &mut servers, &mut signals, patience).await;
+    notify::finish();
+    Ok(())
+}
+
+/// All that happens between start and stop, but for the clients.
+async fn until_told_to_stop(
+    mut reload: Reload<'_>,
+    signals: &mut Signals,
+) -> Result<(), ServeError> {
+    let dispatcher = reload.dispatcher.clone();
+    let connections = reload.connections.clone();
+    let mut watchdog = Watchdog::from_environment();
+    let mut pressure = Pressure::from_environment();
     let mut health = dispatcher.health_changes();
     let mut status = interval(STATUS_INTERVAL);
     status.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watchdog = interval(notify::watchdog_interval().unwrap_or(Duration::from_secs(3600)));
-    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // When the service became ready.
+    let mut ready = None;
     let mut last = None;
+    let mut idle_since = Instant::now();
     loop {
+        let idle_exit = dispatcher.config().service.idle_exit;
+        let mut reloaded = false;
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                notify::reloading();
-                tracing::warn!("the configuration is read only at the start; restart the service to apply changes");
-                notify::ready();
-            }
-            _ = health.changed(), if !started => {
-                started = all_tried(&dispatcher)?;
-                if started {
-                    let mode = config.isolation.mode.name();
-                    let confined = if dispatcher.is_confined() { "each confined by a cgroup" } else { "UNCONFINED" };
-                    tracing::info!(mode, confined = dispatcher.is_confined(), "ready; isolation by {mode}, {confined}");
+            wish = signals.next() => match wish {
+                Wish::Stop => {
+                    tracing::info!("stopping: requests at hand are finished, no new ones taken");
+                    return Ok(());
+                }
+                Wish::Reload => reload.begin(ready.is_some()),
+            },
+            // Never an error: the sender is in the dispatcher.
+            _ = health.changed() => {
+                if ready.is_none() && all_tried(&dispatcher)? {
+                    idle_since = Instant::now();
+                    ready = Some(idle_since);
+                    let isolation = confinement::describe(&dispatcher.config(), &reload.confinement);
+                    tracing::info!(confined = dispatcher.is_confined(), "ready; isolation by {isolation}");
                     notify::ready();
                 }
+                reloaded = reload.look();
             }
-            _ = watchdog.tick() => notify::watchdog(),
-            _ = status.tick(), if started => {
+            () = reload.overdue() => reloaded = reload.look(),
+            () = connections.quiet_for(idle_exit, idle_since), if ready.is_some() && !idle_exit.is_zero() => {
+                if dispatcher.is_idle() && reload.under_way.is_none() {
+                    tracing::info!("stopping: nobody was connected for {idle_exit:?} (service.idle_exit)");
+                    return Ok(());
+                }
+                // A self-test of a model's, or a reload.
+                idle_since = Instant::now() + IDLE_AGAIN - idle_exit;
+            }
+            () = pressure.told() => {
+                dispatcher.relieve();
+                pressure.log();
+            }
+            () = watchdog.due() => watchdog.ping(&dispatcher),
+            _ = status.tick(), if ready.is_some() && reload.under_way.is_none() => {
                 let counts = dispatcher.counts();
                 if last.replace(counts) != Some(counts) {
                     notify::numbers(counts);
                 }
             }
         }
-    }
-    tracing::info!("stopping: requests at hand are finished, no new ones taken");
-    notify::stopping(drain);
-    dispatcher.close();
-    stop.send_replace(true);
-    let finish = async { while servers.join_next().await.is_some() {} };
-    if timeout(drain, finish).await.is_err() {
-        tracing::warn!("some requests did not end in time; their jobs are killed");
-    }
-    notify::finish();
-    Ok(())
-}
-
-/// The cgroup tree for the jobs, or the decision to do without.
-fn confinement(config: &Config) -> Result<Option<Arc<Tree>>, ServeError> {
-    if config.isolation.mode == Mode::Thread {
-        tracing::warn!(
-            "isolation.mode = \"thread\": the engine runs inside the service, which it can leak into, crash and hang; \
-             for comparison only"
-        );
-        return Ok(None);
-    }
-    match Tree::take_over() {
-        Ok(tree) => Ok(Some(Arc::new(tree))),
-        Err(error) if config.isolation.require_cgroup => Err(error.into()),
-        Err(error) => {
-            tracing::warn!(
-                "jobs run WITHOUT memory limits (isolation.require_cgroup = false): {error}"
-            );
-            Ok(None)
+        if reloaded && ready.is_some() {
+            notify::ready();
+            last = None;
         }
     }
 }
@@ -163,10 +179,8 @@ fn all_tried(dispatcher: &Dispatcher) -> Result<bool, ServeError> {
     Ok(true)
 }
 
-fn spool_directory(config: &Config) -> PathBuf {
-    if !config.http.spool_directory.as_os_str().is_empty() {
-        return config.http.spool_directory.clone();
-    }
+/// Where large uploads go if the configuration does not say it.
+fn spool_directory() -> PathBuf {
     // systemd.exec(5): the folders of CacheDirectory=, separated by colons.
     let cache = env::var_os("CACHE_DIRECTORY").and_then(|value| env::split_paths(&value).next());
     cache.unwrap_or_else(env::temp_dir)

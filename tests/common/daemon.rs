@@ -27,6 +27,8 @@ use super::{
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_stt-isolated");
 
+const CONFIG: &str = "stt-isolated.toml";
+
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
@@ -64,7 +66,7 @@ impl Setup {
     /// Start it by a first connection; its models are still loading afterwards.
     pub fn launch(self) -> Daemon {
         let folder = TempDir::new().unwrap();
-        let config = folder.path().join("stt-isolated.toml");
+        let config = folder.path().join(CONFIG);
         fs::write(&config, &self.config).unwrap();
         let socket = folder.path().join("http.sock");
         // A test that is killed takes its daemon with it.
@@ -163,6 +165,11 @@ impl Daemon {
     /// A folder that lives as long as this.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Write another configuration; it is read when the daemon is told to.
+    pub fn configure(&self, config: &str) {
+        fs::write(self.folder().join(CONFIG), config).unwrap();
     }
 
     /// What it wrote to stderr so far.

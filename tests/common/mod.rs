@@ -11,6 +11,7 @@
 pub mod clips;
 pub mod daemon;
 pub mod http;
+pub mod manager;
 pub mod process;
 pub mod user;
 

@@ -11,11 +11,12 @@ pub(super) async fn alive() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// 200 when the last self-test of every model succeeded, else 503 with the reason for each one that cannot serve.
+/// 200 when the last self-test of every model succeeded, else 503 with the reason for each one that cannot serve. A model
+/// whose new settings could not be brought into force is ready with the old ones, and says so.
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let health = app.dispatcher.health();
     let ready = health.iter().all(|(_, health)| *health == Health::Ready);
-    let models: Map<String, Value> = health
+    let mut models: Map<String, Value> = health
         .into_iter()
         .map(|(name, health)| {
             let value = match health {
@@ -27,6 +28,11 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
             (name, value)
         })
         .collect();
+    for (name, reason) in app.dispatcher.rejected() {
+        if let Some(Value::Object(model)) = models.get_mut(&name) {
+            model.insert("rejected".into(), reason.into());
+        }
+    }
     let (code, status) = if ready {
         (StatusCode::OK, "ready")
     } else {

@@ -1,6 +1,7 @@
 //! OpenAI's transcription API over HTTP/1.1.
 
 mod admission;
+mod connection;
 mod error;
 mod health;
 mod models;
@@ -32,7 +33,7 @@ use crate::{api::Connections, dispatch::Dispatcher};
 pub struct App {
     /// Runs the transcriptions.
     pub dispatcher: Dispatcher,
-    /// Folder of the unlinked files that large uploads become.
+    /// Folder of the unlinked files that large uploads become, where the configuration names none.
     pub spool_directory: Arc<PathBuf>,
     /// The clients' connections.
     pub connections: Connections,

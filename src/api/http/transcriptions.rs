@@ -29,7 +29,7 @@ pub(super) async fn transcribe(
     Extension(share): Extension<Share>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let config = app.dispatcher.config().clone();
+    let config = app.dispatcher.config();
     let (head, body) = request.into_parts();
     let announced = head
         .headers
@@ -48,7 +48,14 @@ pub(super) async fn transcribe(
     app.dispatcher
         .announce(peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
-    let upload = upload::receive(&head.headers, body, &config.http, &app.spool_directory).await?;
+    let directory = match config.http.spool_directory.as_os_str().is_empty() {
+        true => app.spool_directory.as_path(),
+        false => &config.http.spool_directory,
+    };
+    let upload = tokio::select! {
+        upload = upload::receive(&head.headers, body, &config.http, directory) => upload?,
+        () = app.dispatcher.aborted() => return Err(shutting_down()),
+    };
     let name = upload
         .model
         .clone()
@@ -82,7 +89,7 @@ pub(super) async fn transcribe(
             Some(Event::Finished(report)) => break report,
             Some(Event::Refused(refusal)) => return Err(ApiError::refused(&refusal, &name)),
             // The scheduler let go of the request without a word: it is going down.
-            None => return Err(ApiError::refused(&Refusal::ShuttingDown, &name)),
+            None => return Err(shutting_down()),
         }
     };
     transcript.duration = report.figures.audio;
@@ -92,6 +99,10 @@ pub(super) async fn transcribe(
     };
     figures(response.headers_mut(), &report, model.mode);
     Ok(response)
+}
+
+fn shutting_down() -> ApiError {
+    ApiError::refused(&Refusal::ShuttingDown, "")
 }
 
 /// A client may be held to less than the model allows, never to more, and never to what cannot work.

@@ -1,0 +1,126 @@
+//! One connection: its requests one after the other, and its end in good order.
+
+use std::{
+    os::fd::{AsRawFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tower::ServiceExt;
+
+use super::unparsed::Hushed;
+use crate::api::{Peer, listener::Connection};
+
+/// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
+const BUFFER: usize = 64 * 1024;
+
+/// How long a client whose connection was accepted, and who has sent nothing yet, is waited for when the service stops.
+/// The connection was taken from the listening socket, where it could have waited for the next start, and who connects
+/// means to send at once: so the first request is owed an answer. Between requests a connection is closed at once, which
+/// every client of HTTP/1.1 must expect, unless the next one has arrived already.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+
+/// Returns when the service stops.
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the service.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// The requests of one connection.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicU64,
+    answered: AtomicU64,
+    /// Wakes who waits for the next one.
+    next: Notify,
+}
+
+impl Requests {
+    /// Whether none is at hand.
+    fn is_idle(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether there never was one.
+    fn is_fresh(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Serve `connection` until its client hangs up, falls silent for `patience` in the head of a request, or the service
+/// stops.
+pub(super) async fn serve(
+    connection: Connection,
+    peer: Peer,
+    router: Router,
+    patience: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let socket = match &connection {
+        Connection::Unix(stream) => stream.as_raw_fd(),
+        Connection::Tcp(stream) => stream.as_raw_fd(),
+    };
+    let requests = Arc::new(Requests::default());
+    let (begin, end) = (requests.clone(), requests.clone());
+    let who = peer.clone();
+    let service = router
+        .map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            begin.begun.fetch_add(1, Ordering::Relaxed);
+            begin.next.notify_waiters();
+            request.extensions_mut().insert(who.clone());
+            request.map(axum::body::Body::new)
+        })
+        .map_response(move |response| {
+            end.answered.fetch_add(1, Ordering::Relaxed);
+            response
+        });
+    let connection = TokioIo::new(Hushed::new(connection));
+    let mut serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(BUFFER)
+        .serve_connection(connection, TowerToHyperService::new(service));
+    let orderly = async {
+        stopped(&mut stopping).await;
+        // hyper would close a connection on which it has read nothing, whatever waits in its socket.
+        if requests.is_idle() && (requests.is_fresh() || has_bytes(socket)) {
+            let _ = timeout(FIRST_BYTE, requests.next.notified()).await;
+        }
+    };
+    let result = tokio::select! {
+        // First: what has come in time must be seen before time is up.
+        biased;
+        result = &mut serving => result,
+        () = orderly => {
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
+        }
+    };
+    if let Err(error) = result {
+        // Clients that hang up, send garbage or fall silent: their own business.
+        tracing::debug!(?peer, %error, "a connection ended early");
+        let parts = serving.into_parts();
+        let connection = parts.io.into_inner();
+        connection.refuse(&error, &parts.read_buf, patience).await;
+    }
+}
+
+/// Whether something has arrived on `socket` that nobody has read.
+fn has_bytes(socket: RawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(socket, &mut [0], flags).is_ok_and(|length| length > 0)
+}

@@ -87,9 +87,16 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
         under_way: None,
     };
     notify::status("loading models");
-    until_told_to_stop(reload, &mut signals).await?;
-    let patience = dispatcher.config().service.drain_timeout;
-    stop::drain(&dispatcher, &stop, &mut servers, &mut signals, patience).await;
+    let mut watchdog = Watchdog::from_environment();
+    until_told_to_stop(reload, &mut signals, &mut watchdog).await?;
+    stop::drain(
+        &dispatcher,
+        &stop,
+        &mut servers,
+        &mut signals,
+        &mut watchdog,
+    )
+    .await;
     notify::finish();
     Ok(())
 }
@@ -98,10 +105,10 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
 async fn until_told_to_stop(
     mut reload: Reload<'_>,
     signals: &mut Signals,
+    watchdog: &mut Watchdog,
 ) -> Result<(), ServeError> {
     let dispatcher = reload.dispatcher.clone();
     let connections = reload.connections.clone();
-    let mut watchdog = Watchdog::from_environment();
     let mut pressure = Pressure::from_environment();
     let mut health = dispatcher.health_changes();
     let mut status = interval(STATUS_INTERVAL);

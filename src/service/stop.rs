@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{notify, signals::Signals};
+use super::{notify, signals::Signals, watchdog::Watchdog};
 use crate::dispatch::Dispatcher;
 
 /// How often systemd and who reads its status line hear how far it is.
@@ -20,19 +20,19 @@ const EXTENSION: Duration = Duration::from_secs(15);
 /// What the last answers may still need when time is up: their jobs are killed and reaped first.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-/// End in good order: let nobody new in, give who is in `patience`, or until another signal comes, and tell the rest that
-/// the service is shutting down.
+/// End in good order: let nobody new in, give who is in `service.drain_timeout`, or until another signal comes, and tell
+/// the rest that the service is shutting down.
 pub(super) async fn drain(
     dispatcher: &Dispatcher,
     stop: &watch::Sender<bool>,
     servers: &mut JoinSet<()>,
     signals: &mut Signals,
-    patience: Duration,
+    watchdog: &mut Watchdog,
 ) {
     notify::stopping();
     dispatcher.close();
     stop.send_replace(true);
-    let end = Instant::now() + patience;
+    let end = Instant::now() + dispatcher.config().service.drain_timeout;
     let mut tell = interval(TELL_INTERVAL);
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,6 +50,7 @@ pub(super) async fn drain(
                 tracing::warn!("some requests did not end in time; their jobs are killed");
                 break;
             }
+            () = watchdog.due() => watchdog.ping(dispatcher),
             _ = tell.tick() => {
                 let counts = dispatcher.counts();
                 let left = end.saturating_duration_since(Instant::now()).as_secs_f64().ceil();

@@ -1,0 +1,93 @@
+"""Clients that come at a steady rate, each over a connection of its own, and check what they get."""
+
+import collections
+import threading
+import time
+
+from stt import *
+
+
+class Load:
+    """`with Load(rate, …) as load:` asks all the time; afterwards `load.counts` tells what became of it all.
+
+    Each kind is a recording, a model, and the texts that are right answers. They are asked for in turn.
+    """
+
+    def __init__(self, rate, *kinds):
+        self.interval = 1 / rate
+        self.kinds = kinds
+        self.counts = collections.Counter()
+        self.slowest = 0.0
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+        self.clients = []
+
+    def __enter__(self):
+        self.clock = threading.Thread(target=self.tick)
+        self.clock.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stop.set()
+        self.clock.join()
+        for client in self.clients:
+            client.join()
+
+    def tick(self):
+        due, number = time.monotonic(), 0
+        while not self.stop.is_set():
+            client = threading.Thread(target=self.ask, args=(self.kinds[number % len(self.kinds)],))
+            client.start()
+            self.clients.append(client)
+            number += 1
+            due += self.interval
+            time.sleep(max(0, due - time.monotonic()))
+
+    def ask(self, kind):
+        recording, model, texts = kind
+        began = time.monotonic()
+        try:
+            answer = transcribe(recording, timeout=300, model=model)
+            if answer.status != 200:
+                what = f"{answer.status} {answer.error['code']}"
+            elif answer.json["text"] in texts:
+                what = "right"
+            else:
+                what = f"wrong text: {answer.json['text']!r}"
+        except ConnectionRefusedError:
+            what = "connection refused"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            what = f"broken: {error!r}"
+        with self.lock:
+            self.counts[what] += 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def so_far(self):
+        with self.lock:
+            return self.counts["right"]
+
+    def wait_for_more(self, count):
+        """Until so many more were answered."""
+        goal = self.so_far() + count
+        eventually(120, f"{count} more answers", lambda: self.so_far() >= goal)
+
+    def check(self, name):
+        """Every single one was right."""
+        total = sum(self.counts.values())
+        fact(name, f"{self.counts['right']} of {total} requests right, the slowest {self.slowest:.1f} s (emulated)")
+        expect("what became of the requests", {"right": total}, dict(self.counts))
+        check(total > 50, f"only {total} requests")
+
+
+# Ten requests for engines that answer at once, then one of real speech: emulated it takes seconds.
+def usual(*more):
+    quick = [(silence(0.5), "null", [""]), (silence(0.5), "fault", ["fault engine"])]
+    quick += more
+    kinds = [quick[n % len(quick)] for n in range(59)]
+    return [*kinds, (goforward(), "default", ["go forward ten meters"])]
+
+
+# As many as come while models load may wait.
+BURSTS = '\n[jobs]\nmax_queued = 3000\nqueue_timeout = "5min"\n'
+
+NULL = '\n[models.null]\nengine = "null"\n'

@@ -11,7 +11,7 @@ mod recycle;
 mod reload;
 mod renewal;
 mod retry;
-mod snapshot;
+pub mod snapshot;
 mod spare;
 mod stall;
 mod statistics;
@@ -29,8 +29,6 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use snapshot::Snapshot;
-pub use statistics::{Each, Histogram};
 pub use ticket::{Event, Refusal, Report, Ticket};
 pub use turns::Client;
 

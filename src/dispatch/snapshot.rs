@@ -4,12 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+pub use super::statistics::{Each, Ending, Histogram, Latency, Lifecycle, Refused, Stage};
 use super::{
     Client, Dispatcher, Health,
-    statistics::{
-        Books, Each, Ending, Histogram, Latency, Ledger, Lifecycle, Open, Refused, Stage,
-        ZygoteEntry,
-    },
+    statistics::{Books, Ledger, Open, ZygoteEntry},
 };
 use crate::{
     config::{Mode, Model},
@@ -37,6 +35,8 @@ pub struct Snapshot {
     pub supervisor: Supervisor,
     /// All models together.
     pub total: Activity,
+    /// Of the requests that were turned away: those that had not said yet which model they want.
+    pub refused_before_upload: Each<Refused, u64>,
     /// Each model by its name.
     pub models: BTreeMap<String, ModelState>,
     /// Requests that have a job, the oldest first.
@@ -125,6 +125,9 @@ pub struct Requests {
     /// Those that have ended.
     pub ended: Each<Ending, u64>,
 }
+
+/// What a model's [`ModelState::health`] may be.
+pub const HEALTH: [&str; 4] = ["starting", "ready", "failed", "tripped"];
 
 /// One model.
 #[derive(Debug, Serialize)]
@@ -254,6 +257,7 @@ impl Dispatcher {
             bounds: self.bounds(),
             supervisor: Supervisor::now(connections),
             total,
+            refused_before_upload: self.shared.statistics.refused(),
             models,
             jobs: open.iter().filter_map(|open| Job::of(open)).collect(),
             clients: self.clients(),

@@ -142,6 +142,11 @@ impl ApiError {
         }
     }
 
+    /// Something that cannot happen did.
+    pub(super) fn internal(message: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
     /// No such page.
     pub(super) fn no_route() -> Self {
         let message = "there is nothing here; POST /v1/audio/transcriptions transcribes";

@@ -4,6 +4,7 @@ mod admission;
 mod connection;
 mod error;
 mod health;
+mod metrics;
 mod models;
 mod patience;
 mod server;
@@ -56,6 +57,7 @@ pub fn router(app: App) -> Router {
             get(models::show).fallback(wrong_method),
         )
         .route("/v1/stats", get(stats::show).fallback(wrong_method))
+        .route("/metrics", get(metrics::show).fallback(wrong_method))
         .route(admission::OPEN, get(health::alive).fallback(wrong_method))
         .route("/readyz", get(health::ready).fallback(wrong_method))
         .fallback(async || ApiError::no_route())

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 
 use super::App;
-use crate::dispatch::Snapshot;
+use crate::dispatch::snapshot::Snapshot;
 
 /// All numbers as JSON.
 pub(super) async fn show(State(app): State<App>) -> Json<Snapshot> {

@@ -155,6 +155,11 @@ impl<K: Kind + Into<usize>, T> Each<K, T> {
         }
     }
 
+    /// What there is for `kind`.
+    pub fn get(&self, kind: K) -> Option<&T> {
+        self.values.get(kind.into()).map(|(_, value)| value)
+    }
+
     /// All, in the order of the kinds, each with its word.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> {
         self.values.iter().map(|(kind, value)| (kind.word(), value))

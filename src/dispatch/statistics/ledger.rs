@@ -10,19 +10,19 @@ use super::{
 
 /// Counts that only ever grow.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ledger {
+pub(in crate::dispatch) struct Ledger {
     /// Requests that were accepted.
-    pub accepted: u64,
+    pub(in crate::dispatch) accepted: u64,
     /// Requests that were accepted and have ended.
-    pub ended: Each<Ending, u64>,
+    pub(in crate::dispatch) ended: Each<Ending, u64>,
     /// Requests that were turned away at once.
-    pub refused: Each<Refused, u64>,
+    pub(in crate::dispatch) refused: Each<Refused, u64>,
     /// Audio of the requests that ended well.
-    pub audio: Duration,
+    pub(in crate::dispatch) audio: Duration,
     /// CPU time of all requests' jobs.
-    pub cpu: Duration,
+    pub(in crate::dispatch) cpu: Duration,
     /// What happened to processes.
-    pub lifecycle: Each<Lifecycle, u64>,
+    pub(in crate::dispatch) lifecycle: Each<Lifecycle, u64>,
     /// How long things took.
-    pub latency: Each<Latency, Histogram>,
+    pub(in crate::dispatch) latency: Each<Latency, Histogram>,
 }

@@ -14,15 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::{
-    account::{Account, Open, Progress, Stage, Worker},
-    kinds::{Latency, Lifecycle},
-    zygotes::{Zygote, ZygoteEntry},
-};
 pub use self::{
+    account::Stage,
     histogram::Histogram,
-    kinds::{Each, Ending, Refused},
+    kinds::{Each, Ending, Latency, Lifecycle, Refused},
+};
+pub(super) use self::{
+    account::{Account, Open, Progress, Worker},
     ledger::Ledger,
+    zygotes::{Zygote, ZygoteEntry},
 };
 use super::ticket::Refusal;
 
@@ -32,6 +32,8 @@ pub(super) struct Statistics {
     start: Instant,
     /// All models together, those included that are gone: it never goes back.
     total: Arc<Mutex<Ledger>>,
+    /// Requests that were turned away before they had said which model they want.
+    refused: Mutex<Each<Refused, u64>>,
     models: Mutex<BTreeMap<String, Arc<Books>>>,
     open: Arc<Mutex<BTreeMap<u64, Arc<Open>>>>,
 }
@@ -57,6 +59,7 @@ impl Statistics {
         Self {
             start: Instant::now(),
             total: Arc::default(),
+            refused: Mutex::default(),
             models: Mutex::default(),
             open: Arc::default(),
         }
@@ -84,11 +87,17 @@ impl Statistics {
         lock(&self.models).retain(|name, _| names.clone().any(|kept| kept == name));
     }
 
-    /// A request was turned away at once, before it was known for which model it was: only the total can count it.
+    /// A request was turned away before it had said which model it wants.
     pub(super) fn refuse(&self, refusal: &Refusal) {
         if let Some(kind) = Refused::of(refusal) {
+            lock(&self.refused).count(kind);
             lock(&self.total).refused.count(kind);
         }
+    }
+
+    /// The requests that were turned away before they had said which model they want.
+    pub(super) fn refused(&self) -> Each<Refused, u64> {
+        lock(&self.refused).clone()
     }
 
     /// Time since the start.

@@ -1,0 +1,96 @@
+//! One metric in the making: its name, what it means, and a value for each set of labels.
+
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+
+use crate::dispatch::snapshot;
+
+/// A metric.
+pub(super) struct Family {
+    kind: MetricType,
+    name: String,
+    help: String,
+    metrics: Vec<Metric>,
+}
+
+impl Family {
+    /// One whose values only grow while the service runs.
+    pub(super) fn counter(name: &str, help: &str) -> Self {
+        Self::new(MetricType::COUNTER, name, help)
+    }
+
+    /// One whose values come and go.
+    pub(super) fn gauge(name: &str, help: &str) -> Self {
+        Self::new(MetricType::GAUGE, name, help)
+    }
+
+    /// One of times, in seconds.
+    pub(super) fn histogram(name: &str, help: &str) -> Self {
+        Self::new(MetricType::HISTOGRAM, name, help)
+    }
+
+    fn new(kind: MetricType, name: &str, help: &str) -> Self {
+        Self {
+            kind,
+            name: format!("stt_isolated_{name}"),
+            help: help.into(),
+            metrics: Vec::new(),
+        }
+    }
+
+    /// The value for these labels, each a name and a value.
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut metric = Metric::from_label(pairs(labels));
+        if self.kind == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        self.metrics.push(metric);
+    }
+
+    /// The times for these labels.
+    pub(super) fn add_times(&mut self, labels: &[(&str, &str)], times: &snapshot::Histogram) {
+        let bucket = |(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        };
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(times.count());
+        histogram.set_sample_sum(times.sum());
+        histogram.set_bucket(times.buckets().map(bucket).collect());
+        let mut metric = Metric::from_label(pairs(labels));
+        metric.set_histogram(histogram);
+        self.metrics.push(metric);
+    }
+
+    /// The finished metric; `None` if it has no value.
+    pub(super) fn finish(self) -> Option<MetricFamily> {
+        if self.metrics.is_empty() {
+            return None;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(self.name);
+        family.set_help(self.help);
+        family.set_field_type(self.kind);
+        family.set_metric(self.metrics);
+        Some(family)
+    }
+}
+
+fn pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).into());
+        pair.set_value((*value).into());
+        pair
+    };
+    labels.iter().map(pair).collect()
+}

@@ -8,6 +8,7 @@ pub mod audio;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
+pub mod events;
 pub mod isolation;
 pub mod job;
 pub mod service;

@@ -7,6 +7,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::journal::{self, Journal};
 use crate::config::LogLevel;
 
 /// What is logged; can be changed while the service runs.
@@ -35,15 +36,12 @@ fn filter(level: LogLevel) -> LevelFilter {
 pub(super) fn start(level: LogLevel) -> Level {
     let (filter, handle) = reload::Layer::new(filter(level));
     let journal = if stderr_is_journal() {
-        tracing_journald::layer().ok()
+        Journal::connect(journal::SOCKET).ok()
     } else {
         None
     };
     let layer = match journal {
-        Some(journal) => journal
-            .with_syslog_identifier("stt-isolated".into())
-            .with_field_prefix(Some("STT".into()))
-            .boxed(),
+        Some(journal) => journal.boxed(),
         None => fmt::layer()
             .with_writer(std::io::stderr)
             .with_target(false)

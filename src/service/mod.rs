@@ -2,6 +2,7 @@
 
 mod confinement;
 mod error;
+mod journal;
 mod log;
 mod notify;
 mod pressure;

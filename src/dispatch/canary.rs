@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Event, Health, PoolId, Shared, keeper::self_test_request, statistics::Lifecycle};
-use crate::{config::Share, isolation::Outcome};
+use crate::{config::Share, events, isolation::Outcome};
 
 /// How often it is looked whether a canary is due, at least.
 const LOOK: Duration = Duration::from_secs(30);
@@ -109,6 +109,7 @@ fn judge(shared: &Shared, id: PoolId, result: Result<(), String>) {
         }
         Err(reason) => {
             tracing::error!(
+                target: events::CANARY_FAILED,
                 model = name,
                 "model {name}: its canary failed, a fresh zygote is started: {reason}"
             );

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     config::{Limits, Mode, Model},
+    events,
     isolation::{
         JobProcess, Load, Outcome, ProcessError, ZygoteProcess,
         cgroup::{CgroupError, Leaf, LeafLimits, Tree},
@@ -87,13 +88,18 @@ pub(super) async fn keep(shared: Arc<Shared>, id: PoolId) {
                     pause = Duration::ZERO;
                 }
                 tracing::error!(
+                    target: events::ZYGOTE_LOST,
                     model = name,
                     "model {name}: its zygote is lost and started again: {reason}"
                 );
                 shared.set_health(id, Health::Starting);
             }
             Err(reason) => {
-                tracing::error!(model = name, "model {name}: it cannot be started: {reason}");
+                tracing::error!(
+                    target: events::MODEL_FAILED,
+                    model = name,
+                    "model {name}: it cannot be started: {reason}"
+                );
                 shared.failed(id, &model);
                 shared.set_health(id, Health::Failed(reason));
                 pause = pause.max(FIRST_PAUSE);
@@ -136,7 +142,11 @@ async fn serve(
             End::Removed => return None,
             End::Replaced(fresh, settings) => {
                 let name = &settings.name;
-                tracing::info!(model = name, "model {name}: a fresh zygote takes over");
+                tracing::info!(
+                    target: events::ZYGOTE_REPLACED,
+                    model = name,
+                    "model {name}: a fresh zygote takes over"
+                );
                 // Before the old one goes: what it has forked and what waits for it goes first.
                 shared.adopt(id, &settings);
                 (server, model) = (fresh, settings);
@@ -152,6 +162,7 @@ pub(super) async fn start(shared: &Arc<Shared>, model: Arc<Model>) -> Result<Ser
     let server = match model.mode {
         Mode::Thread => {
             tracing::warn!(
+                target: events::MODE_THREAD,
                 model = name,
                 "model {name}: mode \"thread\": its engine runs inside the service, which it can leak into, crash and hang"
             );
@@ -167,6 +178,7 @@ pub(super) async fn start(shared: &Arc<Shared>, model: Arc<Model>) -> Result<Ser
         Server::Thread(_) => std::process::id().cast_signed(),
     };
     tracing::info!(
+        target: events::MODEL_READY,
         model = name,
         pid,
         "model {name}: ready after {:.2} s",
@@ -214,6 +226,7 @@ async fn start_zygote(shared: &Shared, model: &Model) -> Result<Zygote, String> 
     if !missing.is_empty() {
         let missing = missing.join(", ");
         tracing::warn!(
+            target: events::SANDBOX_PARTIAL,
             model = name,
             "model {name}: this kernel's Landlock cannot forbid everything; only seccomp keeps jobs from: {missing}"
         );
@@ -367,7 +380,11 @@ async fn fork_jobs(
             }
             Err(Trouble::Job(reason)) => {
                 let name = &model.name;
-                tracing::error!(model = name, "model {name}: no job can be forked: {reason}");
+                tracing::error!(
+                    target: events::FORK_FAILED,
+                    model = name,
+                    "model {name}: no job can be forked: {reason}"
+                );
                 shared.stumbled(id);
                 // Whoever waits would have us try again at once.
                 tokio::time::sleep(FIRST_PAUSE).await;
@@ -449,7 +466,11 @@ async fn raise(shared: Arc<Shared>, id: PoolId, model: Arc<Model>, forked: Forke
         }
         Err(reason) => {
             let name = &model.name;
-            tracing::error!(model = name, "model {name}: {reason}");
+            tracing::error!(
+                target: events::SPARE_DIED,
+                model = name,
+                "model {name}: {reason}"
+            );
             books.count(Lifecycle::SparesDied);
             job.kill();
             job.dismiss(Duration::ZERO).await;
@@ -531,7 +552,11 @@ impl Shared {
         for waiting in refused {
             waiting.refuse(Refusal::UnknownModel);
         }
-        tracing::info!(model = name, "model {name}: it is removed");
+        tracing::info!(
+            target: events::MODEL_REMOVED,
+            model = name,
+            "model {name}: it is removed"
+        );
         self.health.send_replace(());
     }
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     config::{Lifetime, Mode, Model},
+    events,
     isolation::{FailureKind, Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError},
 };
 
@@ -158,6 +159,7 @@ async fn wait(
             let what = trouble(&mut job, heard).await;
             let name = &model.name;
             tracing::warn!(
+                target: events::SPARE_DIED,
                 model = name,
                 pid = job.pid(),
                 "model {name}: a spare is of no use any more: {what}{}",
@@ -238,7 +240,7 @@ async fn serve(
     waiting.job.max_audio = waiting.limits.max_audio;
     let queued = start - waiting.since;
     let books = shared.statistics.model(&model.name);
-    waiting.account.begin(Worker::job(&mut job));
+    waiting.account.begin(Worker::job(&mut job, model.mode));
     if waiting.unread == 0 {
         let _ = waiting.events.try_send(Event::Started);
     }
@@ -255,6 +257,7 @@ async fn serve(
         let name = &model.name;
         let pid = job.pid();
         tracing::warn!(
+            target: events::SPARE_DIED,
             model = name,
             pid,
             "model {name}: a spare is of no use any more, its request goes to another one: {what}{}",
@@ -277,19 +280,6 @@ async fn serve(
     let slot = job.slot().index();
     let request_id = waiting.request_id.clone();
     waiting.account.finish(&report);
-    log(model, &waiting, &report, slot);
-    if let Outcome::Violation { call } = &report.outcome {
-        let name = &model.name;
-        tracing::error!(
-            request_id = waiting.request_id,
-            model = name,
-            pid = report.pid,
-            slot,
-            call,
-            "model {name}: a job was ended at a forbidden system call: {}",
-            call.as_deref().unwrap_or("unknown")
-        );
-    }
     let outcome = report.outcome.clone();
     // In its pool before its client can know: who asks again at once gets the same job, which is warm.
     let place = match ended.is_sound {
@@ -345,52 +335,6 @@ async fn serve(
         );
     }
     None
-}
-
-/// One line for each finished request.
-pub(super) fn log(model: &Model, waiting: &Waiting, report: &Report, slot: usize) {
-    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        request_id = waiting.request_id,
-        uid = waiting.uid,
-        model = model.name,
-        outcome = report.outcome.code(),
-        pid = report.pid,
-        slot,
-        audio_ms = milliseconds(report.figures.audio),
-        wall_ms = milliseconds(report.wall),
-        queue_ms = milliseconds(report.queued),
-        cpu_ms = milliseconds(report.usage.cpu),
-        peak_bytes = report.usage.peak,
-        anon_bytes = report.usage.anonymous,
-        limit_bytes = report.usage.limit,
-        page_cache_bytes = report.usage.page_cache,
-        page_faults = report.usage.page_faults,
-        "{}",
-        summary(report)
-    );
-}
-
-/// The line that a person reads; the fields beside it are for queries.
-fn summary(report: &Report) -> String {
-    if report.outcome != Outcome::Ok {
-        return format!(
-            "request failed ({}): {}",
-            report.outcome.code(),
-            report.outcome
-        );
-    }
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let limit = match report.usage.limit {
-        Some(limit) => format!(" of {:.0}", mebibytes(limit)),
-        None => String::new(),
-    };
-    format!(
-        "request ok: {:.1} s of audio in {:.2} s, peak {:.1}{limit} MiB",
-        report.figures.audio.as_secs_f64(),
-        report.wall.as_secs_f64(),
-        mebibytes(report.usage.peak),
-    )
 }
 
 /// How a job's work on its request ended; the process itself may still be there.

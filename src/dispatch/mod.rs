@@ -200,12 +200,18 @@ impl Dispatcher {
     ///
     /// # Errors
     /// It would not, and counts as refused.
-    pub fn announce(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
+    pub fn announce(
+        &self,
+        request_id: &str,
+        uid: Option<u32>,
+        share: Share,
+    ) -> Result<(), Refusal> {
         let room = match *self.shared.stop.borrow() {
             Stop::No | Stop::Draining => self.shared.room(Client::of(uid), share),
             Stop::Now => Err(Refusal::ShuttingDown),
         };
-        room.inspect_err(|refusal| self.shared.statistics.refuse(refusal))
+        let statistics = &self.shared.statistics;
+        room.inspect_err(|refusal| statistics.refuse(request_id, uid, refusal))
     }
 
     /// Queue a request. It runs as soon as it is its turn; dropping the ticket cancels it.
@@ -216,8 +222,9 @@ impl Dispatcher {
         let config = self.config();
         let model = config.model(&request.model).ok_or(Refusal::UnknownModel)?;
         let books = self.shared.statistics.model(&model.name);
+        let (request_id, uid) = (request.request_id.clone(), request.uid);
         let admitted = self.admit(&config, model, request, &books);
-        admitted.inspect_err(|refusal| books.refuse(refusal))
+        admitted.inspect_err(|refusal| books.refuse(&request_id, uid, refusal))
     }
 
     fn admit(

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::{Lifetime, Mode, Model},
+    events,
     isolation::Outcome,
 };
 
@@ -155,6 +156,7 @@ impl Pool {
         match self.breaker.ended(now, crash) {
             Some(Change::Opened) => {
                 tracing::error!(
+                    target: events::BREAKER_OPENED,
                     model = name,
                     "model {name}: its jobs crash again and again; its requests are refused for a while"
                 );
@@ -163,6 +165,7 @@ impl Pool {
             }
             Some(Change::Closed) => {
                 tracing::info!(
+                    target: events::BREAKER_CLOSED,
                     model = name,
                     "model {name}: a request succeeded; it serves again"
                 );

@@ -12,7 +12,7 @@ use super::{
     PoolId, Shared,
     keeper::{self, End, Server},
 };
-use crate::config::Model;
+use crate::{config::Model, events};
 
 /// Pause after a replacement with the same settings could not be started.
 const RETRY: Duration = Duration::from_secs(60);
@@ -133,6 +133,7 @@ impl Renewal {
     fn rejected(&mut self, id: PoolId, model: &Model, settings: Arc<Model>, reason: String) {
         let name = &settings.name;
         tracing::error!(
+            target: events::REPLACEMENT_FAILED,
             model = name,
             "model {name}: no fresh zygote can be started, the old one goes on: {reason}"
         );

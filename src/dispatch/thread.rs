@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 use super::{
     PoolId, Shared,
     keeper::{End, self_test_request},
-    lifecycle,
     queue::Waiting,
     renewal::{Look, Renewal},
     spare::SpareHandle,
@@ -167,7 +166,6 @@ async fn transcribe(
         wall: start.elapsed(),
     };
     waiting.account.finish(&report);
-    lifecycle::log(model, &waiting, &report, 0);
     let _ = waiting.events.send(Event::Finished(Box::new(report))).await;
     shared.finished(&waiting, &outcome, start.elapsed());
     true

@@ -12,7 +12,7 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 use procfs::process::Process;
 
 use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree};
-use crate::config::Limits;
+use crate::{config::Limits, events};
 
 /// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
 const MAX_STDERR: u64 = 64 * 1024;
@@ -273,6 +273,7 @@ impl Slot {
         {
             let slot = body.index;
             tracing::error!(
+                target: events::SLOT_LOST,
                 slot,
                 "slot {slot} is lost, its cgroup cannot be cleared: {error}"
             );

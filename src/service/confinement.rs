@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::ServeError;
 use crate::{
     config::{Config, Mode},
+    events,
     isolation::cgroup::Tree,
 };
 
@@ -30,6 +31,7 @@ impl Confinement {
             Err(error) if config.isolation.require_cgroup => Err(error.into()),
             Err(error) => {
                 tracing::warn!(
+                    target: events::UNCONFINED,
                     "jobs run WITHOUT memory limits (isolation.require_cgroup = false): {error}"
                 );
                 Ok(Self::None)

@@ -15,7 +15,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use nix::libc::O_NONBLOCK;
 use tokio::net::{UnixStream, unix::pipe};
 
-use crate::isolation::PressureFile;
+use crate::{events, isolation::PressureFile};
 
 /// While it lasts, pressure is told every two seconds; the log shall hear of it so often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -93,6 +93,7 @@ impl Pressure {
             .is_none_or(|last| last.elapsed() >= LOG_INTERVAL)
         {
             tracing::warn!(
+                target: events::MEMORY_PRESSURE,
                 events = self.unlogged,
                 "memory is scarce: spare jobs are let go, and none are kept for a while"
             );

@@ -9,6 +9,7 @@ use crate::{
     api::Connections,
     config::{Config, ConfigError},
     dispatch::{Dispatcher, Health},
+    events,
 };
 
 /// What a reload may take beyond the time that a model may take to load (`zygote.load_timeout`): a failed start is
@@ -81,7 +82,10 @@ impl Reload<'_> {
         for reason in reasons {
             tracing::error!("reload: {reason}");
         }
-        tracing::error!("reload: the new configuration is refused, the old one stays in force");
+        tracing::error!(
+            target: events::RELOAD_REFUSED,
+            "reload: the new configuration is refused, the old one stays in force"
+        );
         // A reload before this one may still be under way; its end is told later.
         if ready && self.under_way.is_none() {
             notify::reloading(GRACE);
@@ -126,10 +130,16 @@ impl Reload<'_> {
         let seconds = reload.begin.elapsed().as_secs_f64();
         let changes = reload.changes;
         if troubles.is_empty() {
-            tracing::info!("reload: done after {seconds:.2} s; {changes}");
+            tracing::info!(
+                target: events::SERVICE_RELOADED,
+                "reload: done after {seconds:.2} s; {changes}"
+            );
         } else {
             let troubles = troubles.join("; ");
-            tracing::warn!("reload: done after {seconds:.2} s; {changes}; BUT {troubles}");
+            tracing::warn!(
+                target: events::SERVICE_RELOADED,
+                "reload: done after {seconds:.2} s; {changes}; BUT {troubles}"
+            );
         }
         true
     }

@@ -27,6 +27,7 @@ use crate::{
     },
     config::Config,
     dispatch::{Dispatcher, Health},
+    events,
     isolation::Probe,
 };
 
@@ -123,7 +124,10 @@ async fn until_told_to_stop(
         tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Stop => {
-                    tracing::info!("stopping: requests at hand are finished, no new ones taken");
+                    tracing::info!(
+                        target: events::SERVICE_STOPPING,
+                        "stopping: requests at hand are finished, no new ones taken"
+                    );
                     return Ok(());
                 }
                 Wish::Reload => reload.begin(ready.is_some()),
@@ -134,7 +138,12 @@ async fn until_told_to_stop(
                     idle_since = Instant::now();
                     ready = Some(idle_since);
                     let isolation = confinement::describe(&dispatcher.config(), &reload.confinement);
-                    tracing::info!(confined = dispatcher.is_confined(), "ready; isolation by {isolation}");
+                    tracing::info!(
+                        target: events::SERVICE_READY,
+                        isolation,
+                        confined = dispatcher.is_confined(),
+                        "ready; isolation by {isolation}"
+                    );
                     notify::ready();
                 }
                 reloaded = reload.look();
@@ -142,7 +151,10 @@ async fn until_told_to_stop(
             () = reload.overdue() => reloaded = reload.look(),
             () = connections.quiet_for(idle_exit, idle_since), if ready.is_some() && !idle_exit.is_zero() => {
                 if dispatcher.is_idle() && reload.under_way.is_none() {
-                    tracing::info!("stopping: nobody was connected for {idle_exit:?} (service.idle_exit)");
+                    tracing::info!(
+                        target: events::SERVICE_STOPPING,
+                        "stopping: nobody was connected for {idle_exit:?} (service.idle_exit)"
+                    );
                     return Ok(());
                 }
                 // A self-test of a model's, or a reload.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::notify;
-use crate::dispatch::Dispatcher;
+use crate::{dispatch::Dispatcher, events};
 
 /// Shortest standstill of the scheduler that counts: a zygote that does not answer is given up after ten seconds, and
 /// that is no standstill.
@@ -55,7 +55,10 @@ impl Watchdog {
             }
             Some(reason) if !self.silent => {
                 self.silent = true;
-                tracing::error!("the watchdog is not told that the service gets on: {reason}");
+                tracing::error!(
+                    target: events::STALLED,
+                    "the watchdog is not told that the service gets on: {reason}"
+                );
             }
             Some(_) => {}
         }

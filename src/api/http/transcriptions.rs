@@ -46,7 +46,7 @@ pub(super) async fn transcribe(
     }
     // Asked again when all has arrived, but no gigabyte need arrive for nothing.
     app.dispatcher
-        .announce(peer.uid(), share)
+        .announce(&request_id, peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
     let directory = match config.http.spool_directory.as_os_str().is_empty() {
         true => app.spool_directory.as_path(),

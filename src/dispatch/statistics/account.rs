@@ -11,9 +11,10 @@ use std::{
 use super::{
     Books,
     kinds::{Ending, Latency, Refused},
-    lock,
+    lock, record,
 };
 use crate::{
+    config::Mode,
     dispatch::ticket::{Refusal, Report},
     isolation::{Gauge, JobProcess, Outcome, Reading},
 };
@@ -61,6 +62,8 @@ pub(in crate::dispatch) struct Worker {
     pub(in crate::dispatch) pid: i32,
     /// Where the job runs; `None` in mode `thread`.
     pub(in crate::dispatch) slot: Option<usize>,
+    /// What it is.
+    pub(super) mode: Mode,
     gauge: Option<Gauge>,
 }
 
@@ -94,11 +97,12 @@ pub(in crate::dispatch) struct RunningJob {
 }
 
 impl Worker {
-    /// A job.
-    pub(in crate::dispatch) fn job(job: &mut JobProcess) -> Self {
+    /// A job of a model in this mode.
+    pub(in crate::dispatch) fn job(job: &mut JobProcess, mode: Mode) -> Self {
         Self {
             pid: job.pid(),
             slot: Some(job.slot().index()),
+            mode,
             gauge: Some(job.gauge()),
         }
     }
@@ -108,6 +112,7 @@ impl Worker {
         Self {
             pid: std::process::id().cast_signed(),
             slot: None,
+            mode: Mode::Thread,
             gauge: None,
         }
     }
@@ -229,46 +234,53 @@ impl Account {
     pub(in crate::dispatch) fn finish(&self, report: &Report) {
         let Some(books) = &self.books else { return };
         let ending = Ending::of(&report.outcome);
-        if self.settle(ending) {
-            let figures = &report.figures;
-            books.enter(|ledger| ledger.cpu += report.usage.cpu);
-            if ending == Ending::Ok {
-                books.enter(|ledger| ledger.audio += figures.audio);
-                books.observe(Latency::Decode, figures.decode);
-                books.observe(Latency::Transcribe, figures.transcribe);
-            }
+        let Some(Phase::Running { worker, .. }) = self.settle(ending) else {
+            return;
+        };
+        let figures = &report.figures;
+        books.enter(|ledger| ledger.cpu += report.usage.cpu);
+        if ending == Ending::Ok {
+            books.enter(|ledger| ledger.audio += figures.audio);
+            books.observe(Latency::Decode, figures.decode);
+            books.observe(Latency::Transcribe, figures.transcribe);
         }
+        record::served(&self.open, ending, report, &worker);
     }
 
     /// It will not get a job.
     pub(in crate::dispatch) fn refuse(&self, refusal: &Refusal) {
-        self.settle(Ending::of_refusal(refusal));
+        self.give_up(Ending::of_refusal(refusal), &refusal.to_string());
     }
 
-    /// It ends, unless it has ended already or was never accepted.
-    fn settle(&self, ending: Ending) -> bool {
-        let Some(books) = &self.books else {
-            return false;
-        };
+    /// It ends without an answer of a job's.
+    fn give_up(&self, ending: Ending, reason: &str) {
+        if let Some(Phase::Queued { since, .. } | Phase::Running { since, .. }) =
+            self.settle(ending)
+        {
+            record::unserved(&self.open, ending, since.elapsed(), reason);
+        }
+    }
+
+    /// It ends, unless it has ended already or was never accepted. Gives what it was in until now.
+    fn settle(&self, ending: Ending) -> Option<Phase> {
+        let books = self.books.as_ref()?;
         let mut phase = lock(&self.open.phase);
         if matches!(*phase, Phase::Asked | Phase::Ended) {
-            return false;
+            return None;
         }
-        *phase = Phase::Ended;
         books.enter(|ledger| ledger.ended.count(ending));
         lock(&books.open).remove(&self.open.id);
-        true
+        Some(std::mem::replace(&mut *phase, Phase::Ended))
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
         let running = matches!(*lock(&self.open.phase), Phase::Running { .. });
-        self.settle(if running {
-            Ending::ShuttingDown
-        } else {
-            Ending::Cancelled
-        });
+        match running {
+            true => self.give_up(Ending::ShuttingDown, "the service is shutting down"),
+            false => self.give_up(Ending::Cancelled, "its client went away"),
+        }
     }
 }
 

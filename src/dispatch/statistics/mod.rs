@@ -4,6 +4,7 @@ mod account;
 mod histogram;
 mod kinds;
 mod ledger;
+mod record;
 #[cfg(test)]
 mod tests;
 mod zygotes;
@@ -88,10 +89,11 @@ impl Statistics {
     }
 
     /// A request was turned away before it had said which model it wants.
-    pub(super) fn refuse(&self, refusal: &Refusal) {
+    pub(super) fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
         if let Some(kind) = Refused::of(refusal) {
             lock(&self.refused).count(kind);
             lock(&self.total).refused.count(kind);
+            record::refused(request_id, uid, None, kind, refusal);
         }
     }
 
@@ -118,9 +120,10 @@ impl Statistics {
 
 impl Books {
     /// A request was turned away at once.
-    pub(super) fn refuse(&self, refusal: &Refusal) {
+    pub(super) fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
         if let Some(kind) = Refused::of(refusal) {
             self.enter(|ledger| ledger.refused.count(kind));
+            record::refused(request_id, uid, Some(&self.model), kind, refusal);
         }
     }
 

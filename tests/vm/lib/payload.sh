@@ -20,6 +20,7 @@ stage_product() {
     for file in "$checkout"/packaging/{sysusers.d,tmpfiles.d}/*.conf; do
         [[ ! -e $file ]] || install -D -m 644 -t "$root/usr/lib/$(basename "$(dirname "$file")")" "$file"
     done
+    install -D -m 644 -t "$root/usr/lib/systemd/catalog" "$checkout"/packaging/journal/*.catalog
     file=$checkout/config/stt-isolated.toml
     [[ ! -e $file ]] || install -D -m 644 -t "$root/etc/stt-isolated" "$file"
 }

@@ -1,0 +1,131 @@
+//! The journal's entry for each request: one for each that was accepted, and one for each that was turned away.
+
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::{
+    account::{Open, Worker},
+    kinds::{Ending, Kind, Refused},
+};
+use crate::{
+    dispatch::ticket::{Refusal, Report},
+    events,
+    isolation::Outcome,
+};
+
+/// A request had a job and has ended.
+pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Worker) {
+    let call = match &report.outcome {
+        Outcome::Violation { call } => call.as_deref(),
+        _ => None,
+    };
+    macro_rules! tell {
+        ($kind:expr, $level:expr) => {
+            tracing::event!(
+                target: $kind,
+                $level,
+                request_id = open.request_id(),
+                uid = open.uid(),
+                model = open.model(),
+                mode = worker.mode.name(),
+                outcome = ending.word(),
+                pid = report.pid,
+                slot = worker.slot,
+                audio_ms = milliseconds(report.figures.audio),
+                wall_ms = milliseconds(report.wall),
+                queue_ms = milliseconds(report.queued),
+                cpu_ms = milliseconds(report.usage.cpu),
+                peak_bytes = report.usage.peak,
+                anon_bytes = report.usage.anonymous,
+                limit_bytes = report.usage.limit,
+                page_cache_bytes = report.usage.page_cache,
+                page_faults = report.usage.page_faults,
+                call,
+                "{}",
+                summary(report)
+            )
+        };
+    }
+    // Whose fault is the client's or nobody's is worth no warning.
+    match ending {
+        Ending::Ok => tell!(events::REQUEST_OK, Level::INFO),
+        Ending::InvalidAudio | Ending::AudioTooLong => tell!(events::REQUEST_FAILED, Level::INFO),
+        Ending::EngineFailed => tell!(events::REQUEST_FAILED, Level::WARN),
+        Ending::MemoryLimitExceeded => tell!(events::REQUEST_MEMORY_LIMIT, Level::WARN),
+        Ending::WorkerCrashed => tell!(events::REQUEST_CRASHED, Level::WARN),
+        Ending::WorkerMisbehaved => tell!(events::REQUEST_MISBEHAVED, Level::WARN),
+        Ending::Timeout => tell!(events::REQUEST_TIMEOUT, Level::WARN),
+        Ending::Cancelled | Ending::ShuttingDown => tell!(events::REQUEST_CANCELLED, Level::INFO),
+        Ending::QueueTimeout | Ending::EngineUnavailable => {
+            tell!(events::REQUEST_REFUSED, Level::INFO)
+        }
+    }
+}
+
+/// A request that was accepted has ended without an answer of a job's.
+pub(super) fn unserved(open: &Open, ending: Ending, waited: Duration, reason: &str) {
+    macro_rules! tell {
+        ($kind:expr) => {
+            tracing::info!(
+                target: $kind,
+                request_id = open.request_id(),
+                uid = open.uid(),
+                model = open.model(),
+                outcome = ending.word(),
+                queue_ms = milliseconds(waited),
+                "request failed ({}): {reason}",
+                ending.word()
+            )
+        };
+    }
+    match ending {
+        Ending::Cancelled | Ending::ShuttingDown => tell!(events::REQUEST_CANCELLED),
+        _ => tell!(events::REQUEST_REFUSED),
+    }
+}
+
+/// A request was turned away at once; `model` is none where it was not known yet.
+pub(super) fn refused(
+    request_id: &str,
+    uid: Option<u32>,
+    model: Option<&str>,
+    kind: Refused,
+    refusal: &Refusal,
+) {
+    let outcome = kind.word();
+    tracing::info!(
+        target: events::REQUEST_REFUSED,
+        request_id,
+        uid,
+        model,
+        outcome,
+        "request refused ({outcome}): {refusal}"
+    );
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The line that a person reads; the fields beside it are for queries.
+fn summary(report: &Report) -> String {
+    if report.outcome != Outcome::Ok {
+        return format!(
+            "request failed ({}): {}",
+            report.outcome.code(),
+            report.outcome
+        );
+    }
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let limit = match report.usage.limit {
+        Some(limit) => format!(" of {:.0}", mebibytes(limit)),
+        None => String::new(),
+    };
+    format!(
+        "request ok: {:.1} s of audio in {:.2} s, peak {:.1}{limit} MiB",
+        report.figures.audio.as_secs_f64(),
+        report.wall.as_secs_f64(),
+        mebibytes(report.usage.peak),
+    )
+}

@@ -83,11 +83,16 @@ class Load:
 def usual(*more):
     quick = [(silence(0.5), "null", [""]), (silence(0.5), "fault", ["fault engine"])]
     quick += more
-    kinds = [quick[n % len(quick)] for n in range(59)]
+    kinds = [quick[n % len(quick)] for n in range(199)]
     return [*kinds, (goforward(), "default", ["go forward ten meters"])]
 
 
-# As many as come while models load may wait.
-BURSTS = '\n[jobs]\nmax_queued = 3000\nqueue_timeout = "5min"\n'
+# As many as come while models load may wait, and what is at hand has the time that it needs emulated. A line for each request would keep journald busier than the service.
+BURSTS = '\n[jobs]\nmax_running = 8\nmax_queued = 3000\nqueue_timeout = "5min"\n[service]\nlog_level = "warn"\ndrain_timeout = "3min"\n'
+
+
+def logged():
+    """What the service said lately; under load journald does not come to the end of a `--sync`."""
+    return run("journalctl", "--no-pager", "-o", "cat", "-u", UNIT, "-n", "50")
 
 NULL = '\n[models.null]\nengine = "null"\n'

@@ -7,7 +7,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::journal::{self, Journal};
+use super::journal::Journal;
 use crate::config::LogLevel;
 
 /// What is logged; can be changed while the service runs.
@@ -36,7 +36,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 pub(super) fn start(level: LogLevel) -> Level {
     let (filter, handle) = reload::Layer::new(filter(level));
     let journal = if stderr_is_journal() {
-        Journal::connect(journal::SOCKET).ok()
+        Journal::connect().ok()
     } else {
         None
     };

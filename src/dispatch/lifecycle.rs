@@ -491,14 +491,14 @@ impl Shared {
         let Some(pool) = state.pools.get_mut(&id) else {
             return u64::MAX;
         };
-        if pool.model.mode == Mode::Hybrid {
-            // Jobs that have served are taken first, the latest before all others: their caches are warm. Some may have
-            // come back while this one was forked to stand in for them.
-            if pool.spares.len() < room {
-                pool.spares.insert(0, handle);
-            }
-        } else {
-            pool.spares.push(handle);
+        match pool.model.mode {
+            // It holds nothing that could be let go.
+            Mode::Thread => pool.spares.push(handle),
+            // Memory became scarce, or the request that it was forked for went away.
+            _ if pool.spares.len() >= room => {}
+            Mode::Process => pool.spares.push(handle),
+            // Jobs that have served are taken first, the latest before all others: their caches are warm.
+            Mode::Hybrid => pool.spares.insert(0, handle),
         }
         pool.generation
     }

@@ -1,24 +1,9 @@
 //! Who runs next: the queue, the spares that wait for it, and the life of each request's job.
 
-mod breaker;
-mod budget;
-mod canary;
-mod keeper;
-mod lifecycle;
-mod pool;
-mod queue;
-mod recycle;
-mod reload;
-mod renewal;
-mod retry;
-pub mod snapshot;
-mod spare;
-mod stall;
+mod admission;
+mod model;
+mod serving;
 mod statistics;
-mod talk;
-mod thread;
-mod ticket;
-mod turns;
 
 use std::{
     collections::BTreeMap,
@@ -29,15 +14,24 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use ticket::{Event, Refusal, Report, Ticket};
-pub use turns::Client;
+pub use admission::turns::Client;
+pub use serving::ticket::{Event, Refusal, Report, Ticket};
+pub use statistics::snapshot;
 
 use self::{
-    budget::Budget,
-    pool::Pool,
-    queue::{Queue, Waiting},
+    admission::{
+        budget::{self, Budget},
+        queue::{self, Queue, Waiting},
+        retry,
+        turns::{self, Queued},
+    },
+    model::{
+        breaker, canary, keeper,
+        pool::{self, Pool},
+        renewal, zygote,
+    },
+    serving::{lifecycle, run, spare, thread, ticket},
     statistics::{Account, Books, Statistics},
-    turns::Queued,
 };
 use crate::{
     config::{ByteSize, Config, Limits, MemoryBudget, Mode, Model, Share},

@@ -5,6 +5,7 @@ mod histogram;
 mod kinds;
 mod ledger;
 mod record;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod zygotes;

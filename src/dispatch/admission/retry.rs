@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::dispatch::{
     State,
     ticket::Refusal,
     turns::{Client, Full},
@@ -12,13 +12,18 @@ use super::{
 const LONGEST: f64 = 1e6;
 
 /// A mean over about the last eight values, and one more of them.
-pub(super) fn mean(before: Duration, value: Duration) -> Duration {
+pub(in crate::dispatch) fn mean(before: Duration, value: Duration) -> Duration {
     (before * 7 + value) / 8
 }
 
 impl State {
     /// The refusal of a request of `client`, for which there is no room.
-    pub(super) fn full(&self, full: Full, client: Client, max_running: usize) -> Refusal {
+    pub(in crate::dispatch) fn full(
+        &self,
+        full: Full,
+        client: Client,
+        max_running: usize,
+    ) -> Refusal {
         match full {
             Full::Client => Refusal::UserLimit {
                 retry_after: self.retry_after(Some(client), max_running),
@@ -31,7 +36,11 @@ impl State {
 
     /// How long it will take to work off what waits now, of `whose` requests or of all, by the models' recent times of
     /// service; and one time of service more, for what runs already.
-    pub(super) fn retry_after(&self, whose: Option<Client>, max_running: usize) -> Duration {
+    pub(in crate::dispatch) fn retry_after(
+        &self,
+        whose: Option<Client>,
+        max_running: usize,
+    ) -> Duration {
         let clients: Vec<_> = self.queue.clients().collect();
         let mut at_once = max_running as f64;
         if let Some(client) = whose {

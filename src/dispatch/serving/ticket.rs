@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Shared, turns::Queued};
 use crate::{
+    dispatch::{Shared, turns::Queued},
     isolation::{Figures, Outcome, Usage},
     transcript::Segment,
 };
@@ -95,7 +95,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(
+    pub(in crate::dispatch) fn new(
         shared: Arc<Shared>,
         id: u64,
         events: mpsc::Receiver<Event>,

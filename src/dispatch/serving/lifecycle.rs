@@ -1,7 +1,6 @@
 //! The life of one job: forked, ready, assigned, running, done, and gone or (mode `hybrid`) ready again.
 
 use std::{
-    os::fd::AsFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,25 +11,28 @@ use tokio::{
 };
 
 use super::{
-    PoolId, Shared, State,
-    queue::Waiting,
     recycle::{Reason, Wear},
-    spare::SpareHandle,
-    statistics::{Books, Latency, Lifecycle, Worker},
-    talk::{Last, Talk, unasked},
-    ticket::{Event, Report},
+    run::run,
+    talk::unasked,
 };
 use crate::{
     config::{Lifetime, Mode, Model},
+    dispatch::{
+        PoolId, Shared,
+        queue::Waiting,
+        spare::SpareHandle,
+        statistics::{Books, Latency, Lifecycle, Worker},
+        ticket::{Event, Report},
+    },
     events,
-    isolation::{FailureKind, Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError},
+    isolation::{FromJob, JobProcess, channel::ChannelError},
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
-const EXIT_GRACE: Duration = Duration::from_secs(1);
+pub(super) const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// So many jobs may die with a request in front of them that they have not read; then it fails as if they had. Jobs that
 /// have served before are no reason to fail: there are only so many, and each was sound until then.
@@ -43,7 +45,7 @@ const MAX_LOG: (usize, usize) = (20, 500);
 ///
 /// # Errors
 /// It ended, broke the protocol or took too long; the reason for the log. It is gone by then.
-pub(super) async fn ready(job: &mut JobProcess) -> Result<(), String> {
+pub(in crate::dispatch) async fn ready(job: &mut JobProcess) -> Result<(), String> {
     let failure = match timeout(READY_TIMEOUT, job.receive()).await {
         Ok(Ok(FromJob::Ready)) => return Ok(()),
         Ok(heard) => trouble(job, heard).await,
@@ -74,7 +76,12 @@ struct Place {
 }
 
 /// Keep a ready job in its model's pool until it gets a request, serve that one, and in mode `hybrid` come back.
-pub(super) async fn spare(shared: &Arc<Shared>, id: PoolId, model: Arc<Model>, job: JobProcess) {
+pub(in crate::dispatch) async fn spare(
+    shared: &Arc<Shared>,
+    id: PoolId,
+    model: Arc<Model>,
+    job: JobProcess,
+) {
     let mut wear = (model.mode == Mode::Hybrid).then(|| Wear::of(&job, model.recycle));
     let (handle, next) = SpareHandle::new(key(&job));
     let generation = shared.ready(id, handle);
@@ -337,131 +344,6 @@ async fn serve(
     None
 }
 
-/// How a job's work on its request ended; the process itself may still be there.
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
-    pub(super) usage: Usage,
-    pub(super) figures: Figures,
-    /// When the service decided to kill it, if it did.
-    pub(super) killed: Option<Instant>,
-    /// Why it failed before it had begun with the request, if it did: another job can serve it as if nothing had been.
-    pub(super) untouched: Option<String>,
-    /// Whether it ended in good order, and can serve again.
-    pub(super) is_sound: bool,
-}
-
-/// Give the job its request.
-async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Result<(), Last> {
-    if waiting.lower.memory.is_some() {
-        job.lower(&waiting.limits)
-            .map_err(|error| Last::Violation(format!("it cannot be held to its limit: {error}")))?;
-    }
-    let is_used = job.is_used();
-    match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
-        Ok(()) if is_used => talk.taken(job, &waiting.events).await,
-        Ok(()) => Ok(()),
-        Err(error) if is_used => Err(Last::Stale(error.to_string())),
-        Err(error) => Err(Last::Lost(error)),
-    }
-}
-
-/// Give the job its request and follow it to its last word or its end.
-pub(super) async fn run(shared: &Shared, job: &mut JobProcess, waiting: &Waiting) -> Ended {
-    let mut talk = Talk::new(waiting);
-    let work = async {
-        match begin(job, waiting, &talk).await {
-            Ok(()) => talk.follow(job, &waiting.events).await,
-            Err(last) => last,
-        }
-    };
-    let last = tokio::select! {
-        biased;
-        last = work => last,
-        () = shared.aborted() => Last::Stopped,
-    };
-    waiting.account.progress().ending();
-    let mut goes_on = false;
-    let mut killed = None;
-    if !matches!(last, Last::Word(_)) {
-        // A job that lost its channel is ending or broken; only its end tells which.
-        if !matches!(
-            last,
-            Last::Lost(ChannelError::HungUp | ChannelError::Unread)
-        ) {
-            killed = Some(Instant::now());
-            job.kill();
-        }
-        if timeout(EXIT_GRACE, job.ended()).await.is_err() {
-            goes_on = true;
-            job.kill();
-        }
-    }
-    let usage = job.usage();
-    let mut figures = Figures {
-        audio: talk.audio,
-        ..Figures::default()
-    };
-    let is_sound = match &last {
-        Last::Word(FromJob::Done { .. }) => true,
-        Last::Word(FromJob::Failed { failure, .. }) => match failure.kind {
-            FailureKind::InvalidAudio | FailureKind::AudioTooLong => true,
-            // Nobody knows in which state its library or its decoder is.
-            FailureKind::BrokenDecoder | FailureKind::Engine => false,
-        },
-        _ => false,
-    };
-    let mut untouched = None;
-    let lost_unread = matches!(last, Last::Lost(ChannelError::Unread));
-    let outcome = match last {
-        Last::Word(FromJob::Done { figures: told, .. }) => {
-            figures = told;
-            Outcome::Ok
-        }
-        Last::Word(FromJob::Failed { failure, .. }) => Outcome::of_failure(failure),
-        Last::Word(_) => Outcome::Misbehaved("it ended with something that is no end".into()),
-        Last::Forbidden(call) => Outcome::of_violation(call),
-        Last::Violation(what) => Outcome::Misbehaved(what),
-        Last::Stale(_) if waiting.events.is_closed() => Outcome::Cancelled,
-        Last::Stale(what) => {
-            untouched = Some(what.clone());
-            Outcome::Misbehaved(what)
-        }
-        Last::OutOfTime(limit) => Outcome::Timeout {
-            limit,
-            after: talk.allowance(limit),
-            audio: talk.audio,
-        },
-        Last::Cancelled => Outcome::Cancelled,
-        Last::Stopped => Outcome::Stopped,
-        Last::Lost(error) if error.is_violation() => Outcome::Misbehaved(error.to_string()),
-        // Killed by us, which must not look like a crash.
-        Last::Lost(ChannelError::HungUp) if goes_on => {
-            Outcome::Misbehaved("it hung up without a last word, and went on".into())
-        }
-        Last::Lost(_) => match job.ended().await {
-            Ok(exit) => Outcome::of_dead(
-                exit,
-                usage.oom_kills,
-                usage.limit.unwrap_or(0),
-                usage.peak,
-                talk.audio,
-            ),
-            Err(error) => Outcome::Misbehaved(format!("its end is unknown: {error}")),
-        },
-    };
-    if lost_unread && let Outcome::Crashed(how) = &outcome {
-        untouched = Some(how.to_string());
-    }
-    Ended {
-        killed,
-        untouched,
-        is_sound,
-        outcome,
-        usage,
-        figures,
-    }
-}
-
 /// What the job wrote to stderr, for the log: cut, and without control characters.
 fn last_words(job: &mut JobProcess) -> String {
     let (lines, length) = MAX_LOG;
@@ -479,67 +361,4 @@ fn last_words(job: &mut JobProcess) -> String {
             format!(": {line}")
         })
         .collect()
-}
-
-impl Shared {
-    /// A job of model `id` waits for its first request; gives the generation of the model's settings.
-    pub(super) fn ready(&self, id: PoolId, handle: SpareHandle) -> u64 {
-        let mut state = self.state();
-        state.progress = Instant::now();
-        let room = state.room_for_idle(id);
-        // Without a pool the handle goes, and the job with it.
-        let Some(pool) = state.pools.get_mut(&id) else {
-            return u64::MAX;
-        };
-        match pool.model.mode {
-            // It holds nothing that could be let go.
-            Mode::Thread => pool.spares.push(handle),
-            // Memory became scarce, or the request that it was forked for went away.
-            _ if pool.spares.len() >= room => {}
-            Mode::Process => pool.spares.push(handle),
-            // Jobs that have served are taken first, the latest before all others: their caches are warm.
-            Mode::Hybrid => pool.spares.insert(0, handle),
-        }
-        pool.generation
-    }
-
-    /// A job of model `id` has served and waits for its next request; whether it is wanted.
-    fn back(&self, id: PoolId, generation: u64, handle: SpareHandle) -> bool {
-        let mut state = self.state();
-        let room = state.room_for_idle(id);
-        let Some(pool) = state.pools.get_mut(&id) else {
-            return false;
-        };
-        if pool.generation != generation || room == 0 {
-            return false;
-        }
-        pool.spares.push(handle);
-        if pool.spares.len() > room {
-            // The one that came to stand in for it.
-            pool.spares.remove(0);
-        }
-        true
-    }
-
-    /// The spare `key` takes no request any more.
-    pub(super) fn withdraw(&self, id: PoolId, key: u64) {
-        if let Some(pool) = self.state().pools.get_mut(&id) {
-            pool.spares.retain(|spare| spare.key != key);
-        }
-    }
-}
-
-impl State {
-    /// How many idle jobs model `id` may have at this moment.
-    fn room_for_idle(&self, id: PoolId) -> usize {
-        let waiting = self.queue.waiting_for(id);
-        let Some(pool) = self.pools.get(&id) else {
-            return 0;
-        };
-        let spares = &pool.model.spares;
-        if spares.ttl == Lifetime::Zero || Instant::now() < self.pressure_until {
-            return waiting;
-        }
-        waiting.max(spares.max).max(1)
-    }
 }

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-pub use super::statistics::{Each, Ending, Histogram, Latency, Lifecycle, Refused, Stage};
-use super::{
-    Client, Dispatcher, Health,
-    statistics::{Books, Ledger, Open, ZygoteEntry},
+pub use crate::dispatch::statistics::{
+    Each, Ending, Histogram, Latency, Lifecycle, Refused, Stage,
 };
 use crate::{
     config::{Mode, Model},
+    dispatch::{
+        Client, Dispatcher, Health,
+        statistics::{Books, Ledger, Open, ZygoteEntry},
+    },
     isolation::{self, Footprint, Probe},
 };
 
@@ -217,14 +219,14 @@ pub struct ClientState {
 }
 
 /// What the scheduler alone knows of a model.
-pub(super) struct PoolState {
+pub(in crate::dispatch) struct PoolState {
     /// The settings that it serves with.
-    pub(super) model: Arc<Model>,
-    pub(super) books: Arc<Books>,
-    pub(super) health: Health,
-    pub(super) spares: usize,
+    pub(in crate::dispatch) model: Arc<Model>,
+    pub(in crate::dispatch) books: Arc<Books>,
+    pub(in crate::dispatch) health: Health,
+    pub(in crate::dispatch) spares: usize,
     /// Limits of its living jobs, in bytes.
-    pub(super) committed: u64,
+    pub(in crate::dispatch) committed: u64,
 }
 
 impl Dispatcher {

@@ -9,17 +9,18 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    PoolId, Shared,
-    keeper::{End, self_test_request},
-    queue::Waiting,
-    renewal::{Look, Renewal},
-    spare::SpareHandle,
-    statistics::Worker,
-    ticket::{Event, Report},
-};
 use crate::{
     config::{EngineSettings, Model},
+    dispatch::{
+        PoolId, Shared,
+        keeper::End,
+        queue::Waiting,
+        renewal::{Look, Renewal},
+        spare::SpareHandle,
+        statistics::Worker,
+        ticket::{Event, Report},
+        zygote::self_test_request,
+    },
     engine,
     isolation::{Failure, Figures, Outcome, Usage},
     job,
@@ -37,12 +38,12 @@ struct Order {
 }
 
 /// A thread that has loaded a model. It ends when this is dropped, after the request at hand.
-pub(super) struct EngineThread {
+pub(in crate::dispatch) struct EngineThread {
     orders: mpsc::Sender<Order>,
 }
 
 /// Load `model` into the service, on a thread of its own, and have it prove itself.
-pub(super) async fn start(model: &Model) -> Result<EngineThread, String> {
+pub(in crate::dispatch) async fn start(model: &Model) -> Result<EngineThread, String> {
     let settings = model.engine.clone();
     let (orders, receiver) = mpsc::channel();
     let (loaded, is_loaded) = oneshot::channel();
@@ -88,7 +89,7 @@ impl EngineThread {
 }
 
 /// Serve one request of model `id` after the other.
-pub(super) async fn serve(
+pub(in crate::dispatch) async fn serve(
     shared: &Arc<Shared>,
     id: PoolId,
     mut model: Arc<Model>,

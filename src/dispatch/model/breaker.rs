@@ -9,7 +9,7 @@ use crate::config;
 
 /// Opens after too many crashes in too short a time, and closes when a request has succeeded again.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(in crate::dispatch) struct Breaker {
     settings: config::Breaker,
     state: State,
     /// The latest crashes, as many as open it: when, and how many requests had ended until then.
@@ -28,7 +28,7 @@ enum State {
 
 /// What the end of a request changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::dispatch) enum Change {
     /// It opened just now.
     Opened,
     /// It closed just now.
@@ -36,7 +36,7 @@ pub(super) enum Change {
 }
 
 impl Breaker {
-    pub(super) fn new(settings: config::Breaker) -> Self {
+    pub(in crate::dispatch) fn new(settings: config::Breaker) -> Self {
         Self {
             settings,
             state: State::Closed,
@@ -46,14 +46,14 @@ impl Breaker {
     }
 
     /// Go on under other settings.
-    pub(super) fn configure(&mut self, settings: config::Breaker) {
+    pub(in crate::dispatch) fn configure(&mut self, settings: config::Breaker) {
         if settings != self.settings {
             *self = Self::new(settings);
         }
     }
 
     /// Whether requests are refused at this moment, and for how long at least.
-    pub(super) fn is_open(&self, now: Instant) -> Option<Duration> {
+    pub(in crate::dispatch) fn is_open(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Closed => None,
             State::Open(until) => Some(until.saturating_duration_since(now)),
@@ -66,7 +66,7 @@ impl Breaker {
     }
 
     /// Let a request through, or tell when to come again.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(in crate::dispatch) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
         match self.is_open(now) {
             None => Ok(()),
             Some(Duration::ZERO) => {
@@ -78,7 +78,7 @@ impl Breaker {
     }
 
     /// A request has ended, by a crash or not.
-    pub(super) fn ended(&mut self, now: Instant, crash: bool) -> Option<Change> {
+    pub(in crate::dispatch) fn ended(&mut self, now: Instant, crash: bool) -> Option<Change> {
         self.ended += 1;
         if self.settings.crashes == 0 {
             return None;

@@ -7,15 +7,15 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    Health, PoolId, State,
-    breaker::{Breaker, Change},
-    spare::SpareHandle,
-    statistics::{Books, Lifecycle},
-    ticket::Refusal,
-};
 use crate::{
     config::{Lifetime, Mode, Model},
+    dispatch::{
+        Health, PoolId, State,
+        breaker::{Breaker, Change},
+        spare::SpareHandle,
+        statistics::{Books, Lifecycle},
+        ticket::Refusal,
+    },
     events,
     isolation::Outcome,
 };
@@ -28,48 +28,48 @@ const RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// One model.
 #[derive(Debug)]
-pub(super) struct Pool {
-    pub(super) name: String,
-    pub(super) books: Arc<Books>,
+pub(in crate::dispatch) struct Pool {
+    pub(in crate::dispatch) name: String,
+    pub(in crate::dispatch) books: Arc<Books>,
     /// The settings that it serves with.
-    pub(super) model: Arc<Model>,
+    pub(in crate::dispatch) model: Arc<Model>,
     /// The settings that the configuration has for it. Others than those in force while a replacement loads; `None` once
     /// it was removed: what waits for it is still served.
-    pub(super) wanted: Option<Arc<Model>>,
+    pub(in crate::dispatch) wanted: Option<Arc<Model>>,
     /// The settings whose replacement could not be started, and why: the old ones stay in force.
-    pub(super) rejected: Option<(Arc<Model>, String)>,
-    pub(super) health: Health,
+    pub(in crate::dispatch) rejected: Option<(Arc<Model>, String)>,
+    pub(in crate::dispatch) health: Health,
     /// Why the last canary failed, if it did.
-    pub(super) unwell: Option<String>,
+    pub(in crate::dispatch) unwell: Option<String>,
     /// A fresh zygote is asked for.
-    pub(super) renew: bool,
-    pub(super) breaker: Breaker,
+    pub(in crate::dispatch) renew: bool,
+    pub(in crate::dispatch) breaker: Breaker,
     /// The one used last is taken first: its caches are warm.
-    pub(super) spares: Vec<SpareHandle>,
+    pub(in crate::dispatch) spares: Vec<SpareHandle>,
     /// Forked, but not ready yet.
-    pub(super) coming: usize,
+    pub(in crate::dispatch) coming: usize,
     /// Requests that have a job.
-    pub(super) running: usize,
+    pub(in crate::dispatch) running: usize,
     /// Limits of its living jobs, in bytes.
-    pub(super) committed: u64,
+    pub(in crate::dispatch) committed: u64,
     /// Raised when settings or zygote are replaced: jobs of an earlier generation take no request any more.
-    pub(super) generation: u64,
+    pub(in crate::dispatch) generation: u64,
     /// From when on spares are forked up to their maximum; `None`: only up to their minimum.
-    pub(super) refill: Option<Instant>,
+    pub(in crate::dispatch) refill: Option<Instant>,
     /// Forks in a row that came to nothing, and until when no spare is forked for that reason.
     trouble: u32,
     calm_until: Instant,
     /// When a request last succeeded.
-    pub(super) proven: Instant,
+    pub(in crate::dispatch) proven: Instant,
     /// Recent mean time of service, once a request has ended.
-    pub(super) service_time: Option<Duration>,
+    pub(in crate::dispatch) service_time: Option<Duration>,
     /// Wakes its keeper.
-    pub(super) wake: Arc<Notify>,
+    pub(in crate::dispatch) wake: Arc<Notify>,
 }
 
 /// What a model needs at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(in crate::dispatch) enum Need {
     /// A job for a request that waits.
     Job,
     /// A job ahead of its request.
@@ -81,7 +81,7 @@ pub(super) enum Need {
 }
 
 impl Pool {
-    pub(super) fn new(model: Arc<Model>, breaker: Breaker, books: Arc<Books>) -> Self {
+    pub(in crate::dispatch) fn new(model: Arc<Model>, breaker: Breaker, books: Arc<Books>) -> Self {
         let now = Instant::now();
         Self {
             name: model.name.clone(),
@@ -108,7 +108,7 @@ impl Pool {
     }
 
     /// How it does, as clients see it.
-    pub(super) fn health(&self, now: Instant) -> Health {
+    pub(in crate::dispatch) fn health(&self, now: Instant) -> Health {
         if self.health == Health::Ready {
             if self.breaker.is_open(now).is_some() {
                 return Health::Tripped(self.tripped());
@@ -125,7 +125,7 @@ impl Pool {
     }
 
     /// Whether it takes a request now.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
+    pub(in crate::dispatch) fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
         let unavailable = |reason: String, retry_after| Refusal::EngineUnavailable {
             model: self.name.clone(),
             reason,
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     /// A request has ended; whether its crash was one too many.
-    pub(super) fn ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
+    pub(in crate::dispatch) fn ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
         let crash = matches!(
             outcome,
             Outcome::Crashed(_) | Outcome::Misbehaved(_) | Outcome::Violation { .. }
@@ -176,14 +176,14 @@ impl Pool {
     }
 
     /// A spare died idle, or none could be forked: the next one waits a little, longer each time.
-    pub(super) fn stumbled(&mut self, longest: Duration) {
+    pub(in crate::dispatch) fn stumbled(&mut self, longest: Duration) {
         self.trouble = self.trouble.saturating_add(1);
         let pause = FIRST_PAUSE * 2u32.saturating_pow(self.trouble.min(10) - 1);
         self.calm_until = Instant::now() + pause.min(longest);
     }
 
     /// Let all spares go; each ends as soon as its task sees that its handle is gone.
-    pub(super) fn drop_spares(&mut self) -> usize {
+    pub(in crate::dispatch) fn drop_spares(&mut self) -> usize {
         self.refill = None;
         let dropped = self.spares.len();
         self.spares.clear();
@@ -201,7 +201,7 @@ impl Pool {
     }
 
     /// Serve with `model` from now on; jobs of the settings before take no request any more.
-    pub(super) fn adopt(&mut self, model: Arc<Model>) {
+    pub(in crate::dispatch) fn adopt(&mut self, model: Arc<Model>) {
         self.model = model;
         self.generation += 1;
         self.drop_spares();
@@ -211,7 +211,7 @@ impl Pool {
 
 impl State {
     /// What model `id` needs at this moment, where `max_running` requests may run at once.
-    pub(super) fn need(&mut self, id: PoolId, max_running: usize) -> Need {
+    pub(in crate::dispatch) fn need(&mut self, id: PoolId, max_running: usize) -> Need {
         let now = Instant::now();
         let room = max_running.saturating_sub(self.running);
         let demand = self.queue.waiting_for(id).min(room);
@@ -252,7 +252,7 @@ impl State {
     }
 
     /// Models that nobody waits for let a spare go, if one that somebody waits for lacks memory.
-    pub(super) fn make_room(&mut self, id: PoolId) {
+    pub(in crate::dispatch) fn make_room(&mut self, id: PoolId) {
         let queue = &self.queue;
         let others = self.pools.iter_mut().filter(|(other, _)| **other != id);
         for (other, pool) in others {

@@ -38,19 +38,19 @@ impl Client {
 
 /// What one client has here at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClientCounts {
+pub(in crate::dispatch) struct ClientCounts {
     /// Whose requests they are.
-    pub(super) client: Client,
+    pub(in crate::dispatch) client: Client,
     /// Requests that have a job.
-    pub(super) running: usize,
+    pub(in crate::dispatch) running: usize,
     /// Requests that wait for one.
-    pub(super) queued: usize,
+    pub(in crate::dispatch) queued: usize,
     /// Its caps, as they were when its last request came.
-    pub(super) share: Share,
+    pub(in crate::dispatch) share: Share,
 }
 
 /// What the queue has to know of a request.
-pub(super) trait Queued {
+pub(in crate::dispatch) trait Queued {
     /// Tells models apart.
     type Model: Copy + Ord + Debug;
 
@@ -84,7 +84,7 @@ impl<T: Queued> Queued for Box<T> {
 
 /// Why a request may not even wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(in crate::dispatch) enum Full {
     /// Its client has as many waiting as it may have.
     Client,
     /// As many wait as may wait at all.
@@ -96,7 +96,7 @@ pub(super) enum Full {
 /// Clients have a turn each, one after the other; within a client's requests the oldest goes first. A turn goes past
 /// clients that can use none now: they are at their cap, or no model that they want can serve. They keep their place.
 #[derive(Debug)]
-pub(super) struct Turns<T: Queued> {
+pub(in crate::dispatch) struct Turns<T: Queued> {
     /// In the order in which they have their turns.
     ring: VecDeque<Class<T>>,
     bound: usize,
@@ -155,7 +155,7 @@ impl<T: Queued> Class<T> {
 
 impl<T: Queued> Turns<T> {
     /// An empty queue for at most `bound` requests.
-    pub(super) fn new(bound: usize) -> Self {
+    pub(in crate::dispatch) fn new(bound: usize) -> Self {
         Self {
             ring: VecDeque::new(),
             bound,
@@ -163,17 +163,17 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Let so many wait from now on; those that are more already stay.
-    pub(super) fn set_bound(&mut self, bound: usize) {
+    pub(in crate::dispatch) fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
     }
 
     /// Requests that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::dispatch) fn len(&self) -> usize {
         self.ring.iter().map(Class::queued).sum()
     }
 
     /// Requests of `model` that could run now if there were jobs for them all: those behind their client's cap could not.
-    pub(super) fn waiting_for(&self, model: T::Model) -> usize {
+    pub(in crate::dispatch) fn waiting_for(&self, model: T::Model) -> usize {
         let of_class = |class: &Class<T>| {
             let line = class.lines.get(&model).map_or(0, BTreeMap::len);
             line.min(class.room())
@@ -182,14 +182,17 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Whether any request waits for `model`, be it behind its client's cap.
-    pub(super) fn wants(&self, model: T::Model) -> bool {
+    pub(in crate::dispatch) fn wants(&self, model: T::Model) -> bool {
         self.ring
             .iter()
             .any(|class| class.lines.contains_key(&model))
     }
 
     /// How many requests wait, of `whose` or of all, model by model; a model can come more than once.
-    pub(super) fn backlog(&self, whose: Option<Client>) -> impl Iterator<Item = (T::Model, usize)> {
+    pub(in crate::dispatch) fn backlog(
+        &self,
+        whose: Option<Client>,
+    ) -> impl Iterator<Item = (T::Model, usize)> {
         self.ring
             .iter()
             .filter(move |class| whose.is_none_or(|client| client == class.client))
@@ -197,7 +200,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// All clients that have requests here.
-    pub(super) fn clients(&self) -> impl Iterator<Item = ClientCounts> {
+    pub(in crate::dispatch) fn clients(&self) -> impl Iterator<Item = ClientCounts> {
         let counts = |class: &Class<T>| ClientCounts {
             client: class.client,
             running: class.running,
@@ -209,7 +212,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Whether a request of `client`, who has this share, could wait here.
-    pub(super) fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
+    pub(in crate::dispatch) fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
         let class = self.ring.iter().find(|class| class.client == client);
         let queued = class.map_or(0, Class::queued);
         if share.max_queued > 0 && queued >= share.max_queued {
@@ -222,7 +225,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Let `request` wait, if there is room. From now on its client has this share.
-    pub(super) fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
+    pub(in crate::dispatch) fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
         let client = request.client();
         self.has_room(client, share)?;
         let known = self.ring.iter().position(|class| class.client == client);
@@ -247,7 +250,7 @@ impl<T: Queued> Turns<T> {
 
     /// Take the request that is next among those whose model `can_serve`. It counts as running until it is given back or
     /// [`Self::finished`].
-    pub(super) fn next(&mut self, can_serve: impl Fn(T::Model) -> bool) -> Option<T> {
+    pub(in crate::dispatch) fn next(&mut self, can_serve: impl Fn(T::Model) -> bool) -> Option<T> {
         let (position, id) = self
             .ring
             .iter()
@@ -264,7 +267,7 @@ impl<T: Queued> Turns<T> {
 
     /// A request that no job has touched waits again, as if it had never been taken, and whatever the bounds are: its
     /// client has the next turn.
-    pub(super) fn give_back(&mut self, request: T) {
+    pub(in crate::dispatch) fn give_back(&mut self, request: T) {
         let client = request.client();
         let position = self.ring.iter().position(|class| class.client == client);
         // A client with a running request is never forgotten.
@@ -277,7 +280,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// A request of `client` has no job any more.
-    pub(super) fn finished(&mut self, client: Client) {
+    pub(in crate::dispatch) fn finished(&mut self, client: Client) {
         if let Some(class) = self.ring.iter_mut().find(|class| class.client == client) {
             class.running = class.running.saturating_sub(1);
         }
@@ -285,14 +288,14 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Take the request `id` out, if it still waits. This is no turn.
-    pub(super) fn take(&mut self, id: u64) -> Option<T> {
+    pub(in crate::dispatch) fn take(&mut self, id: u64) -> Option<T> {
         let taken = self.ring.iter_mut().find_map(|class| class.remove(id));
         self.forget();
         taken
     }
 
     /// Take all requests for `model` out.
-    pub(super) fn take_all(&mut self, model: T::Model) -> Vec<T> {
+    pub(in crate::dispatch) fn take_all(&mut self, model: T::Model) -> Vec<T> {
         let taken = self
             .ring
             .iter_mut()
@@ -304,7 +307,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Take all requests out.
-    pub(super) fn take_everything(&mut self) -> Vec<T> {
+    pub(in crate::dispatch) fn take_everything(&mut self) -> Vec<T> {
         let taken = self
             .ring
             .iter_mut()

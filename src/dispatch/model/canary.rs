@@ -5,14 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Event, Health, PoolId, Shared, keeper::self_test_request, statistics::Lifecycle};
+use crate::dispatch::{
+    Event, Health, PoolId, Shared, statistics::Lifecycle, zygote::self_test_request,
+};
 use crate::{config::Share, events, isolation::Outcome};
 
 /// How often it is looked whether a canary is due, at least.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Send a canary through model `id` whenever it was idle for `health.interval`, until the model is removed.
-pub(super) async fn watch(shared: Arc<Shared>, id: PoolId) {
+pub(in crate::dispatch) async fn watch(shared: Arc<Shared>, id: PoolId) {
     let mut configured = shared.config.subscribe();
     loop {
         let interval = configured.borrow_and_update().health.interval;

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, time::Instant};
 
 use tokio::sync::mpsc;
 
-use super::{
+use crate::dispatch::{
     Lower, PoolId,
     statistics::Account,
     ticket::{Event, Refusal},
@@ -13,34 +13,34 @@ use super::{
 use crate::{config::Limits, isolation::JobRequest};
 
 /// All that wait.
-pub(super) type Queue = Turns<Box<Waiting>>;
+pub(in crate::dispatch) type Queue = Turns<Box<Waiting>>;
 
 /// One request that has no job yet.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) id: u64,
+pub(in crate::dispatch) struct Waiting {
+    pub(in crate::dispatch) id: u64,
     /// Its place in the statistics.
-    pub(super) account: Account,
-    pub(super) model: PoolId,
-    pub(super) job: JobRequest,
+    pub(in crate::dispatch) account: Account,
+    pub(in crate::dispatch) model: PoolId,
+    pub(in crate::dispatch) job: JobRequest,
     /// What its job may use: the model's limits, or what the client lowered them to.
-    pub(super) limits: Limits,
+    pub(in crate::dispatch) limits: Limits,
     /// What the client lowered.
-    pub(super) lower: Lower,
-    pub(super) recording: OwnedFd,
-    pub(super) request_id: String,
-    pub(super) uid: Option<u32>,
-    pub(super) events: mpsc::Sender<Event>,
-    pub(super) since: Instant,
+    pub(in crate::dispatch) lower: Lower,
+    pub(in crate::dispatch) recording: OwnedFd,
+    pub(in crate::dispatch) request_id: String,
+    pub(in crate::dispatch) uid: Option<u32>,
+    pub(in crate::dispatch) events: mpsc::Sender<Event>,
+    pub(in crate::dispatch) since: Instant,
     /// How many jobs died with it before they had read it.
-    pub(super) unread: u32,
+    pub(in crate::dispatch) unread: u32,
     /// A request of the service's own.
-    pub(super) canary: bool,
+    pub(in crate::dispatch) canary: bool,
 }
 
 impl Waiting {
     /// Tell the client that nothing will come. Never waits: nothing was sent to it before.
-    pub(super) fn refuse(self, refusal: Refusal) {
+    pub(in crate::dispatch) fn refuse(self, refusal: Refusal) {
         self.account.refuse(&refusal);
         let _ = self.events.try_send(Event::Refused(refusal));
     }

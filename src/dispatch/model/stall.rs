@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Health, State};
+use crate::dispatch::{Health, State};
 
 impl State {
     /// Why nothing has moved for so long though something could: requests wait for a model that is ready, and there is
     /// room for one more to run.
-    pub(super) fn stalled(
+    pub(in crate::dispatch) fn stalled(
         &self,
         after: Duration,
         now: Instant,
@@ -37,14 +37,12 @@ impl State {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use super::{
-        super::{
-            PoolId, breaker::Breaker, budget::Budget, keeper::self_test_request, pool::Pool,
-            queue::Queue, statistics::Statistics,
-        },
-        *,
-    };
+    use super::*;
     use crate::config::{Config, Share};
+    use crate::dispatch::{
+        PoolId, breaker::Breaker, budget::Budget, pool::Pool, queue::Queue, statistics::Statistics,
+        zygote::self_test_request,
+    };
 
     const AFTER: Duration = Duration::from_secs(10);
     const ID: PoolId = PoolId(1);

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
+use crate::dispatch::{
     PoolId, Shared,
     keeper::{self, End, Server},
 };
@@ -18,10 +18,10 @@ use crate::{config::Model, events};
 const RETRY: Duration = Duration::from_secs(60);
 
 /// One server's successor.
-pub(super) struct Renewal {
+pub(in crate::dispatch) struct Renewal {
     shared: Arc<Shared>,
     /// Jobs that the present server has forked.
-    pub(super) forks: u64,
+    pub(in crate::dispatch) forks: u64,
     /// Moves the number of forks after which it is replaced, in thousandths: servers that started together shall not be
     /// replaced together.
     jitter: u64,
@@ -35,7 +35,7 @@ struct Coming {
 }
 
 /// What the present server has to do.
-pub(super) enum Look {
+pub(in crate::dispatch) enum Look {
     /// Nothing else than before.
     GoOn,
     /// Go on with these settings: engine and mode are the same.
@@ -45,7 +45,7 @@ pub(super) enum Look {
 }
 
 impl Renewal {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(in crate::dispatch) fn new(shared: &Arc<Shared>) -> Self {
         Self {
             shared: shared.clone(),
             forks: 0,
@@ -56,7 +56,7 @@ impl Renewal {
     }
 
     /// See what the configuration wants, begin or end a replacement accordingly.
-    pub(super) fn look(&mut self, id: PoolId, model: &Arc<Model>) -> Look {
+    pub(in crate::dispatch) fn look(&mut self, id: PoolId, model: &Arc<Model>) -> Look {
         if let Some(coming) = &mut self.coming
             && let Ok(started) = coming.server.try_recv()
         {

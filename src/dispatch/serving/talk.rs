@@ -7,9 +7,9 @@ use tokio::{
     time::{interval_at, sleep_until},
 };
 
-use super::{Lower, queue::Waiting, statistics::Progress, ticket::Event};
 use crate::{
     config::Limits,
+    dispatch::{Lower, queue::Waiting, statistics::Progress, ticket::Event},
     isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
     transcript::{Segment, Word},
 };
@@ -37,7 +37,7 @@ const MAX_PROGRESS: (u64, u64) = (4, 100);
 const MAX_WARNINGS: (usize, usize) = (8, 500);
 
 /// Why a job is not listened to any more.
-pub(super) enum Last {
+pub(in crate::dispatch) enum Last {
     /// It said its last word in good order: `Done` or `Failed`.
     Word(FromJob),
     /// It said something that it must not say.
@@ -57,7 +57,7 @@ pub(super) enum Last {
 }
 
 /// What was heard from one job so far.
-pub(super) struct Talk<'a> {
+pub(in crate::dispatch) struct Talk<'a> {
     id: u64,
     limits: &'a Limits,
     lower: &'a Lower,
@@ -66,7 +66,7 @@ pub(super) struct Talk<'a> {
     start: Instant,
     /// When it last spoke or was seen to use the CPU, and how much of it until then.
     alive: (Instant, Duration),
-    pub(super) audio: Duration,
+    pub(in crate::dispatch) audio: Duration,
     last_start: Duration,
     progress: u64,
     pieces: u64,
@@ -74,7 +74,7 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(waiting: &'a Waiting) -> Self {
+    pub(in crate::dispatch) fn new(waiting: &'a Waiting) -> Self {
         let start = Instant::now();
         Self {
             id: waiting.job.id,
@@ -93,7 +93,7 @@ impl<'a> Talk<'a> {
 
     /// Wait until a job that has served before takes this request. Until then it owes this client nothing: whatever else
     /// it says or does has its cause in an earlier request, and is not held against this one.
-    pub(super) async fn taken(
+    pub(in crate::dispatch) async fn taken(
         &self,
         job: &JobProcess,
         events: &mpsc::Sender<Event>,
@@ -115,7 +115,11 @@ impl<'a> Talk<'a> {
     }
 
     /// Listen until the job is done with the request, or must not go on.
-    pub(super) async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
+    pub(in crate::dispatch) async fn follow(
+        &mut self,
+        job: &JobProcess,
+        events: &mpsc::Sender<Event>,
+    ) -> Last {
         let mut unread = false;
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
         loop {
@@ -243,7 +247,7 @@ impl<'a> Talk<'a> {
     }
 
     /// How much of this time the job has, after the audio that it has read.
-    pub(super) fn allowance(&self, limit: TimeLimit) -> Duration {
+    pub(in crate::dispatch) fn allowance(&self, limit: TimeLimit) -> Duration {
         let Limits {
             deadline,
             deadline_per_audio_second,
@@ -327,7 +331,7 @@ fn most(audio: Duration, each_second: u64, beside: u64) -> u64 {
 }
 
 /// What is wrong with a job that says this though nobody asked it anything.
-pub(super) fn unasked(message: &FromJob) -> String {
+pub(in crate::dispatch) fn unasked(message: &FromJob) -> String {
     match message {
         FromJob::Violation { call } => {
             let call = system_call_name(*call).unwrap_or("unknown");

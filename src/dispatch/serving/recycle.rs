@@ -6,7 +6,7 @@ use crate::{config::Recycle, isolation::JobProcess};
 
 /// Why a job that did nothing wrong ends though there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in crate::dispatch) enum Reason {
     /// It served `max_requests`.
     Requests,
     /// Its own memory has grown by `max_growth`.
@@ -17,7 +17,7 @@ pub(super) enum Reason {
 
 impl Reason {
     /// The word for it in logs and statistics.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::dispatch) fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Growth => "growth",
@@ -28,7 +28,7 @@ impl Reason {
 
 /// What a job has gone through since it was ready.
 #[derive(Debug)]
-pub(super) struct Wear {
+pub(in crate::dispatch) struct Wear {
     rule: Recycle,
     since: Instant,
     served: u64,
@@ -38,7 +38,7 @@ pub(super) struct Wear {
 
 impl Wear {
     /// Of a job that has just become ready. It is held to `rule` as it stands now.
-    pub(super) fn of(job: &JobProcess, rule: Recycle) -> Self {
+    pub(in crate::dispatch) fn of(job: &JobProcess, rule: Recycle) -> Self {
         Self::new(rule, job.usage().anonymous)
     }
 
@@ -52,23 +52,23 @@ impl Wear {
     }
 
     /// It has served one more request, and this much memory of its own is left, in bytes.
-    pub(super) fn served(&mut self, memory: u64) {
+    pub(in crate::dispatch) fn served(&mut self, memory: u64) {
         self.served += 1;
         self.memory.1 = memory;
     }
 
     /// How many requests it has served.
-    pub(super) fn requests(&self) -> u64 {
+    pub(in crate::dispatch) fn requests(&self) -> u64 {
         self.served
     }
 
     /// By how many bytes its own memory has grown.
-    pub(super) fn growth(&self) -> u64 {
+    pub(in crate::dispatch) fn growth(&self) -> u64 {
         self.memory.1.saturating_sub(self.memory.0)
     }
 
     /// Why it must end now, if it must.
-    pub(super) fn verdict(&self) -> Option<Reason> {
+    pub(in crate::dispatch) fn verdict(&self) -> Option<Reason> {
         if self.served >= self.rule.max_requests {
             Some(Reason::Requests)
         } else if self.growth() >= self.rule.max_growth.bytes() {
@@ -81,7 +81,7 @@ impl Wear {
     }
 
     /// When it must end, whatever it does until then.
-    pub(super) fn end(&self) -> Instant {
+    pub(in crate::dispatch) fn end(&self) -> Instant {
         self.since + self.rule.max_age
     }
 }

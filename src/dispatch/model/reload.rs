@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
+use crate::config::Config;
+use crate::dispatch::{
     Dispatcher, Health, PoolId, Shared, breaker::Breaker, budget, keeper, pool::Pool, slots,
 };
-use crate::config::Config;
 
 impl Dispatcher {
     /// Serve by `config` from now on.
@@ -84,7 +84,7 @@ impl Dispatcher {
 
 impl Shared {
     /// The settings that the configuration has for model `id`; `None` once it was removed.
-    pub(super) fn wanted(&self, id: PoolId) -> Option<Arc<crate::config::Model>> {
+    pub(in crate::dispatch) fn wanted(&self, id: PoolId) -> Option<Arc<crate::config::Model>> {
         self.state().pools.get(&id)?.wanted.clone()
     }
 }

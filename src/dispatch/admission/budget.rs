@@ -2,15 +2,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{PoolId, Shared};
+use crate::dispatch::{PoolId, Shared};
 
 /// What was promised to jobs, and to whom it goes next.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(in crate::dispatch) struct Budget {
     /// In bytes; `None`: there is no bound.
-    pub(super) bound: Option<u64>,
+    pub(in crate::dispatch) bound: Option<u64>,
     /// Limits of all jobs that live, in bytes.
-    pub(super) committed: u64,
+    pub(in crate::dispatch) committed: u64,
     /// Models with requests that wait for memory, the first come first: else small jobs would starve a large one.
     claims: VecDeque<PoolId>,
 }
@@ -35,19 +35,19 @@ impl Budget {
     }
 
     /// Model `id` has no request waiting any more.
-    pub(super) fn forget(&mut self, id: PoolId) {
+    pub(in crate::dispatch) fn forget(&mut self, id: PoolId) {
         self.claims.retain(|claim| *claim != id);
     }
 
     /// Whether somebody waits for memory.
-    pub(super) fn is_short(&self) -> bool {
+    pub(in crate::dispatch) fn is_short(&self) -> bool {
         !self.claims.is_empty()
     }
 }
 
 /// A job's share of the budget, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub(in crate::dispatch) struct Reservation {
     shared: Arc<Shared>,
     id: PoolId,
     bytes: u64,
@@ -55,7 +55,12 @@ pub(super) struct Reservation {
 
 impl Reservation {
     /// Take `bytes` for a job of model `id`; `None` while they cannot be had.
-    pub(super) fn take(shared: &Arc<Shared>, id: PoolId, bytes: u64, urgent: bool) -> Option<Self> {
+    pub(in crate::dispatch) fn take(
+        shared: &Arc<Shared>,
+        id: PoolId,
+        bytes: u64,
+        urgent: bool,
+    ) -> Option<Self> {
         let mut state = shared.state();
         if !state.budget.take(id, bytes, urgent) {
             return None;

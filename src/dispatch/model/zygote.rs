@@ -78,6 +78,7 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
     let missing = confinement.missing();
     if !missing.is_empty() {
         let missing = missing.join(", ");
+        zygote.lacks(&missing);
         tracing::warn!(
             target: events::SANDBOX_PARTIAL,
             model = name,

@@ -268,10 +268,17 @@ impl Dispatcher {
 
     fn isolation(&self, pools: &[PoolState]) -> Isolation {
         let mut warnings = Vec::new();
-        for PoolState { model, .. } in pools {
+        for PoolState { model, books, .. } in pools {
             if model.mode == Mode::Thread {
                 warnings.push(format!(
                     "The model {} runs inside the service, which it can leak into, crash and hang.",
+                    model.name
+                ));
+            }
+            let zygotes = books.zygotes();
+            if let Some(lacks) = zygotes.iter().find_map(|zygote| zygote.lacking()) {
+                warnings.push(format!(
+                    "This kernel's Landlock is old: only seccomp keeps the jobs of the model {} from {lacks}.",
                     model.name
                 ));
             }

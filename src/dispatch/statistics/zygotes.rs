@@ -3,7 +3,7 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -30,6 +30,7 @@ pub(in crate::dispatch) struct ZygoteEntry {
     forks: AtomicU64,
     start: Instant,
     leaf: Option<LeafReader>,
+    lacks: OnceLock<String>,
 }
 
 impl Zygote {
@@ -45,6 +46,7 @@ impl Zygote {
             forks: AtomicU64::new(0),
             start: Instant::now(),
             leaf,
+            lacks: OnceLock::new(),
         });
         lock(&books.zygotes).push(entry.clone());
         Self {
@@ -53,6 +55,11 @@ impl Zygote {
             entry,
             fate: Lifecycle::ZygotesFailed,
         }
+    }
+
+    /// This is what the kernel cannot forbid it by Landlock.
+    pub(in crate::dispatch) fn lacks(&self, what: &str) {
+        let _ = self.entry.lacks.set(what.into());
     }
 
     /// It has passed its self-test.
@@ -129,6 +136,11 @@ impl ZygoteEntry {
     /// Since it was started.
     pub(in crate::dispatch) fn age(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// What the kernel cannot forbid it by Landlock; `None` if there is no such thing.
+    pub(in crate::dispatch) fn lacking(&self) -> Option<&str> {
+        self.lacks.get().map(String::as_str)
     }
 
     /// Memory that its cgroup counts, in bytes: its own, and what of its model's files was read for it first.

@@ -273,6 +273,10 @@ fn every_request_is_counted_once_for_what_became_of_it() {
     assert_eq!(fault["audio_seconds"], 4.0);
     assert_eq!(hasty["audio_seconds"], 2.0);
 
+    // One entry in the log for each of them.
+    let log = service.daemon.log();
+    assert_eq!(log.matches(" outcome=\"").count(), 10 + 3 + 2, "{log}");
+
     // All but one of them had a job, and each job is accounted for: the self-test's, too.
     let latency = &fault["latency_seconds"];
     assert_eq!(latency["queue"]["count"], 9);
@@ -298,7 +302,7 @@ fn a_request_that_runs_is_shown_with_how_far_it_is() {
     let running = service.occupy("fault:stall");
     let job = wait_for("the job has read its recording", LONG, || {
         let job = service.wait(1, 0)["jobs"][0].clone();
-        (job["stage"] == "transcribing").then_some(job)
+        (job["audio_seconds"] == 2.0).then_some(job)
     });
     let keys: Vec<&String> = job.as_object().unwrap().keys().collect();
     let expected = [
@@ -319,7 +323,7 @@ fn a_request_that_runs_is_shown_with_how_far_it_is() {
     assert_eq!(keys, expected);
     assert_eq!(job["model"], "fault");
     assert_eq!(job["uid"], nix::unistd::geteuid().as_raw());
-    assert_eq!(job["audio_seconds"], 2.0);
+    assert_eq!(job["stage"], "transcribing");
     assert!(job["slot"].is_u64());
     uuid::Uuid::parse_str(job["request_id"].as_str().unwrap()).unwrap();
     let children = service.daemon.children();
@@ -372,6 +376,34 @@ fn a_lost_zygote_and_a_model_that_cannot_start_are_counted() {
     assert_eq!(lifecycle["zygotes_started"], 2);
     assert_eq!(lifecycle["zygotes_lost"], 1);
     assert_eq!(lifecycle["zygotes_failed"], 0);
+}
+
+#[test]
+fn what_a_removed_model_did_stays_in_the_total() {
+    let service = Service::start(CONFIG);
+    for model in ["fault", "hasty", "hasty"] {
+        assert_eq!(service.ask(model).status, 200);
+    }
+    let (one, _) = CONFIG.split_once("[models.hasty]").unwrap();
+    service.daemon.configure(one);
+    service.daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let stats = wait_for("the model is gone", LONG, || {
+        let stats = service.stats();
+        stats["models"].get("hasty").is_none().then_some(stats)
+    });
+    assert_eq!(stats["total"]["requests"], requests(&[("ok", 3)]));
+    assert_eq!(stats["models"]["fault"]["requests"], requests(&[("ok", 1)]));
+    assert_eq!(stats["total"]["audio_seconds"], 6.0);
+    assert_metrics_say_the_same(&service);
+    // It comes back, and begins anew.
+    service.daemon.configure(CONFIG);
+    service.daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let stats = wait_for("the model is back", LONG, || {
+        let stats = service.stats();
+        (stats["models"]["hasty"]["health"] == "ready").then_some(stats)
+    });
+    assert_eq!(stats["models"]["hasty"]["requests"], requests(&[]));
+    assert_eq!(stats["total"]["requests"], requests(&[("ok", 3)]));
 }
 
 /// Each value of `/metrics` by its name and labels.
@@ -496,8 +528,12 @@ fn moves(name: &str) -> bool {
 
 #[track_caller]
 fn assert_metrics_say_the_same(service: &Service) {
-    let daemon = &service.daemon;
-    let answer = daemon.get("/metrics");
+    // Both pages of one moment: nothing has changed from before the one to behind it.
+    let (answer, expected) = wait_for("nothing moves", LONG, || {
+        let before = expected(&service.stats());
+        let answer = service.daemon.get("/metrics");
+        (expected(&service.stats()) == before).then_some((answer, before))
+    });
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4");
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -511,7 +547,6 @@ fn assert_metrics_say_the_same(service: &Service) {
         assert!(metrics[&format!("stt_isolated_{name}")] > 0.0, "{name}");
     }
     metrics.retain(|name, _| !moving.contains(name));
-    let expected = expected(&service.stats());
     let names = |of: &BTreeMap<String, f64>| of.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&metrics), names(&expected));
     for (name, value) in &metrics {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// `[clients]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clients {
     /// Users, by name or number, who may ask. With `allow_groups` empty as well: whoever can connect.
@@ -20,6 +20,20 @@ pub struct Clients {
     pub groups: BTreeMap<String, ShareOverride>,
     /// What differs for a user, by name or number; comes before the groups.
     pub users: BTreeMap<String, ShareOverride>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            allow_users: Vec::new(),
+            allow_groups: Vec::new(),
+            max_running: 0,
+            // Half of what may wait altogether: one user must not fill the queue.
+            max_queued: 128,
+            groups: BTreeMap::new(),
+            users: BTreeMap::new(),
+        }
+    }
 }
 
 /// The caps of [`Clients`], each optional.

@@ -93,7 +93,7 @@ class Load:
         check(total > 50, f"only {total} requests")
 
 
-# Ten requests for engines that answer at once, then one of real speech: emulated it takes seconds.
+# Requests for engines that answer at once, and now and then one of real speech: emulated that takes seconds.
 def usual(*more):
     quick = [(silence(0.5), "null", [""]), (silence(0.5), "fault", ["fault engine"])]
     quick += more
@@ -121,5 +121,6 @@ deadline = "5min"
 def logged():
     """What the service said lately; under load journald does not come to the end of a `--sync`."""
     return run("journalctl", "--no-pager", "-o", "cat", "-u", UNIT, "-n", "50")
+
 
 NULL = '\n[models.null]\nengine = "null"\n'

@@ -5,15 +5,10 @@ mod common;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use common::{
-    clips::wav,
-    daemon::Daemon,
-    http::Form,
-    process::{self, private_memory},
-};
+use common::{clips::wav, daemon::Daemon, http::Form, process::private_memory};
 use procfs::process::Process;
 
 /// Requests before the first look: every cache is filled by then.
@@ -33,17 +28,12 @@ struct Look {
 
 impl Look {
     fn at(daemon: &Daemon) -> Look {
-        let spares = daemon.wait_idle(2);
-        // Some connection or job may still be on its way out or in: what stays is the least of many looks.
-        let descriptors = (0..100).map(|_| {
-            std::thread::sleep(Duration::from_millis(2));
-            process::descriptors(daemon.pid())
-        });
+        let descriptors = daemon.idle_descriptors(2);
         Look {
-            descriptors: descriptors.min().unwrap(),
+            descriptors,
             memory: private_memory(daemon.pid()),
             threads: Process::new(daemon.pid()).unwrap().tasks().unwrap().count(),
-            children: spares.len() + 1,
+            children: daemon.wait_idle(2).len() + 1,
         }
     }
 }

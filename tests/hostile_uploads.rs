@@ -11,12 +11,10 @@ use std::{
 };
 
 use common::{
-    LONG,
     clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, wav, wav_header},
     daemon::Daemon,
     http::{BOUNDARY, Form, Raw, TRANSCRIPTIONS, content_type, post, post_head},
-    process::{descriptors, peak_memory, private_memory},
-    wait_until,
+    process::{peak_memory, private_memory},
 };
 use serde_json::json;
 
@@ -57,8 +55,8 @@ fn assert_good_request_works(daemon: &Daemon) {
 fn assert_leaves_nothing(daemon: &Daemon, attack: impl Fn()) {
     let idle = || {
         assert_good_request_works(daemon);
-        daemon.wait_idle(2);
-        (private_memory(daemon.pid()), descriptors(daemon.pid()))
+        let open = daemon.idle_descriptors(2);
+        (private_memory(daemon.pid()), open)
     };
     attack();
     attack();
@@ -66,8 +64,7 @@ fn assert_leaves_nothing(daemon: &Daemon, attack: impl Fn()) {
     for _ in 0..5 {
         attack();
     }
-    // A connection's task may still be closing its descriptor.
-    wait_until("all descriptors are closed", LONG, || idle().1 == open);
+    assert_eq!(idle().1, open, "descriptors are left open");
     let grown = private_memory(daemon.pid()).saturating_sub(memory);
     assert!(grown <= GROWTH, "the supervisor grew by {grown} bytes");
 }

@@ -25,14 +25,6 @@ fn to(name: &str) -> Form {
     Form::of("a.wav", &wav(&[0; 32000])).field("model", name)
 }
 
-/// The spares, once there are `count` that could take a request, and nothing else.
-fn spares(daemon: &Daemon, count: usize) -> Vec<Seen> {
-    wait_until("so many spares are ready", LONG, || {
-        daemon.get("/v1/stats").json()["total"]["spares"] == count
-    });
-    daemon.wait_idle(count)
-}
-
 fn jobs(daemon: &Daemon) -> Vec<Seen> {
     let mut jobs = daemon.children();
     jobs.retain(Seen::is_job);
@@ -49,7 +41,7 @@ fn above_the_minimum_spares_come_back_after_a_while() {
     let delay = Duration::from_secs(1);
     let config = "[spares]\nmin = 1\nmax = 3\nrefill_delay = \"1s\"\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
-    let before = pids(&spares(&daemon, 3));
+    let before = pids(&daemon.wait_spares(3));
     let begin = Instant::now();
     for _ in 0..2 {
         assert_ok(&daemon.post(&to("default")));
@@ -67,7 +59,7 @@ fn below_the_minimum_spares_come_back_at_once() {
     let config = "[spares]\nmin = 3\nmax = 3\nrefill_delay = \"1h\"\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
     for _ in 0..5 {
-        let before = pids(&spares(&daemon, 3));
+        let before = pids(&daemon.wait_spares(3));
         let answer = daemon.post(&to("default"));
         assert_ok(&answer);
         assert!(before.contains(&answer.pid()));

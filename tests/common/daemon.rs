@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use http_body_util::Full;
@@ -257,6 +258,27 @@ impl Daemon {
             let children = self.children();
             panic!("not only a zygote and {count} spares are left: {children:?}")
         })
+    }
+
+    /// Its idle spares as [`Self::wait_idle`], once all of them could take a request: nothing more is forked then.
+    #[track_caller]
+    pub fn wait_spares(&self, count: usize) -> Vec<Seen> {
+        wait_until("so many spares are ready", LONG, || {
+            self.get("/v1/stats").json()["total"]["spares"] == count
+        });
+        self.wait_idle(count)
+    }
+
+    /// Number of its open descriptors while it does nothing, with so many spares. Connections may still be on their way
+    /// out: what stays is the least of many looks.
+    #[track_caller]
+    pub fn idle_descriptors(&self, spares: usize) -> usize {
+        self.wait_spares(spares);
+        let looks = (0..100).map(|_| {
+            std::thread::sleep(Duration::from_millis(2));
+            process::descriptors(self.pid())
+        });
+        looks.min().unwrap()
     }
 
     /// A job that is at work, once there is one.

@@ -9,12 +9,15 @@ mod decode;
 mod error;
 mod formats;
 mod mix;
+mod pieces;
 mod resample;
 mod source;
+mod vad;
 mod wav;
 
 pub use decode::{Decoder, Hint, is_decoding};
 pub use error::AudioError;
+pub use pieces::{Cutter, Keep, Piece};
 
 /// Sample rate, in hertz, of all audio that comes out of here: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;

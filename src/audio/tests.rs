@@ -3,6 +3,7 @@
 mod damaged;
 mod formats;
 mod headers;
+mod pieces;
 
 use std::fs::{self, File};
 use std::io::Write as _;

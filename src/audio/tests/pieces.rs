@@ -1,0 +1,204 @@
+//! Long recordings in pieces: speech is found, nothing else is, and every sample keeps its place.
+
+use std::f32::consts::TAU;
+
+use super::*;
+use crate::audio::{Cutter, Keep, Piece, SAMPLE_RATE};
+
+const RATE: usize = SAMPLE_RATE as usize;
+
+/// The pieces of a recording that comes in blocks of an awkward length.
+fn pieces(samples: &[f32], keep: Keep) -> Vec<Piece> {
+    let mut cutter = Cutter::new(keep);
+    let mut pieces = Vec::new();
+    for block in samples.chunks(3_777) {
+        cutter.push(block);
+        pieces.extend(std::iter::from_fn(|| cutter.next_piece()));
+    }
+    cutter.finish();
+    pieces.extend(std::iter::from_fn(|| cutter.next_piece()));
+    assert_eq!(cutter.next_piece(), None);
+    // In order, without overlap, not too long, and the samples of their place.
+    let mut end = 0;
+    for Piece {
+        start,
+        samples: own,
+    } in &pieces
+    {
+        let start = *start as usize;
+        assert!(start >= end && (1..=30 * RATE).contains(&own.len()));
+        end = start + own.len();
+        assert!(own[..] == samples[start..end]);
+    }
+    pieces
+}
+
+fn speech_pieces(samples: &[f32]) -> Vec<Piece> {
+    pieces(samples, Keep::Speech)
+}
+
+/// So many seconds of a sound, by the time in seconds.
+fn sound(seconds: usize, at: impl Fn(f32) -> f32) -> Vec<f32> {
+    let samples = 0..seconds * RATE;
+    samples.map(|n| at(n as f32 / RATE as f32)).collect()
+}
+
+fn white_noise(seconds: usize, amplitude: f32) -> Vec<f32> {
+    let mut state = 1_u32;
+    sound(seconds, |_| 0.0)
+        .into_iter()
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            amplitude * ((state >> 16) as f32 / 32_768.0 - 1.0)
+        })
+        .collect()
+}
+
+fn silence(seconds: usize) -> Vec<f32> {
+    vec![0.0; seconds * RATE]
+}
+
+#[test]
+fn a_short_recording_with_speech_is_one_piece() {
+    let speech = speech_f32();
+    let recordings = [
+        speech.clone(),
+        [silence(20), speech.clone(), silence(5)].concat(),
+        [&speech[..], &silence(20), &speech].concat(),
+    ];
+    for recording in recordings {
+        let pieces = speech_pieces(&recording);
+        assert_eq!(pieces.len(), 1);
+        assert!(pieces[0].start == 0 && pieces[0].samples == recording);
+    }
+}
+
+#[test]
+fn faint_loud_and_noisy_speech_is_speech() {
+    for gain in [0.003, 0.01, 0.1, 1.0, 30.0] {
+        let speech = speech_f32();
+        // As 16 bits have it: faint sounds are rounded.
+        let scale = |sample: &f32| (sample * gain * 32_768.0).round() / 32_768.0;
+        let scaled: Vec<f32> = speech.iter().map(|s| scale(s).clamp(-1.0, 1.0)).collect();
+        assert_eq!(speech_pieces(&scaled).len(), 1, "{gain} times as loud");
+    }
+    let noise = white_noise(3, 0.01);
+    let noisy: Vec<f32> = speech_f32()
+        .iter()
+        .zip(&noise)
+        .map(|(a, b)| a + b)
+        .collect();
+    assert_eq!(speech_pieces(&noisy).len(), 1);
+}
+
+#[test]
+fn what_is_no_speech_makes_no_piece() {
+    let sine = |hertz: f32, time: f32| (TAU * hertz * time).sin();
+    for seconds in [1, 25, 45] {
+        let sounds = [
+            ("silence", silence(seconds)),
+            ("faint noise", white_noise(seconds, 0.0001)),
+            ("noise", white_noise(seconds, 0.05)),
+            ("loud noise", white_noise(seconds, 1.0)),
+            ("tone", sound(seconds, |time| 0.5 * sine(440.0, time))),
+            (
+                "hum",
+                sound(seconds, |time| {
+                    0.2 * sine(50.0, time) + 0.1 * sine(100.0, time) + 0.05 * sine(150.0, time)
+                }),
+            ),
+            (
+                "chord",
+                sound(seconds, |time| {
+                    let notes = [261.6, 329.6, 392.0, 523.2];
+                    notes.map(|hertz| 0.1 * sine(hertz, time)).iter().sum()
+                }),
+            ),
+            (
+                "sweep",
+                sound(seconds, |time| {
+                    0.5 * sine(50.0 + 800.0 * (time % 4.0), time % 4.0)
+                }),
+            ),
+            (
+                "dialling",
+                sound(seconds, |time| {
+                    let on = f32::from(time % 0.2 < 0.1);
+                    on * 0.3 * (sine(697.0, time) + sine(1_209.0, time))
+                }),
+            ),
+        ];
+        for (what, sound) in sounds {
+            assert_eq!(speech_pieces(&sound), [], "{what}, {seconds} s");
+        }
+    }
+}
+
+#[test]
+fn a_long_recording_is_cut_at_its_pauses() {
+    let speech = speech_f32();
+    let mut recording = silence(10);
+    let mut starts = Vec::new();
+    for pause in [2, 1, 40, 3, 7] {
+        starts.push(recording.len());
+        recording.extend(&speech);
+        recording.extend(silence(pause));
+    }
+    let pieces = speech_pieces(&recording);
+    assert_eq!(pieces.len(), starts.len());
+    for (piece, start) in pieces.iter().zip(starts) {
+        // Its words last from 0.46 to 2.12 s of the clip.
+        let (words, end) = (start + RATE * 46 / 100, start + RATE * 212 / 100);
+        let first = piece.start as usize;
+        let last = first + piece.samples.len();
+        assert!(
+            first <= words - RATE / 5 && first + RATE >= words,
+            "{first} for {words}"
+        );
+        assert!(
+            last >= end + RATE / 5 && last <= end + RATE,
+            "{last} for {end}"
+        );
+    }
+}
+
+#[test]
+fn speech_without_a_pause_is_cut_where_it_is_quietest() {
+    // The loudest second again and again, and one place that is a little quieter.
+    let words = &speech_f32()[RATE * 6 / 10..RATE * 16 / 10];
+    let mut recording = words.repeat(40);
+    let quiet = 25 * RATE..25 * RATE + RATE / 4;
+    recording[quiet.clone()]
+        .iter_mut()
+        .for_each(|sample| *sample *= 0.05);
+    let pieces = speech_pieces(&recording);
+    assert_eq!(pieces.len(), 2);
+    let cut = pieces[1].start as usize;
+    assert!(quiet.contains(&cut), "{cut}");
+    assert_eq!(pieces[0].start as usize + pieces[0].samples.len(), cut);
+    let end = cut + pieces[1].samples.len();
+    assert!(recording.len() - end < RATE / 2, "{end}");
+}
+
+#[test]
+fn everything_is_kept_if_asked_for() {
+    for seconds in [1, 30, 31, 100] {
+        let recording = white_noise(seconds, 0.1);
+        let pieces = pieces(&recording, Keep::Everything);
+        assert_eq!(pieces.len(), seconds.div_ceil(30));
+        let kept: Vec<f32> = pieces.into_iter().flat_map(|piece| piece.samples).collect();
+        assert!(kept == recording);
+    }
+}
+
+#[test]
+fn recordings_of_any_length_are_cut() {
+    assert_eq!(speech_pieces(&[]), []);
+    for samples in [1, 255, 256, 257, 30 * RATE - 1, 30 * RATE, 30 * RATE + 1] {
+        assert_eq!(speech_pieces(&vec![0.0; samples]), [], "{samples}");
+        let speech = speech_f32();
+        let recording: Vec<f32> = speech.iter().copied().cycle().take(samples).collect();
+        let pieces = speech_pieces(&recording);
+        assert_eq!(pieces.is_empty(), samples <= 257, "{samples}");
+    }
+}

@@ -30,6 +30,19 @@ pub struct Segment {
     pub words: Vec<Word>,
 }
 
+impl Segment {
+    /// The same, as much later in the recording: what was said in a piece of it that begins there.
+    #[must_use]
+    pub fn later(mut self, by: Duration) -> Self {
+        let words = self.words.iter_mut();
+        let times = words.flat_map(|word| [&mut word.start, &mut word.end]);
+        for time in times.chain([&mut self.start, &mut self.end]) {
+            *time = time.saturating_add(by);
+        }
+        self
+    }
+}
+
 /// The whole result of one request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transcript {
@@ -50,6 +63,23 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_later_segment_is_the_same_but_for_its_times() {
+        let second = Duration::from_secs;
+        let at = |seconds| Segment {
+            text: "ten".into(),
+            start: second(seconds),
+            end: second(seconds + 2),
+            words: vec![Word {
+                text: "ten".into(),
+                start: second(seconds),
+                end: second(seconds + 1),
+                confidence: Some(0.5),
+            }],
+        };
+        assert_eq!(at(1).later(second(30)), at(31));
+    }
 
     #[test]
     fn text_joins_segments_with_one_space_and_is_empty_for_silence() {

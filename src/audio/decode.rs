@@ -133,7 +133,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The file is empty, is no audio, holds no audio that can be decoded, or cannot be read.
-    pub fn open(file: File, hint: Hint<'_>) -> Result<Self, AudioError> {
+    pub fn open(file: impl Into<Arc<File>>, hint: Hint<'_>) -> Result<Self, AudioError> {
         let _mark = Mark::set();
         let source = Source::open(file)?;
         let again = source.as_stream();
@@ -222,6 +222,14 @@ impl Decoder {
         self.block.extend(self.ready.drain(..length));
         self.handed_out += length as u64;
         Ok(Some(&self.block))
+    }
+
+    /// How long the file says that its audio is: anything from exact to a lie; `None` if it says nothing.
+    #[must_use]
+    pub fn announced(&self) -> Option<Duration> {
+        let track = audio_track(self.format.as_ref()).ok()?;
+        let rate = self.decoder.codec_params().sample_rate?;
+        Duration::try_from_secs_f64(track.num_frames? as f64 / f64::from(rate)).ok()
     }
 
     /// How much audio was handed out so far.

@@ -81,11 +81,11 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    fn new(file: File) -> Result<Self, AudioError> {
+    fn new(file: Arc<File>) -> Result<Self, AudioError> {
         let about = file.metadata().map_err(AudioError::Read)?;
         let len = about.is_file().then_some(about.len());
         Ok(Self {
-            file: Arc::new(file),
+            file,
             len,
             at: 0,
             watch: Arc::default(),
@@ -170,8 +170,8 @@ pub(super) struct Source {
 impl Source {
     /// Looks at the front of `file`: passes over ID3v2 tags (nobody needs them, and the fewer parsers see hostile
     /// bytes the better) and puts a plain header in place of whatever header a WAV has.
-    pub(super) fn open(file: File) -> Result<Self, AudioError> {
-        let mut intake = Intake::new(file)?;
+    pub(super) fn open(file: impl Into<Arc<File>>) -> Result<Self, AudioError> {
+        let mut intake = Intake::new(file.into())?;
         let mut head = intake.take(12)?;
         if head.is_empty() {
             return Err(AudioError::Empty);

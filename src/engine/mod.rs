@@ -13,7 +13,7 @@ use crate::{config::EngineSettings, transcript::Segment};
 
 /// Audio as the engine pulls it, block by block.
 pub trait AudioSource {
-    /// The next block of mono samples (`f32`, −1 … 1, [`SAMPLE_RATE`]); `None` at the end of the recording.
+    /// The next block of mono samples (`f32`, −1 … 1, [`SAMPLE_RATE`]); `None` at the end of the recording or piece.
     ///
     /// # Errors
     /// The recording cannot be decoded further.
@@ -29,6 +29,16 @@ pub enum Preload {
     AfterFork,
 }
 
+/// How an engine wants to hear a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// In pieces of at most 30 s, each an [`Engine::transcribe`] of its own with times from the piece's beginning.
+    /// What is no speech is left out.
+    Pieces,
+    /// As it is, from beginning to end: for engines that find the speech themselves.
+    Whole,
+}
+
 /// What one request asks of the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -41,7 +51,12 @@ pub struct Options {
 /// A loaded model. It lives in the zygote (or in a job) and is used by each forked job for one recording, or in mode
 /// `hybrid` for one after the other: no result may depend on what was transcribed before.
 pub trait Engine {
-    /// Transcribe one recording, giving each segment to `emit` as soon as it is final.
+    /// How it wants to hear a recording.
+    fn hearing(&self) -> Hearing {
+        Hearing::Pieces
+    }
+
+    /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is final.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
     /// Silence is no error: it emits no segment.

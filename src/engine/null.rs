@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{AudioSource, Engine, EngineError, Options};
+use super::{AudioSource, Engine, EngineError, Hearing, Options};
 use crate::transcript::Segment;
 
 /// The engine that does nothing: what a request with it costs is what the service itself costs. The recording is
@@ -12,6 +12,10 @@ use crate::transcript::Segment;
 pub struct Null;
 
 impl Engine for Null {
+    fn hearing(&self) -> Hearing {
+        Hearing::Whole
+    }
+
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,

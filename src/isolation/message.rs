@@ -61,6 +61,8 @@ pub struct JobRequest {
     pub extension: Option<String>,
     /// Media type of the upload: likewise.
     pub media_type: Option<String>,
+    /// Leave out what is no speech, if the engine does not do so itself.
+    pub vad: bool,
     /// Longest recording that is transcribed.
     pub max_audio: Duration,
     /// What a test asks of the engine `fault`; `None` for every other engine.
@@ -120,7 +122,7 @@ pub struct Figures {
     pub audio: Duration,
     /// Wall-clock time spent on decoding and resampling.
     pub decode: Duration,
-    /// Wall-clock time spent in the engine.
+    /// Wall-clock time spent on finding the speech and in the engine.
     pub transcribe: Duration,
     /// What the client should know though the request succeeded, in whole sentences.
     pub warnings: Vec<String>,

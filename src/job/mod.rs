@@ -131,13 +131,15 @@ impl ToSupervisor<'_> {
     }
 }
 
-/// The request by which a model proves itself: a moment of faint noise, which any engine must accept.
+/// The request by which a model proves itself: a moment of faint noise, which any engine must accept. It is no speech,
+/// and the engine is to hear it all the same.
 pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
     let request = JobRequest {
         id,
         language: None,
         extension: Some("wav".into()),
         media_type: None,
+        vad: false,
         max_audio: Duration::from_secs(10),
         fault: None,
     };

@@ -212,12 +212,20 @@ impl Daemon {
     /// # Errors
     /// The connection broke.
     pub fn try_post(&self, form: &Form) -> hyper::Result<Answer> {
+        self.try_post_within(LONG, form)
+    }
+
+    /// The same, for an answer that takes its time.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn try_post_within(&self, limit: Duration, form: &Form) -> hyper::Result<Answer> {
         let request = Request::post(http::TRANSCRIPTIONS)
             .header("host", "x")
             .header("content-type", http::content_type())
             .body(Full::new(Bytes::from(form.body())))
             .unwrap();
-        http::exchange(&self.socket, request)
+        http::exchange_within(limit, &self.socket, request)
     }
 
     /// Send nothing but a recording.

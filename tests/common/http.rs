@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Full};
@@ -185,6 +186,18 @@ pub fn post(body: &[u8]) -> Vec<u8> {
 /// # Errors
 /// The connection broke before the answer was complete.
 pub fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+    exchange_within(LONG, socket, request)
+}
+
+/// The same, for an answer that takes its time.
+///
+/// # Errors
+/// The connection broke before the answer was complete.
+pub fn exchange_within(
+    limit: Duration,
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -201,7 +214,7 @@ pub fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> hyper::Result<A
             body: body.collect().await?.to_bytes(),
         })
     };
-    runtime.block_on(async { tokio::time::timeout(LONG, work).await.expect("no answer") })
+    runtime.block_on(async { tokio::time::timeout(limit, work).await.expect("no answer") })
 }
 
 /// A connection on which anything can be sent.

@@ -39,7 +39,7 @@ mod leftovers;
 
 use std::{ops::ControlFlow, str::FromStr, time::Duration};
 
-use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
+use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE};
 use crate::transcript::Segment;
 
 /// What the engine recognises in every recording when it behaves.
@@ -53,6 +53,10 @@ pub struct Fault;
 type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
 
 impl Engine for Fault {
+    fn hearing(&self) -> Hearing {
+        Hearing::Whole
+    }
+
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,

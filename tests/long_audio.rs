@@ -74,6 +74,7 @@ fn hear(
         language: None,
         extension: None,
         media_type: None,
+        channel: None,
         vad: true,
         max_audio,
         fault: None,

@@ -73,6 +73,36 @@ fn the_bytes_tell_the_encoding_whatever_the_name_says() {
 }
 
 #[test]
+fn raw_samples_are_transcribed_if_their_media_type_says_what_they_are() {
+    let daemon = Daemon::start("");
+    let little = GOFORWARD.samples();
+    let big: Vec<u8> = little
+        .chunks_exact(2)
+        .flat_map(|two| [two[1], two[0]])
+        .collect();
+    for (kind, recording) in [
+        ("audio/L16;rate=16000", &big),
+        ("audio/l16; rate=16000; channels=1", &big),
+        ("audio/pcm;rate=16000", &little),
+        ("audio/pcm; rate=16000; encoding=s16be", &big),
+    ] {
+        let form = Form::default().file_of(kind, "recording", recording);
+        assert_eq!(daemon.post(&form).text(), GOFORWARD.text, "{kind}");
+    }
+    for (kind, name) in [
+        ("audio/L16", "recording"),
+        ("audio/pcm;channels=1", "recording"),
+        ("application/octet-stream", "recording.raw"),
+    ] {
+        let form = Form::default().file_of(kind, name, &little);
+        let message = daemon
+            .post(&form)
+            .assert_refusal(400, "invalid_audio", None);
+        assert!(message.contains("`audio/L16;rate=16000`"), "{message}");
+    }
+}
+
+#[test]
 fn an_answer_is_json_or_text_and_tells_what_it_cost() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &GOFORWARD.wav());

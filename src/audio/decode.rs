@@ -15,10 +15,11 @@ use symphonia::core::units;
 use super::AudioError;
 use super::SAMPLE_RATE;
 use super::formats::{
-    audio_track, check_channels, check_rate, decoder_of, demuxer, is_decodable, is_matroska,
-    is_mpeg, is_raw, promise,
+    audio_track, check_channel, check_channels, check_rate, decoder_of, demuxer, is_decodable,
+    is_matroska, is_mpeg, is_raw, promise,
 };
 use super::mix::append_mono;
+use super::raw::Raw;
 use super::resample::Resampler;
 use super::source::{Source, Watch};
 
@@ -44,7 +45,8 @@ const MOST_RESTARTS: u32 = 64;
 /// How often in a row the demuxer may fail before the rest is given up.
 const MOST_FAILURES: u32 = 16;
 
-/// What the sender said about the file. It only serves messages: the format is found in the bytes themselves.
+/// What the sender said about the file. The format is found in the bytes themselves, but for raw samples; beside that it
+/// only serves messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hint<'a> {
     /// Extension of the file's name, without the dot.
@@ -71,6 +73,8 @@ pub struct Decoder {
     /// Frames of the last decoded packet: converted so far, and all.
     cursor: usize,
     frames: usize,
+    /// The only channel that is listened to; `None` mixes all.
+    channel: Option<u16>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     /// Converted and not yet handed out.
@@ -135,7 +139,8 @@ impl Decoder {
     /// The file is empty, is no audio, holds no audio that can be decoded, or cannot be read.
     pub fn open(file: impl Into<Arc<File>>, hint: Hint<'_>) -> Result<Self, AudioError> {
         let _mark = Mark::set();
-        let source = Source::open(file)?;
+        let raw = hint.mime.map(Raw::of).transpose()?.flatten();
+        let source = Source::open(file, raw)?;
         let again = source.as_stream();
         match (Self::of(source, hint), again) {
             (Err(AudioError::Corrupt(reason)), Some(again)) => {
@@ -143,6 +148,13 @@ impl Decoder {
             }
             (decoder, again) => Ok(Self { again, ..decoder? }),
         }
+    }
+
+    /// Listen to this channel only, counted from 0; `None` mixes all. Where the recording has no such channel,
+    /// [`Self::next_block`] says so.
+    #[must_use]
+    pub fn listening_to(self, channel: Option<u16>) -> Self {
+        Self { channel, ..self }
     }
 
     fn of(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
@@ -170,6 +182,7 @@ impl Decoder {
             resampler: None,
             cursor: 0,
             frames: 0,
+            channel: None,
             interleaved: Vec::new(),
             mono: Vec::new(),
             ready: Vec::new(),
@@ -265,7 +278,8 @@ impl Decoder {
         let again = self.again.take();
         if let (Err(AudioError::Corrupt(_) | AudioError::TooShort { .. }), Some(again)) =
             (&filled, again)
-            && let Ok(mut second) = Self::of_stream(again, Hint::default())
+            && let Ok(second) = Self::of_stream(again, Hint::default())
+            && let mut second = second.listening_to(self.channel)
             && second.fill().is_ok()
         {
             *self = second;
@@ -295,7 +309,13 @@ impl Decoder {
         self.cursor = piece.end;
         self.mono.clear();
         let buffer = self.decoder.last_decoded();
-        append_mono(&buffer, piece, &mut self.interleaved, &mut self.mono);
+        append_mono(
+            &buffer,
+            piece,
+            self.channel,
+            &mut self.interleaved,
+            &mut self.mono,
+        );
         match &mut self.resampler {
             Some(resampler) => resampler.push(&self.mono, &mut self.ready),
             None => Ok(()),
@@ -393,7 +413,10 @@ impl Decoder {
                 return Ok(());
             }
         };
-        if let Err(error) = check_rate(rate).and_then(|()| check_channels(channels)) {
+        let checked = check_rate(rate)
+            .and_then(|()| check_channels(channels))
+            .and_then(|()| check_channel(self.channel, channels));
+        if let Err(error) = checked {
             // Nothing wrong with what came before.
             return if self.resampler.is_some() {
                 self.give_up(&error.to_string())

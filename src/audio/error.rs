@@ -13,6 +13,19 @@ pub enum AudioError {
         "the file is not audio in a supported format ({0}): send WAV, FLAC, MP3, Ogg, Opus, WebM, MP4, M4A, AAC, AIFF or CAF"
     )]
     Unsupported(String),
+    /// The media type says that the samples are raw, but not well enough what they are.
+    #[error(
+        "raw audio cannot be read without knowing what it is ({0}): send it as `audio/L16;rate=16000` (high byte first) or `audio/pcm;rate=16000;encoding=s16le`, with `channels` if there are more than one"
+    )]
+    Raw(String),
+    /// The channel that was asked for is not there.
+    #[error("there is no channel {asked}: the recording has {channels}, counted from 0")]
+    NoChannel {
+        /// The one that was asked for.
+        asked: u16,
+        /// How many there are.
+        channels: usize,
+    },
     /// The container is known, but nothing in it is sound.
     #[error("the file has no audio track: send a recording with sound")]
     NoAudioTrack,

@@ -67,6 +67,11 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
     }
     match error {
         _ if watch.refused() => AudioError::Corrupt("its header is absurdly long".into()),
+        Error::Unsupported(reason)
+            if reason.contains("no suitable format") && is_called_raw(hint) =>
+        {
+            AudioError::Raw("it has no header".into())
+        }
         Error::Unsupported(reason) if reason.contains("no suitable format") => {
             AudioError::Unsupported(described(hint))
         }
@@ -80,6 +85,16 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
     }
 }
 
+/// Whether the name says that the samples have no header. What the media type says was heeded already.
+fn is_called_raw(hint: Hint<'_>) -> bool {
+    let names = ["raw", "pcm", "s16", "sw"];
+    hint.extension.is_some_and(|extension| {
+        names
+            .iter()
+            .any(|name| extension.eq_ignore_ascii_case(name))
+    })
+}
+
 /// What the sender said the file is, short and harmless enough for a message.
 fn described(hint: Hint<'_>) -> String {
     let harmless = |text: &str| -> String {
@@ -88,7 +103,10 @@ fn described(hint: Hint<'_>) -> String {
     };
     match (hint.extension, hint.mime) {
         (Some(extension), _) => format!("it came as .{}", harmless(extension)),
-        (None, Some(mime)) => format!("it came as {}", harmless(mime)),
+        (None, Some(mime)) => {
+            let essence = mime.split(';').next().unwrap_or(mime);
+            format!("it came as {}", harmless(essence))
+        }
         (None, None) => "its first megabyte shows no known header".into(),
     }
 }
@@ -139,8 +157,14 @@ pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioEr
             "it claims packets of absurd length".into(),
         ));
     }
+    let mut params = params.clone();
+    if [codec::CODEC_ID_PCM_ALAW, codec::CODEC_ID_PCM_MULAW].contains(&params.codec) {
+        // The reader of CAF gives the 8 bits of the file, the decoder insists on the 16 that it makes of them.
+        params.bits_per_sample = None;
+        params.bits_per_coded_sample = None;
+    }
     codecs()
-        .make_audio_decoder(params, &Default::default())
+        .make_audio_decoder(&params, &Default::default())
         .map_err(|error| match error {
             Error::Unsupported(reason) => {
                 AudioError::UnsupportedCodec(codec_name(params.codec).unwrap_or(reason).into())
@@ -171,6 +195,16 @@ pub(super) fn check_channels(channels: usize) -> Result<(), AudioError> {
         Ok(())
     } else {
         Err(AudioError::Channels(channels))
+    }
+}
+
+/// Refuses to listen to a channel that is not there.
+pub(super) fn check_channel(asked: Option<u16>, channels: usize) -> Result<(), AudioError> {
+    match asked {
+        Some(asked) if usize::from(asked) >= channels => {
+            Err(AudioError::NoChannel { asked, channels })
+        }
+        _ => Ok(()),
     }
 }
 

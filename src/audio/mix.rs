@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 
-/// Appends the frames of `range`, each the mean of its channels, to `mono`.
+/// Appends the frames of `range` to `mono`: of each the one channel that is asked for, which must be there, or the mean
+/// of all.
 ///
 /// Integers map to −1 … 1 by a power of two, so 8-, 16- and 24-bit mono stays exact. A file of floats can
 /// hold anything: NaN becomes silence, and what lies outside −1 … 1 is clipped.
@@ -13,13 +14,17 @@ use symphonia::core::audio::GenericAudioBufferRef;
 pub(super) fn append_mono(
     buffer: &GenericAudioBufferRef<'_>,
     range: Range<usize>,
+    channel: Option<u16>,
     interleaved: &mut Vec<f32>,
     mono: &mut Vec<f32>,
 ) {
     let slice = buffer.slice(range);
     let channels = slice.num_planes();
     slice.copy_to_vec_interleaved(interleaved);
-    if channels == 1 {
+    if let Some(channel) = channel {
+        let samples = interleaved.iter().skip(channel.into());
+        mono.extend(samples.step_by(channels.max(1)).copied().map(sane));
+    } else if channels == 1 {
         mono.extend(interleaved.iter().copied().map(sane));
     } else if channels > 1 {
         let frames = interleaved.chunks_exact(channels);
@@ -55,11 +60,21 @@ mod tests {
     }
 
     fn mix(channels: u16, interleaved: &[f32], range: Range<usize>) -> Vec<f32> {
+        pick(None, channels, interleaved, range)
+    }
+
+    fn pick(
+        channel: Option<u16>,
+        channels: u16,
+        interleaved: &[f32],
+        range: Range<usize>,
+    ) -> Vec<f32> {
         let (mut scratch, mut mono) = (Vec::new(), Vec::new());
         let buffer = buffer(channels, interleaved);
         append_mono(
             &buffer.as_generic_audio_buffer_ref(),
             range,
+            channel,
             &mut scratch,
             &mut mono,
         );
@@ -74,6 +89,14 @@ mod tests {
             [0.375, 0.0]
         );
         assert_eq!(mix(4, &[1.0, 0.0, 0.0, 1.0], 0..1), [0.5]);
+    }
+
+    #[test]
+    fn one_channel_of_several_can_be_picked() {
+        let frames = [0.1, 0.2, 0.3, 0.4, 0.5, f32::NAN];
+        assert_eq!(pick(Some(0), 3, &frames, 0..2), [0.1, 0.4]);
+        assert_eq!(pick(Some(2), 3, &frames, 0..2), [0.3, 0.0]);
+        assert_eq!(pick(Some(0), 1, &frames, 0..2), [0.1, 0.2]);
     }
 
     #[test]

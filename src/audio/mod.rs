@@ -10,6 +10,7 @@ mod error;
 mod formats;
 mod mix;
 mod pieces;
+mod raw;
 mod resample;
 mod source;
 mod vad;

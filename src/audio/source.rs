@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use symphonia::core::io::MediaSource;
 
 use super::AudioError;
+use super::raw::{self, Raw};
 use super::wav::{self, Wav};
 
 /// No demuxer may ask for more at once, in bytes. They read what a file claims to be one object in pieces of
@@ -101,7 +102,11 @@ impl Intake {
         loop {
             // A regular file may be shared with other processes, and its offset with it: neither use nor move that.
             let result = match self.len {
-                Some(_) => self.file.read_at(buf, self.at),
+                Some(len) => {
+                    let room = usize::try_from(len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+                    let room = room.min(buf.len());
+                    self.file.read_at(&mut buf[..room], self.at)
+                }
                 None => (&*self.file).read(buf),
             };
             match result {
@@ -169,12 +174,22 @@ pub(super) struct Source {
 
 impl Source {
     /// Looks at the front of `file`: passes over ID3v2 tags (nobody needs them, and the fewer parsers see hostile
-    /// bytes the better) and puts a plain header in place of whatever header a WAV has.
-    pub(super) fn open(file: impl Into<Arc<File>>) -> Result<Self, AudioError> {
+    /// bytes the better) and puts a plain header in place of whatever header a WAV has. Where there is none, and `raw`
+    /// says what the samples are, a header is made of that.
+    pub(super) fn open(file: impl Into<Arc<File>>, raw: Option<Raw>) -> Result<Self, AudioError> {
         let mut intake = Intake::new(file.into())?;
         let mut head = intake.take(12)?;
         if head.is_empty() {
             return Err(AudioError::Empty);
+        }
+        // A pipe has no length that a header could tell; jobs are given none.
+        if let (Some(raw), Some(len)) = (raw, intake.len)
+            && !raw::has_a_header(&head)
+        {
+            let whole = raw.whole(len);
+            intake.len = Some(whole);
+            intake.at = 0;
+            return Ok(Self::of(intake, raw.header(whole), false));
         }
         for _ in 0..MOST_TAGS {
             let Some(tag) = id3_len(&head) else { break };
@@ -190,25 +205,32 @@ impl Source {
             head = intake.take(12)?;
         }
         let mut open_ended = false;
-        if head.len() == 12 && head.starts_with(b"RIFF") && head.ends_with(b"WAVE") {
+        // RF64 is a WAV file that may be longer than 4 GiB.
+        let is_riff = head.starts_with(b"RIFF") || head.starts_with(b"RF64");
+        if head.len() == 12 && is_riff && head.ends_with(b"WAVE") {
             let riff = wav::u32_at(&head, 4);
             let Wav { header, endless } = wav::read_header(&mut intake, riff)?;
             head = header;
             open_ended = endless;
         }
+        Ok(Self::of(intake, head, open_ended))
+    }
+
+    /// `head`, and behind it what was not taken in yet.
+    fn of(intake: Intake, head: Vec<u8>, open_ended: bool) -> Self {
         intake
             .watch
             .budget
             .store(opening_budget(&head), Ordering::Relaxed);
         let (body, seekable) = (intake.at, intake.len.is_some());
-        Ok(Self {
+        Self {
             intake,
             head,
             body,
             pos: 0,
             seekable,
             open_ended,
-        })
+        }
     }
 
     /// The same file once more, to be read as if it came through a pipe; `None` if it does come through one.
@@ -336,13 +358,13 @@ mod tests {
     use super::*;
     use crate::audio::tests::{memfd, pipe};
 
+    fn open(file: File) -> Result<Source, AudioError> {
+        Source::open(file, None)
+    }
+
     fn read_all(file: File) -> Vec<u8> {
         let mut bytes = Vec::new();
-        Source::open(file)
-            .ok()
-            .unwrap()
-            .read_to_end(&mut bytes)
-            .unwrap();
+        open(file).ok().unwrap().read_to_end(&mut bytes).unwrap();
         bytes
     }
 
@@ -382,7 +404,7 @@ mod tests {
         bytes.extend(0..200);
         let mut file = memfd(&bytes);
         file.seek(SeekFrom::Start(7)).unwrap();
-        let mut source = Source::open(file.try_clone().unwrap()).ok().unwrap();
+        let mut source = open(file.try_clone().unwrap()).ok().unwrap();
         assert_eq!(source.byte_len(), Some(200));
         let mut four = [0; 4];
         for (to, expected) in [
@@ -401,7 +423,7 @@ mod tests {
     #[test]
     fn a_file_can_be_read_once_more_as_a_stream() {
         let bytes = [id3(50), (0..200).collect()].concat();
-        let mut source = Source::open(memfd(&bytes)).ok().unwrap();
+        let mut source = open(memfd(&bytes)).ok().unwrap();
         let mut again = source.as_stream().unwrap();
         source.seek(SeekFrom::Start(100)).unwrap();
         assert!(!again.is_seekable() && again.byte_len().is_none());
@@ -410,23 +432,17 @@ mod tests {
         again.read_to_end(&mut read).unwrap();
         assert_eq!(read, bytes[60..]);
         assert!(again.as_stream().is_none());
-        assert!(
-            Source::open(pipe(bytes))
-                .ok()
-                .unwrap()
-                .as_stream()
-                .is_none()
-        );
+        assert!(open(pipe(bytes)).ok().unwrap().as_stream().is_none());
     }
 
     #[test]
     fn endless_search_and_giant_objects_are_refused() {
-        let mut source = Source::open(memfd(&[1; 4096])).ok().unwrap();
+        let mut source = open(memfd(&[1; 4096])).ok().unwrap();
         assert!(source.read(&mut vec![0; LARGEST_READ + 1]).is_err());
         assert!(source.watch().refused());
         let file = memfd(&[1; 4096]);
         file.set_len(2 * OPENING_BUDGET).unwrap();
-        let mut source = Source::open(file).ok().unwrap();
+        let mut source = open(file).ok().unwrap();
         let mut read = 0;
         while let Ok(more) = source.read(&mut [0; 4096]) {
             read += more as u64;
@@ -438,6 +454,6 @@ mod tests {
     #[test]
     fn the_descriptor_s_own_errors_are_told() {
         let write_only = File::options().write(true).open("/dev/null").unwrap();
-        assert!(matches!(Source::open(write_only), Err(AudioError::Read(_))));
+        assert!(matches!(open(write_only), Err(AudioError::Read(_))));
     }
 }

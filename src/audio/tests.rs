@@ -4,6 +4,7 @@ mod damaged;
 mod formats;
 mod headers;
 mod pieces;
+mod raw;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -145,7 +146,7 @@ fn encode(seconds: f64, arguments: &str, extension: &str) -> Vec<u8> {
 }
 
 /// Every container and codec, as (name, ffmpeg's options, extension).
-const FORMATS: [(&str, &str, &str); 25] = [
+const FORMATS: [(&str, &str, &str); 36] = [
     ("wav_u8", "-c:a pcm_u8", "wav"),
     ("wav_s16", "-c:a pcm_s16le", "wav"),
     ("wav_s24", "-c:a pcm_s24le", "wav"),
@@ -156,8 +157,16 @@ const FORMATS: [(&str, &str, &str); 25] = [
     ("wav_alaw", "-c:a pcm_alaw", "wav"),
     ("wav_adpcm_ima", "-c:a adpcm_ima_wav", "wav"),
     ("wav_adpcm_ms", "-c:a adpcm_ms", "wav"),
+    ("wav_rf64", "-c:a pcm_s16le -rf64 always", "wav"),
     ("aiff", "-c:a pcm_s16be", "aiff"),
+    ("aiff_s24", "-c:a pcm_s24be", "aiff"),
+    ("aifc_sowt", "-c:a pcm_s16le", "aiff"),
+    ("aifc_f32", "-c:a pcm_f32be", "aiff"),
+    ("aifc_mulaw", "-c:a pcm_mulaw", "aiff"),
     ("caf", "-c:a pcm_s16be", "caf"),
+    ("caf_s24", "-c:a pcm_s24le", "caf"),
+    ("caf_alaw", "-c:a pcm_alaw", "caf"),
+    ("caf_opus", "-c:a libopus -b:a 32k", "caf"),
     ("flac", "-c:a flac", "flac"),
     ("ogg_flac", "-c:a flac -f ogg", "oga"),
     ("mp3", "-c:a libmp3lame -b:a 64k", "mp3"),
@@ -175,4 +184,7 @@ const FORMATS: [(&str, &str, &str); 25] = [
     ("mkv_aac", "-c:a aac -b:a 64k", "mkv"),
     ("mkv_vorbis", "-c:a libvorbis -q:a 5", "mkv"),
     ("mkv_flac", "-c:a flac", "mkv"),
+    ("mkv_pcm", "-c:a pcm_s16le", "mkv"),
+    ("mkv_mp3", "-c:a libmp3lame -b:a 64k", "mkv"),
+    ("mkv_opus", "-c:a libopus -b:a 32k", "mkv"),
 ];

@@ -15,6 +15,9 @@ const MOST_CHUNKS: usize = 1024;
 /// Longest `fmt ` chunk that is looked at, in bytes: MS ADPCM with 32 coefficient pairs takes 150.
 const LONGEST_FMT: u64 = 256;
 
+/// What is looked at of a `ds64` chunk, in bytes: the lengths of the file and of the samples, each in 8 bytes.
+const DS64: u64 = 16;
+
 /// The part of `fmt ` that every WAV has, in bytes.
 const SHORTEST_FMT: usize = 16;
 
@@ -36,7 +39,7 @@ pub(super) struct Wav {
 
 /// Reads on after `RIFF`, `riff_len` and `WAVE`, up to the first sample.
 pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, AudioError> {
-    let mut fmt = None;
+    let (mut fmt, mut long) = (None, None);
     for _ in 0..MOST_CHUNKS {
         let chunk = intake.take(8)?;
         if chunk.len() < 8 {
@@ -47,6 +50,8 @@ pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, Aud
         let padded = u64::from(len) + u64::from(len & 1);
         if chunk.starts_with(b"data") {
             let fmt = fmt.ok_or_else(|| damaged("its WAV header does not describe the samples"))?;
+            // RF64, which may be longer than 4 GiB, has its length elsewhere. Longer ones end where the file does.
+            let len = long.filter(|_| len == UNKNOWN).unwrap_or(len);
             let endless = is_endless(len, riff_len, intake);
             return Ok(Wav {
                 header: header(fmt, if endless { UNKNOWN } else { len }),
@@ -54,6 +59,15 @@ pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, Aud
             });
         }
         let mut rest = padded;
+        if chunk.starts_with(b"ds64") && long.is_none() {
+            let body = intake.take(padded.min(DS64) as usize)?;
+            rest -= body.len() as u64;
+            long = Some(if u32_at(&body, 12) == 0 {
+                u32_at(&body, 8)
+            } else {
+                UNKNOWN
+            });
+        }
         if chunk.starts_with(b"fmt ") && fmt.is_none() {
             let body = intake.take(padded.min(LONGEST_FMT) as usize)?;
             rest -= body.len() as u64;

@@ -61,6 +61,8 @@ pub struct JobRequest {
     pub extension: Option<String>,
     /// Media type of the upload: likewise.
     pub media_type: Option<String>,
+    /// The only channel to listen to, counted from 0; `None` mixes all.
+    pub channel: Option<u16>,
     /// Leave out what is no speech, if the engine does not do so itself.
     pub vad: bool,
     /// Longest recording that is transcribed.

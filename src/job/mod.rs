@@ -139,6 +139,7 @@ pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
         language: None,
         extension: Some("wav".into()),
         media_type: None,
+        channel: None,
         vad: false,
         max_audio: Duration::from_secs(10),
         fault: None,

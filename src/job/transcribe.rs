@@ -42,7 +42,10 @@ pub fn transcribe(
         mime: request.media_type.as_deref(),
     };
     let recording = Arc::new(recording);
-    let open = || Decoder::open(Arc::clone(&recording), hint);
+    let open = || {
+        Decoder::open(Arc::clone(&recording), hint)
+            .map(|decoder| decoder.listening_to(request.channel))
+    };
     let decoder = open().map_err(|error| invalid(&error))?;
     let report = RefCell::new(report);
     let mut source = Source {

@@ -134,6 +134,12 @@ impl Form {
         self.part(&disposition, recording)
     }
 
+    /// The same with a media type.
+    pub fn file_of(self, kind: &str, name: &str, recording: &[u8]) -> Form {
+        let disposition = format!("name=\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}");
+        self.part(&disposition, recording)
+    }
+
     pub fn field(self, name: &str, value: impl AsRef<[u8]>) -> Form {
         self.part(&format!("name=\"{name}\""), value.as_ref())
     }

@@ -219,6 +219,7 @@ async fn give(
         language: Some(surroundings.map(|id| id.to_string()).join(" ")),
         extension: None,
         media_type: None,
+        channel: None,
         vad: true,
         max_audio: Duration::from_secs(1),
         fault: Some(what.into()),

@@ -134,6 +134,7 @@ fn job_request(
             language: upload.language,
             extension: upload.extension,
             media_type: upload.media_type,
+            channel: None,
             vad: true,
             max_audio: std::time::Duration::ZERO,
             fault: None,

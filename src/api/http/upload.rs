@@ -46,7 +46,7 @@ pub(super) struct Upload {
     pub(super) recording: OwnedFd,
     /// Extension of its file name.
     pub(super) extension: Option<String>,
-    /// Its media type.
+    /// Its media type, with parameters.
     pub(super) media_type: Option<String>,
     /// Model by name or alias; `None` means the default one.
     pub(super) model: Option<String>,
@@ -361,9 +361,7 @@ async fn spool(content: &mut Content<'_, '_>, directory: &Path) -> Result<File, 
         .file_name()
         .and_then(|name| Path::new(name).extension()?.to_str())
         .and_then(hint);
-    let media_type = field
-        .content_type()
-        .and_then(|mime| hint(mime.essence_str()));
+    let media_type = field.content_type().and_then(|mime| hint(mime.as_ref()));
     let storage = |error: std::io::Error| Trouble::Mistake(ApiError::storage(&error));
     let mut spool = Spool::new(limits.spool_memory.bytes(), directory).map_err(storage)?;
     while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {

@@ -287,6 +287,6 @@ macro_rules! for_each_format {
 
 for_each_format! {
     wav_u8 wav_s16 wav_s24 wav_s32 wav_f32 wav_f64 wav_mulaw wav_alaw wav_adpcm_ima wav_adpcm_ms
-    aiff caf flac ogg_flac mp3 ogg_vorbis ogg_opus webm_opus
-    adts_aac m4a m4a_alac mp4_fragmented mkv_aac mkv_vorbis mkv_flac
+    wav_rf64 aiff aiff_s24 aifc_sowt aifc_f32 aifc_mulaw caf caf_s24 caf_alaw caf_opus flac ogg_flac mp3 ogg_vorbis ogg_opus webm_opus
+    adts_aac m4a m4a_alac mp4_fragmented mkv_aac mkv_vorbis mkv_flac mkv_pcm mkv_mp3 mkv_opus
 }

@@ -1,0 +1,150 @@
+//! Raw samples without any header: the media type says what they are, and a header is made of it.
+
+use mime::Mime;
+
+use super::AudioError;
+use super::formats::{check_channels, check_rate};
+
+/// What raw samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Raw {
+    encoding: Encoding,
+    /// In hertz.
+    rate: u32,
+    channels: u16,
+}
+
+/// How one sample is written, in the terms of a CAF header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Encoding {
+    format: &'static [u8; 4],
+    is_float: bool,
+    is_little_endian: bool,
+    bits: u16,
+}
+
+impl Encoding {
+    /// By the name that ffmpeg and its like know it by: `s16le`, `f32be`, `mulaw`.
+    fn of(name: &str) -> Option<Self> {
+        let (format, name) = match name {
+            "mulaw" => (b"ulaw", "s8be"),
+            "alaw" => (b"alaw", "s8be"),
+            name => (b"lpcm", name),
+        };
+        let (number, end) = name.split_at_checked(name.len().checked_sub(2)?)?;
+        let is_little_endian = match end {
+            "le" => true,
+            "be" => false,
+            _ => return None,
+        };
+        let (is_float, bits) = match number {
+            "s8" if format != b"lpcm" => (false, 8),
+            "s16" => (false, 16),
+            "s24" => (false, 24),
+            "s32" => (false, 32),
+            "f32" => (true, 32),
+            "f64" => (true, 64),
+            _ => return None,
+        };
+        Some(Self {
+            format,
+            is_float,
+            is_little_endian,
+            bits,
+        })
+    }
+}
+
+impl Raw {
+    /// What a media type says of raw samples; `None` if it speaks of anything else.
+    ///
+    /// | media type | samples | where from |
+    /// |---|---|---|
+    /// | `audio/L16` `audio/L24` | 16, 24 bits, high byte first | RFC 2586, 3551, 3190 |
+    /// | `audio/PCMU` `audio/PCMA` | µ-law, A-law; 8000 Hz unless `rate` says otherwise | RFC 3551, 4856 |
+    /// | `audio/basic` | µ-law, 8000 Hz | RFC 2046 |
+    /// | `audio/pcm` | as `encoding` says: `s16le` (the default), `s24le`, `s32le`, `f32le`, `f64le`, each also with `be`, `mulaw`, `alaw` | no standard: the habit of OpenAI's and Google's interfaces |
+    ///
+    /// `rate` is in hertz and has to be there unless said otherwise; `channels` is 1 unless it is there.
+    ///
+    /// # Errors
+    /// A parameter is missing or impossible.
+    pub(super) fn of(media_type: &str) -> Result<Option<Self>, AudioError> {
+        let Ok(mime) = media_type.parse::<Mime>() else {
+            return Ok(None);
+        };
+        if mime.type_() != mime::AUDIO {
+            return Ok(None);
+        }
+        let parameter = |name| mime.get_param(name).map(|value| value.as_str());
+        let (encoding, usual_rate) = match mime.subtype().as_str() {
+            "l16" => ("s16be", None),
+            "l24" => ("s24be", None),
+            "pcmu" | "basic" => ("mulaw", Some(8_000)),
+            "pcma" => ("alaw", Some(8_000)),
+            "pcm" => (parameter("encoding").unwrap_or("s16le"), None),
+            _ => return Ok(None),
+        };
+        let wrong = |what: &str| AudioError::Raw(what.to_owned());
+        let encoding = Encoding::of(&encoding.to_ascii_lowercase())
+            .ok_or_else(|| wrong("its `encoding` is not known"))?;
+        let rate = match (parameter("rate"), usual_rate) {
+            (Some(rate), _) => rate.parse().map_err(|_| wrong("its `rate` is no number"))?,
+            (None, Some(rate)) => rate,
+            (None, None) => return Err(wrong("its `rate` is missing")),
+        };
+        let channels = match parameter("channels") {
+            Some(channels) => channels
+                .parse()
+                .map_err(|_| wrong("its `channels` is no number"))?,
+            None => 1,
+        };
+        check_rate(rate)?;
+        check_channels(channels.into())?;
+        Ok(Some(Self {
+            encoding,
+            rate,
+            channels,
+        }))
+    }
+
+    /// How many of so many bytes are whole frames.
+    pub(super) fn whole(self, bytes: u64) -> u64 {
+        bytes - bytes % u64::from(self.frame())
+    }
+
+    /// Bytes of one sample of each channel.
+    fn frame(self) -> u32 {
+        u32::from(self.encoding.bits / 8) * u32::from(self.channels)
+    }
+
+    /// A header for so many bytes of whole frames, after which these come: Core Audio Format, which knows both orders of
+    /// bytes.
+    pub(super) fn header(self, bytes: u64) -> Vec<u8> {
+        let Encoding {
+            format,
+            is_float,
+            is_little_endian,
+            bits,
+        } = self.encoding;
+        let flags = u32::from(is_float) | u32::from(is_little_endian) << 1;
+        let mut header = b"caff\0\x01\0\0desc".to_vec();
+        header.extend(32_u64.to_be_bytes());
+        header.extend(f64::from(self.rate).to_be_bytes());
+        header.extend(format);
+        for number in [flags, self.frame(), 1, self.channels.into(), bits.into()] {
+            header.extend(number.to_be_bytes());
+        }
+        // In front of the samples comes a number of 4 bytes that nobody needs.
+        header.extend(b"data");
+        header.extend((bytes + 4).to_be_bytes());
+        header.extend([0; 4]);
+        header
+    }
+}
+
+/// Whether a file that is called raw has a header all the same: whoever calls a WAV file `audio/L16` means well.
+pub(super) fn has_a_header(head: &[u8]) -> bool {
+    let starts: [&[u8]; 6] = [b"RIFF", b"RF64", b"FORM", b"caff", b"fLaC", b"OggS"];
+    starts.iter().any(|start| head.starts_with(start))
+}

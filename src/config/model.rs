@@ -4,10 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    schema::Mode,
-    units::{ByteSize, Lifetime, time},
-};
+use super::units::{ByteSize, Lifetime, time};
 
 /// One `[models.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +30,29 @@ pub struct ModelTable {
     /// Files of the engine `pocketsphinx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pocketsphinx: Option<PocketsphinxSettings>,
+}
+
+/// What serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A process of its own for exactly one request.
+    Process,
+    /// A process that serves several requests, one after the other, before it ends.
+    Hybrid,
+    /// A thread of the daemon: for comparison and as a last resort.
+    Thread,
+}
+
+impl Mode {
+    /// The word used in the configuration, in headers and in statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Hybrid => "hybrid",
+            Self::Thread => "thread",
+        }
+    }
 }
 
 /// The engines that this build knows.

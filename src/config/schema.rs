@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     clients::Clients,
     model::{
-        EngineKind, Limits, LimitsOverride, ModelTable, Recycle, RecycleOverride, Spares,
+        EngineKind, Limits, LimitsOverride, Mode, ModelTable, Recycle, RecycleOverride, Spares,
         SparesOverride,
     },
     units::{ByteSize, MemoryBudget, time},
@@ -168,29 +168,6 @@ impl Default for Isolation {
         Self {
             mode: Mode::Process,
             require_cgroup: true,
-        }
-    }
-}
-
-/// What serves a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// A process of its own for exactly one request.
-    Process,
-    /// A process that serves several requests, one after the other, before it ends.
-    Hybrid,
-    /// A thread of the daemon: for comparison and as a last resort.
-    Thread,
-}
-
-impl Mode {
-    /// The word used in the configuration, in headers and in statistics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Hybrid => "hybrid",
-            Self::Thread => "thread",
         }
     }
 }

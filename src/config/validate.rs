@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Config, ConfigError, Model, access,
-    model::{EngineKind, EngineSettings, ModelTable, PocketsphinxSettings},
-    schema::{File, Mode},
+    model::{EngineKind, EngineSettings, Mode, ModelTable, PocketsphinxSettings},
+    schema::File,
     source::Source,
     units::{ByteSize, Lifetime, MemoryBudget},
 };

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     recycle::{Reason, Wear},
-    run::run,
+    run::{EXIT_GRACE, run},
     talk::unasked,
 };
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
 
 /// A forked child has nothing to do before it is ready but to set itself up.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
-pub(super) const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// So many jobs may die with a request in front of them that they have not read; then it fails as if they had. Jobs that
 /// have served before are no reason to fail: there are only so many, and each was sound until then.

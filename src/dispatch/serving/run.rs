@@ -1,17 +1,20 @@
 //! One request given to a job, and the job followed to its last word or its end.
 
-use std::{os::fd::AsFd, time::Instant};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
 
-use super::{
-    lifecycle::EXIT_GRACE,
-    talk::{Last, Talk},
-};
+use super::talk::{Last, Talk};
 use crate::{
     dispatch::{Shared, queue::Waiting},
     isolation::{FailureKind, Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError},
 };
+
+/// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
+pub(super) const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// How a job's work on its request ended; the process itself may still be there.
 pub(in crate::dispatch) struct Ended {

@@ -8,6 +8,7 @@ mod exit;
 mod footprint;
 mod gauge;
 mod message;
+pub mod orphans;
 mod peer;
 mod pidfd;
 mod pressure;

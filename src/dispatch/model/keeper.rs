@@ -17,6 +17,7 @@ use crate::{
         ticket::Refusal,
     },
     events,
+    isolation::orphans,
 };
 
 /// A zygote that served for so long before it died is started again at once.
@@ -24,6 +25,10 @@ const STABLE: Duration = Duration::from_secs(10);
 
 /// Pause before the second attempt in a row; it doubles with each further one.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often, and how far apart, it is looked for jobs that a lost zygote had not told of.
+const ORPHAN_LOOKS: u32 = 30;
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What serves a model's requests.
 pub(in crate::dispatch) enum Server {
@@ -110,7 +115,10 @@ async fn serve(
             Server::Thread(thread) => thread::serve(shared, id, model, thread).await,
         };
         match end {
-            End::Lost(reason) => return Some(reason),
+            End::Lost(reason) => {
+                tokio::spawn(reap_orphans());
+                return Some(reason);
+            }
             End::Removed => return None,
             End::Replaced(fresh, settings) => {
                 let name = &settings.name;
@@ -124,6 +132,15 @@ async fn serve(
                 (server, model) = (fresh, settings);
             }
         }
+    }
+}
+
+/// It may have forked a job a moment before, and not told of it.
+async fn reap_orphans() {
+    match orphans::reap(ORPHAN_LOOKS, ORPHAN_PATIENCE).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("{count} jobs were reaped that a lost zygote had not told of"),
+        Err(error) => tracing::warn!("jobs of a lost zygote cannot be reaped: {error}"),
     }
 }
 

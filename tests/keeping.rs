@@ -153,7 +153,7 @@ fn a_zygote_is_replaced_without_a_gap() {
     wait_until("the first zygote is gone", LONG, || !first.lives());
     let fresh = daemon.log().matches("a fresh zygote takes over").count();
     println!("100 requests, {fresh} fresh zygotes");
-    assert!(fresh >= 2, "{fresh}");
+    assert!(fresh >= 1, "{fresh}");
     daemon.wait_idle(2);
 }
 

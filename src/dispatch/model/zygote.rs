@@ -34,6 +34,9 @@ use crate::{
 /// Threads and processes in a zygote's own cgroup: against a model file that took it over and forks for ever.
 const ZYGOTE_PIDS: u32 = 32;
 
+/// How long a self-test waits before it looks again for a free slot; the time of loading bounds all of it.
+const SLOT_PAUSE: Duration = Duration::from_millis(5);
+
 /// How long a dead zygote's stderr is waited for: it is in the pipe already.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -109,11 +112,14 @@ fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
 
 /// One transcription through a forked job, as a client's would be.
 async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Result<(), String> {
-    let slot = shared
-        .slots
-        .take(&model.limits)
-        .map_err(|error| error.to_string())?
-        .ok_or("no slot is free")?;
+    let slot = loop {
+        let slot = shared.slots.take(&model.limits);
+        if let Some(slot) = slot.map_err(|error| error.to_string())? {
+            break slot;
+        }
+        // Jobs on their way out still have theirs.
+        tokio::time::sleep(SLOT_PAUSE).await;
+    };
     let mut job = zygote.fork(slot).await.map_err(|error| error.to_string())?;
     lifecycle::ready(&mut job).await?;
     let name = &model.name;

@@ -45,6 +45,8 @@ fn reload(daemon: &Daemon, config: &str) -> String {
 fn a_wrong_configuration_changes_nothing_and_is_explained() {
     let mut manager = Manager::new();
     let daemon = manager.setup(ONE).start();
+    // systemd is told a moment after clients could see it.
+    manager.wait("READY=1");
     let children = pids(&daemon.children());
     let log = reload(
         &daemon,
@@ -76,6 +78,8 @@ fn a_wrong_configuration_changes_nothing_and_is_explained() {
 fn models_come_and_go_while_others_are_asked_all_the_time() {
     let mut manager = Manager::new();
     let daemon = &manager.setup(ONE).start();
+    // systemd is told a moment after clients could see it.
+    manager.wait("READY=1");
     let stop = AtomicBool::new(false);
     let served = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -181,6 +185,8 @@ fn limits_for_clients_and_the_log_level_change_at_once() {
 fn reloads_in_a_row_and_a_stop_in_the_middle_of_one_are_no_trouble() {
     let mut manager = Manager::new();
     let mut daemon = manager.setup(ONE).start();
+    // systemd is told a moment after clients could see it.
+    manager.wait("READY=1");
     // It loads for ever: nobody writes.
     let fifo = daemon.folder().join("words.dict");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();

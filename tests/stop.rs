@@ -32,6 +32,7 @@ fn the_manager_sees_how_far_the_end_is_and_it_comes_as_soon_as_it_can() {
     let mut manager = Manager::new();
     let setup = manager.setup("[jobs]\nmax_running = 1\n[service]\ndrain_timeout = \"5min\"");
     let mut daemon = setup.start();
+    manager.wait("READY=1");
     let recording = wav(&GOFORWARD.samples().repeat(6));
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &recording).request());

@@ -5,14 +5,15 @@
 mod common;
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use common::{
     clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, wav, wav_header},
-    daemon::Daemon,
+    daemon::{Daemon, Setup},
     http::{BOUNDARY, Form, Raw, TRANSCRIPTIONS, content_type, post, post_head},
     process::{peak_memory, private_memory},
 };
@@ -336,6 +337,55 @@ fn an_upload_over_the_limit_is_refused_before_it_is_read() {
     for request in [form(64 << 10).request(), chunked(&form(64 << 10).body())] {
         assert_eq!(daemon.connect().send(&request).answer().text(), "");
     }
+}
+
+/// Sends the head of an upload that is too large, goes on with its body when the refusal is there, and looks for it only
+/// then: all that was answered.
+fn refused_while_sending(mut connection: impl Read + Write) -> String {
+    let head = post_head("Content-Length: 99999999999\r\n");
+    connection.write_all(&head).unwrap();
+    let mut answer = vec![0];
+    connection.read_exact(&mut answer).unwrap();
+    for _ in 0..50 {
+        connection.write_all(&[0; 1000]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    connection.read_to_end(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_client_that_sends_on_gets_to_read_its_refusal() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp: SocketAddr = free.local_addr().unwrap();
+    drop(free);
+    let daemon = Setup::new("[http]\nmax_upload = \"64K\"")
+        .listen(&tcp.to_string())
+        .start();
+    let answers = [
+        refused_while_sending(daemon.connect().0),
+        refused_while_sending(TcpStream::connect(tcp).unwrap()),
+    ];
+    for answer in answers {
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(answer.ends_with("}}"), "{answer}");
+    }
+    // Whoever sends for ever is not listened to for ever.
+    let mut connection = daemon.connect();
+    connection.send(&post_head("Content-Length: 99999999999\r\n"));
+    connection
+        .0
+        .set_write_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let started = Instant::now();
+    while connection.0.write_all(&[0; 1000]).is_ok() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "still listened to"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_good_request_works(&daemon);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::{
     os::fd::{AsRawFd, RawFd},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, http::header};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::unparsed::Hushed;
+use super::{linger, unparsed::Hushed};
 use crate::api::{Peer, listener::Connection};
 
 /// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
@@ -45,6 +45,8 @@ pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 struct Requests {
     begun: AtomicU64,
     answered: AtomicU64,
+    /// One was answered before all of it had been read, and the connection ends with that.
+    is_cut_short: AtomicBool,
     /// Wakes who waits for the next one.
     next: Notify,
 }
@@ -85,6 +87,8 @@ pub(super) async fn serve(
             request.map(axum::body::Body::new)
         })
         .map_response(move |response| {
+            let is_last = response.headers().contains_key(header::CONNECTION);
+            end.is_cut_short.fetch_or(is_last, Ordering::Relaxed);
             end.answered.fetch_add(1, Ordering::Relaxed);
             response
         });
@@ -110,12 +114,16 @@ pub(super) async fn serve(
             (&mut serving).await
         }
     };
-    if let Err(error) = result {
+    let parts = serving.into_parts();
+    let connection = parts.io.into_inner();
+    match result {
+        Ok(()) if requests.is_cut_short.load(Ordering::Relaxed) => linger::close(connection).await,
+        Ok(()) => {}
         // Clients that hang up, send garbage or fall silent: their own business.
-        tracing::debug!(?peer, %error, "a connection ended early");
-        let parts = serving.into_parts();
-        let connection = parts.io.into_inner();
-        connection.refuse(&error, &parts.read_buf, patience).await;
+        Err(error) => {
+            tracing::debug!(?peer, %error, "a connection ended early");
+            connection.refuse(&error, &parts.read_buf, patience).await;
+        }
     }
 }
 

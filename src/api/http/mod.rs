@@ -4,6 +4,7 @@ mod admission;
 mod connection;
 mod error;
 mod health;
+mod linger;
 mod metrics;
 mod models;
 mod patience;

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::error::ApiError;
+use super::{error::ApiError, linger};
 
 /// A connection that keeps hyper's bare answers to itself, so that a better one can take their place.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Hushed<C> {
     kept_back: Option<StatusCode>,
 }
 
-impl<C: AsyncWrite + Unpin> Hushed<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> Hushed<C> {
     pub(super) fn new(connection: C) -> Self {
         Self {
             connection,
@@ -43,13 +43,11 @@ impl<C: AsyncWrite + Unpin> Hushed<C> {
             }
             None => return,
         };
-        let send = async {
-            let answer = bytes(refusal).await;
-            self.connection.write_all(&answer).await?;
-            self.connection.shutdown().await
-        };
+        let answer = bytes(refusal).await;
         // Whoever does not take the answer goes without.
-        let _ = timeout(patience, send).await;
+        if let Ok(Ok(())) = timeout(patience, self.connection.write_all(&answer)).await {
+            linger::close(self.connection).await;
+        }
     }
 
     /// Whether `data` is an answer of hyper's own: each of ours has an id.
@@ -96,7 +94,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Hushed<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Hushed<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Hushed<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -116,15 +116,15 @@ show_facts() {
         }' "${files[@]}" | sed 's/ *$//'
 }
 
-# The closing line, and this command's exit status.
+# The closing lines, which name what failed, since a log may be cut; and this command's exit status.
 show_count() {
-    local suite passed=0 failed=0 skipped=0 word
+    local suite passed=0 failed=0 skipped=0 word case
     for suite in "$@"; do
-        while read -r word _; do
+        while read -r word case _; do
             case $word in
             ok) passed=$((passed + 1)) ;;
             skip) skipped=$((skipped + 1)) ;;
-            *) failed=$((failed + 1)) ;;
+            *) failed=$((failed + 1)); say "failed: $suite: $case" ;;
             esac
         done <"$state/$suite/outcomes"
     done

@@ -1,5 +1,7 @@
 //! What a transcription is: segments of text with times.
 
+mod subtitles;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,11 +54,14 @@ pub struct Transcript {
     pub duration: Duration,
 }
 
+/// What stands between the texts of two segments.
+pub const BETWEEN: &str = " ";
+
 impl Transcript {
-    /// The text of all segments, joined by single spaces; empty for silence.
+    /// The text of all segments, joined by [`BETWEEN`]; empty for silence.
     pub fn text(&self) -> String {
         let texts: Vec<&str> = self.segments.iter().map(|s| s.text.as_str()).collect();
-        texts.join(" ")
+        texts.join(BETWEEN)
     }
 }
 

@@ -109,7 +109,11 @@ fn an_answer_is_json_or_text_and_tells_what_it_cost() {
     for form in [form.clone(), form.clone().field("response_format", "json")] {
         let answer = daemon.post(&form);
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.json(), json!({"text": GOFORWARD.text}));
+        let usage = json!({"type": "duration", "seconds": 3});
+        assert_eq!(
+            answer.json(),
+            json!({"text": GOFORWARD.text, "usage": usage})
+        );
     }
     let begin = Instant::now();
     let answer = daemon.post(&form.field("response_format", "text"));
@@ -172,7 +176,7 @@ fn parameters_have_to_be_possible() {
             .post(&form.clone().field("language", language))
             .assert_refusal(400, "invalid_parameter", Some("language"));
     }
-    for format in ["srt", "JSON", "xml"] {
+    for format in ["diarized_json", "JSON", "xml"] {
         daemon
             .post(&form.clone().field("response_format", format))
             .assert_refusal(400, "invalid_parameter", Some("response_format"));

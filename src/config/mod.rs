@@ -17,7 +17,9 @@ use std::{
 
 pub use access::Access;
 pub use clients::{Clients, Share, ShareOverride};
-pub use model::{EngineKind, EngineSettings, Limits, Mode, PocketsphinxSettings, Recycle, Spares};
+pub use model::{
+    Capabilities, EngineKind, EngineSettings, Limits, Mode, PocketsphinxSettings, Recycle, Spares,
+};
 pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Service, Zygote};
 pub use units::{ByteSize, Lifetime, MemoryBudget};
 pub use validate::MIN_JOB_MEMORY;

@@ -107,6 +107,36 @@ impl EngineSettings {
         }
     }
 
+    /// The only language that the model can transcribe, by its ISO 639-1 code; `None` if there are more.
+    pub fn language(&self) -> Option<&str> {
+        match self {
+            Self::Pocketsphinx(settings) => Some(&settings.language),
+            #[cfg(feature = "fault-engine")]
+            Self::Null | Self::Fault => None,
+        }
+    }
+
+    /// What a request may ask of the model beside a transcript.
+    pub fn capabilities(&self) -> Capabilities {
+        match self {
+            Self::Pocketsphinx(_) => Capabilities {
+                words: true,
+                logprobs: true,
+                ..Capabilities::default()
+            },
+            #[cfg(feature = "fault-engine")]
+            Self::Null => Capabilities::default(),
+            #[cfg(feature = "fault-engine")]
+            Self::Fault => Capabilities {
+                prompt: true,
+                keywords: true,
+                temperature: true,
+                translation: true,
+                ..Capabilities::default()
+            },
+        }
+    }
+
     /// Whether the model can transcribe the language with this ISO 639-1 code (a region after it is ignored).
     pub fn speaks(&self, language: &str) -> bool {
         let primary = language.split(['-', '_']).next().unwrap_or(language);
@@ -116,6 +146,23 @@ impl EngineSettings {
             Self::Null | Self::Fault => true,
         }
     }
+}
+
+/// What not every engine can do. A request for what its model cannot do is refused, never half obeyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It gives each word its times.
+    pub words: bool,
+    /// It says how sure it is of each word.
+    pub logprobs: bool,
+    /// A text can lead up to the recording.
+    pub prompt: bool,
+    /// It can be told which words to expect.
+    pub keywords: bool,
+    /// It can choose among likely words by chance.
+    pub temperature: bool,
+    /// It can write in English what was said in another language.
+    pub translation: bool,
 }
 
 /// Settings of the engine `pocketsphinx`. The defaults are where Debian's `pocketsphinx-en-us` puts its files.

@@ -132,7 +132,7 @@ pub struct Http {
     /// How long a client may take for the head of its request.
     #[serde(with = "time")]
     pub header_timeout: Duration,
-    /// How long a client may pause in the middle of its body.
+    /// How long a client may pause in the middle of its body, or in taking its answer.
     #[serde(with = "time")]
     pub body_timeout: Duration,
     /// How many bytes of a body earn one second more for all its pauses together; 0: each pause is looked at alone.

@@ -39,11 +39,19 @@ pub enum Hearing {
     Whole,
 }
 
-/// What one request asks of the engine.
+/// What one request asks of the engine; nothing that the model is not capable of (`config::Capabilities`).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
     pub language: Option<String>,
+    /// Text that leads up to the recording, or shows how to write.
+    pub prompt: Option<String>,
+    /// Words to be expected.
+    pub keywords: Vec<String>,
+    /// How freely to choose among likely words, 0 to 1.
+    pub temperature: Option<f32>,
+    /// Write in English what is said, whatever language it is in.
+    pub translate: bool,
     /// What a test asks of the engine `fault`.
     pub fault: Option<String>,
 }

@@ -51,12 +51,20 @@ pub enum ToJob {
 }
 
 /// One request as the job sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRequest {
     /// Number of the request; every answer to it bears the same.
     pub id: u64,
     /// ISO 639-1 code of the spoken language, where the client gave one.
     pub language: Option<String>,
+    /// Text that leads up to the recording, or shows how to write; only for models that can be given one.
+    pub prompt: Option<String>,
+    /// Words to be expected; only for models that can be told.
+    pub keywords: Vec<String>,
+    /// How freely to choose among likely words, 0 to 1; only for models that do.
+    pub temperature: Option<f32>,
+    /// Write in English what is said; only for models that can.
+    pub translate: bool,
     /// Extension of the upload's file name: a hint for the decoder, no more.
     pub extension: Option<String>,
     /// Media type of the upload: likewise.

@@ -59,6 +59,10 @@ pub fn transcribe(
     };
     let options = Options {
         language: request.language.clone(),
+        prompt: request.prompt.clone(),
+        keywords: request.keywords.clone(),
+        temperature: request.temperature,
+        translate: request.translate,
         fault: request.fault.clone(),
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);

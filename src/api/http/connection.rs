@@ -20,6 +20,7 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::{linger, unparsed::Hushed};
@@ -63,13 +64,15 @@ impl Requests {
     }
 }
 
-/// Serve `connection` until its client hangs up, falls silent for `patience` in the head of a request, or the service
-/// stops.
+/// Serve `connection` until its client hangs up, falls silent for `patience` in the head of a request, takes nothing of
+/// its answer for `taking`, or the service stops. Its end is that of the request that is being answered: what no client
+/// takes is not computed any further.
 pub(super) async fn serve(
     connection: Connection,
     peer: Peer,
     router: Router,
     patience: Duration,
+    taking: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
     let socket = match &connection {
@@ -92,7 +95,9 @@ pub(super) async fn serve(
             end.answered.fetch_add(1, Ordering::Relaxed);
             response
         });
-    let connection = TokioIo::new(Hushed::new(connection));
+    let mut connection = TimeoutStream::new(connection);
+    connection.set_write_timeout(Some(taking));
+    let connection = TokioIo::new(Hushed::new(Box::pin(connection)));
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience)

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{api::Peer, config::ByteSize, dispatch::Refusal, isolation::Outcome};
 
@@ -72,8 +72,13 @@ impl ApiError {
         }
     }
 
+    /// A parameter that is there once too often.
+    pub(super) fn given_twice(name: &str) -> Self {
+        Self::parameter(name, format!("the parameter `{name}` is given twice"))
+    }
+
     /// The body as a whole cannot be taken apart.
-    pub(super) fn body(message: impl Into<String>) -> Self {
+    pub(super) fn bad_body(message: impl Into<String>) -> Self {
         Self {
             last: true,
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
@@ -215,20 +220,26 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    /// The error as JSON.
+    pub(super) fn body(&self) -> Value {
         let kind = match self.status.as_u16() {
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
         };
-        let body = json!({"error": {
+        json!({"error": {
             "message": self.message,
             "type": kind,
             "param": self.param,
             "code": self.code,
-        }});
-        let mut response = (self.status, Json(body)).into_response();
+        }})
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -2,14 +2,19 @@
 
 mod admission;
 mod connection;
+mod cost;
 mod error;
+mod fit;
 mod health;
 mod linger;
 mod metrics;
 mod models;
+mod options;
 mod patience;
+mod render;
 mod server;
 mod stats;
+mod streaming;
 mod transcriptions;
 mod unparsed;
 mod upload;
@@ -51,6 +56,10 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/audio/transcriptions",
             post(transcriptions::transcribe).fallback(wrong_method),
+        )
+        .route(
+            "/v1/audio/translations",
+            post(transcriptions::translate).fallback(wrong_method),
         )
         .route("/v1/models", get(models::list).fallback(wrong_method))
         .route(

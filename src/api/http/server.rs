@@ -32,9 +32,11 @@ pub async fn serve(
             accepted = listener.accept(with_groups) => accepted,
         };
         place.occupy();
-        let patience = app.dispatcher.config().http.header_timeout;
+        let config = app.dispatcher.config();
+        let (patience, taking) = (config.http.header_timeout, config.http.body_timeout);
         let router = router.clone();
-        let serving = connection::serve(connection, peer, router, patience, stopping.clone());
+        let serving =
+            connection::serve(connection, peer, router, patience, taking, stopping.clone());
         open.spawn(async move {
             serving.await;
             drop(place);

@@ -1,32 +1,56 @@
-//! `POST /v1/audio/transcriptions`: one upload, one job, one answer.
+//! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: one upload, one job, one answer.
 
 use axum::{
-    Extension, Json,
+    Extension,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::header,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 
 use super::{
     App, RequestId,
+    cost::Cost,
     error::ApiError,
-    upload::{self, Format, Upload},
+    fit,
+    options::Task,
+    render::Shape,
+    streaming,
+    upload::{self, Upload},
 };
 use crate::{
     api::Peer,
-    config::{MIN_JOB_MEMORY, Mode, Model, Share},
-    dispatch::{self, Event, Refusal, Report},
+    config::Share,
+    dispatch::{self, Event, Refusal},
     isolation::JobRequest,
     transcript::Transcript,
 };
 
-/// Take the upload, run it, and answer. Dropped by the server when the client hangs up, which cancels the job.
+/// Who asks: his request's name, himself, and his share of the service.
+type Client = (Extension<RequestId>, Extension<Peer>, Extension<Share>);
+
+/// Write what is said.
 pub(super) async fn transcribe(
     State(app): State<App>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    Extension(peer): Extension<Peer>,
-    Extension(share): Extension<Share>,
+    client: Client,
+    request: Request,
+) -> Result<Response, ApiError> {
+    serve(Task::Transcribe, app, client, request).await
+}
+
+/// Write it in English.
+pub(super) async fn translate(
+    State(app): State<App>,
+    client: Client,
+    request: Request,
+) -> Result<Response, ApiError> {
+    serve(Task::Translate, app, client, request).await
+}
+
+/// Take the upload, run it, and answer. Dropped by the server when the client hangs up, which cancels the job.
+async fn serve(
+    task: Task,
+    app: App,
+    (Extension(RequestId(request_id)), Extension(peer), Extension(share)): Client,
     request: Request,
 ) -> Result<Response, ApiError> {
     let config = app.dispatcher.config();
@@ -53,13 +77,10 @@ pub(super) async fn transcribe(
         false => &config.http.spool_directory,
     };
     let upload = tokio::select! {
-        upload = upload::receive(&head.headers, body, &config.http, directory) => upload?,
+        upload = upload::receive(task, &head.uri, &head.headers, body, &config.http, directory) => upload?,
         () = app.dispatcher.aborted() => return Err(shutting_down()),
     };
-    let name = upload
-        .model
-        .clone()
-        .unwrap_or_else(|| config.default_model.clone());
+    let name = (upload.options.model.clone()).unwrap_or_else(|| config.default_model.clone());
     #[cfg(feature = "fault-engine")]
     let (name, fault) = config.split_fault(name);
     #[cfg(not(feature = "fault-engine"))]
@@ -67,20 +88,18 @@ pub(super) async fn transcribe(
     let model = config
         .model(&name)
         .ok_or_else(|| ApiError::model_not_found(&name))?;
-    if let Some(language) = &upload.language
-        && !model.engine.speaks(language)
-    {
-        let message = format!("the model `{name}` does not know the language `{language}`");
-        return Err(ApiError::parameter("language", message));
-    }
-    only_lower(&upload, model)?;
-    let format = upload.format;
+    fit::check(&upload.options, &name, model)?;
+    let shape = Shape::of(&upload.options, &model.engine);
+    let stream = upload.options.stream;
     let mut request = job_request(upload, name.clone(), request_id, &peer, share);
     request.job.fault = fault;
     let mut ticket = app
         .dispatcher
         .submit(request)
         .map_err(|refusal| ApiError::refused(&refusal, &name))?;
+    if stream {
+        return Ok(streaming::answer(ticket, &name, model.mode, shape.logprobs).await);
+    }
     let mut transcript = Transcript::default();
     let report = loop {
         match ticket.next().await {
@@ -93,31 +112,20 @@ pub(super) async fn transcribe(
         }
     };
     transcript.duration = report.figures.audio;
+    let cost = Cost {
+        report: &report,
+        mode: model.mode,
+    };
     let mut response = match ApiError::of_outcome(&report.outcome) {
         Some(error) => error.into_response(),
-        None => render(&transcript, format),
+        None => shape.render(&transcript, cost.object()),
     };
-    figures(response.headers_mut(), &report, model.mode);
+    cost.tell(response.headers_mut());
     Ok(response)
 }
 
 fn shutting_down() -> ApiError {
     ApiError::refused(&Refusal::ShuttingDown, "")
-}
-
-/// A client may be held to less than the model allows, never to more, and never to what cannot work.
-fn only_lower(upload: &Upload, model: &Model) -> Result<(), ApiError> {
-    let limits = &model.limits;
-    if let Some(memory) = upload.lower.memory
-        && !(MIN_JOB_MEMORY..=limits.memory).contains(&memory)
-    {
-        let message = format!(
-            "memory_limit must be between {MIN_JOB_MEMORY} and the model's own limit of {}",
-            limits.memory
-        );
-        return Err(ApiError::parameter("memory_limit", message));
-    }
-    Ok(())
 }
 
 fn job_request(
@@ -127,59 +135,27 @@ fn job_request(
     peer: &Peer,
     share: Share,
 ) -> dispatch::Request {
+    let options = upload.options;
     dispatch::Request {
         model,
         job: JobRequest {
             id: 0,
-            language: upload.language,
+            language: options.language,
+            prompt: options.prompt,
+            keywords: options.keywords,
+            temperature: options.temperature,
+            translate: options.task == Task::Translate,
             extension: upload.extension,
             media_type: upload.media_type,
-            channel: None,
-            vad: true,
+            channel: options.channel,
+            vad: !options.without_vad,
             max_audio: std::time::Duration::ZERO,
             fault: None,
         },
-        lower: upload.lower,
+        lower: options.lower,
         recording: upload.recording,
         request_id,
         uid: peer.uid(),
         share,
-    }
-}
-
-fn render(transcript: &Transcript, format: Format) -> Response {
-    let text = transcript.text();
-    match format {
-        Format::Json => Json(json!({"text": text})).into_response(),
-        Format::Text => {
-            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-            ([(header::CONTENT_TYPE, plain)], format!("{text}\n")).into_response()
-        }
-    }
-}
-
-/// What the request cost, in headers apart from OpenAI's.
-fn figures(headers: &mut HeaderMap, report: &Report, mode: Mode) {
-    let mut number = |name: &'static str, value: u64| {
-        headers.insert(name, HeaderValue::from(value));
-    };
-    let milliseconds =
-        |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    number("x-stt-peak-bytes", report.usage.peak);
-    number("x-stt-anon-bytes", report.usage.anonymous);
-    number("x-stt-cpu-ms", milliseconds(report.usage.cpu));
-    number("x-stt-queue-ms", milliseconds(report.queued));
-    number("x-stt-wall-ms", milliseconds(report.wall));
-    number("x-stt-audio-ms", milliseconds(report.figures.audio));
-    number("x-stt-pid", u64::from(report.pid.unsigned_abs()));
-    if let Some(limit) = report.usage.limit {
-        number("x-stt-memory-limit-bytes", limit);
-    }
-    let confined = match report.usage.limit {
-        Some(_) => "cgroup",
-        None => "unconfined",
-    };
-    if let Ok(value) = HeaderValue::from_str(&format!("{}; {confined}", mode.name())) {
-        headers.insert("x-stt-isolation", value);
     }
 }

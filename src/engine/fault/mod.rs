@@ -24,6 +24,7 @@
 //! | `stderr-flood` | 16 MiB to stderr; answers | 200 |
 //! | `stderr-storm` | the same for ever on four threads, beside and after its answer | 200 |
 //! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` | segments that cannot be | 502 `worker_misbehaved` |
+//! | `options` | answers with what it was told of prompt, keywords, temperature and translation | 200 |
 //! | `plant=MARK` | leaves MARK in its stack, heap and static memory; answers | 200 |
 //! | `escape-…` | one attempt to get out, see [`escape`] | 502 `worker_misbehaved`, or 200 with `denied …` |
 //! | `list` | answers with the names of all attempts | 200 |
@@ -70,6 +71,7 @@ impl Engine for Fault {
         let length = Duration::from_secs(samples) / SAMPLE_RATE;
         let text = match options.fault.as_deref() {
             None => Some(TEXT.into()),
+            Some("options") => Some(told(options)),
             Some(fault) => misbehave(fault, length, emit)?,
         };
         if let Some(text) = text {
@@ -143,6 +145,18 @@ fn misbehave(
     }
     Ok(Some(TEXT.into()))
 }
+
+fn told(options: &Options) -> String {
+    let Options {
+        prompt,
+        keywords,
+        temperature,
+        translate,
+        ..
+    } = options;
+    format!("{prompt:?} {keywords:?} {temperature:?} translate={translate}")
+}
+
 fn segment(text: String, end: Duration) -> Segment {
     Segment {
         text,

@@ -1,0 +1,75 @@
+//! What a request cost, told beside OpenAI's answer: in headers, and in the objects named `stt`.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::{config::Mode, dispatch::Report};
+
+/// A finished request's figures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost<'a> {
+    pub(super) report: &'a Report,
+    pub(super) mode: Mode,
+}
+
+impl Cost<'_> {
+    /// The headers `x-stt-…`.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        let report = self.report;
+        let mut number = |name: &'static str, value: u64| {
+            headers.insert(name, HeaderValue::from(value));
+        };
+        number("x-stt-peak-bytes", report.usage.peak);
+        number("x-stt-anon-bytes", report.usage.anonymous);
+        number("x-stt-cpu-ms", milliseconds(report.usage.cpu));
+        number("x-stt-queue-ms", milliseconds(report.queued));
+        number("x-stt-wall-ms", milliseconds(report.wall));
+        number("x-stt-audio-ms", milliseconds(report.figures.audio));
+        number("x-stt-pid", u64::from(report.pid.unsigned_abs()));
+        if let Some(limit) = report.usage.limit {
+            number("x-stt-memory-limit-bytes", limit);
+        }
+        if let Ok(value) = HeaderValue::from_str(&self.isolation()) {
+            headers.insert("x-stt-isolation", value);
+        }
+        for warning in &report.figures.warnings {
+            // A header has no other characters.
+            let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+            let warning: String = warning.chars().map(printable).collect();
+            if let Ok(value) = HeaderValue::from_str(&warning) {
+                headers.append("x-stt-warnings", value);
+            }
+        }
+    }
+
+    /// The object `stt`: the same.
+    pub(super) fn object(&self) -> Value {
+        let report = self.report;
+        json!({
+            "peak_bytes": report.usage.peak,
+            "anon_bytes": report.usage.anonymous,
+            "memory_limit_bytes": report.usage.limit,
+            "cpu_ms": milliseconds(report.usage.cpu),
+            "queue_ms": milliseconds(report.queued),
+            "wall_ms": milliseconds(report.wall),
+            "audio_ms": milliseconds(report.figures.audio),
+            "pid": report.pid,
+            "isolation": self.isolation(),
+            "warnings": report.figures.warnings,
+        })
+    }
+
+    fn isolation(&self) -> String {
+        let confined = match self.report.usage.limit {
+            Some(_) => "cgroup",
+            None => "unconfined",
+        };
+        format!("{}; {confined}", self.mode.name())
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,76 @@
+//! Whether a model can do what a request asks of it: what it cannot do is refused, never left out.
+
+use super::{
+    error::ApiError,
+    options::{Options, Task},
+};
+use crate::config::{MIN_JOB_MEMORY, Model};
+
+/// Refuse what `model`, which the client calls `name`, is not capable of.
+pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), ApiError> {
+    if let Some(language) = &options.language
+        && !model.engine.speaks(language)
+    {
+        let message = format!("the model `{name}` does not know the language `{language}`");
+        return Err(ApiError::parameter("language", message));
+    }
+    let can = model.engine.capabilities();
+    if options.task == Task::Translate && !can.translation {
+        let message =
+            format!("the model `{name}` does not translate; /v1/audio/transcriptions transcribes");
+        return Err(ApiError::parameter("model", message));
+    }
+    for (asked, can, parameter, what) in [
+        (
+            options.prompt.is_some(),
+            can.prompt,
+            "prompt",
+            "takes no prompt",
+        ),
+        (
+            !options.keywords.is_empty(),
+            can.keywords,
+            "keywords",
+            "takes no keywords",
+        ),
+        (
+            options.temperature.is_some(),
+            can.temperature,
+            "temperature",
+            "has no temperature other than 0",
+        ),
+        (
+            options.granularities.words(),
+            can.words,
+            "timestamp_granularities",
+            "gives words no times",
+        ),
+        (
+            options.logprobs,
+            can.logprobs,
+            "include",
+            "does not say how sure it is",
+        ),
+    ] {
+        if asked && !can {
+            let message = format!("the model `{name}` {what}");
+            return Err(ApiError::parameter(parameter, message));
+        }
+    }
+    only_lower(options, model)
+}
+
+/// A client may be held to less than the model allows, never to more, and never to what cannot work.
+fn only_lower(options: &Options, model: &Model) -> Result<(), ApiError> {
+    let limits = &model.limits;
+    if let Some(memory) = options.lower.memory
+        && !(MIN_JOB_MEMORY..=limits.memory).contains(&memory)
+    {
+        let message = format!(
+            "memory_limit must be between {MIN_JOB_MEMORY} and the model's own limit of {}",
+            limits.memory
+        );
+        return Err(ApiError::parameter("memory_limit", message));
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! A transcript as the answer that the client asked for.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use isolang::Language;
+use serde_json::{Value, json};
+
+use super::options::{Format, Granularities, Options, Task};
+use crate::{
+    config::EngineSettings,
+    transcript::{BETWEEN, Segment, Transcript},
+};
+
+/// What the answer shall be.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    task: Task,
+    format: Format,
+    granularities: Granularities,
+    /// Whether it tells how sure the model is.
+    pub(super) logprobs: bool,
+    /// Code of the language that is written, where it is known.
+    language: Option<String>,
+}
+
+impl Shape {
+    /// What `options` ask for, of a model of this engine.
+    pub(super) fn of(options: &Options, engine: &EngineSettings) -> Self {
+        let known = match options.task {
+            Task::Transcribe => options.language.as_deref().or(engine.language()),
+            Task::Translate => Some("en"),
+        };
+        Self {
+            task: options.task,
+            format: options.format,
+            granularities: options.granularities,
+            logprobs: options.logprobs,
+            language: known.map(str::to_owned),
+        }
+    }
+
+    /// The answer; `cost` is the object `stt`.
+    pub(super) fn render(&self, transcript: &Transcript, cost: Value) -> Response {
+        match self.format {
+            Format::Json => {
+                let usage = usage(transcript.duration);
+                let mut answer = json!({"text": transcript.text(), "usage": usage});
+                if self.logprobs {
+                    answer["logprobs"] = logprobs("", &transcript.segments);
+                }
+                Json(answer).into_response()
+            }
+            Format::Text => of_type(
+                "text/plain; charset=utf-8",
+                format!("{}\n", transcript.text()),
+            ),
+            Format::Srt => of_type("application/x-subrip; charset=utf-8", transcript.srt()),
+            Format::Vtt => of_type("text/vtt; charset=utf-8", transcript.vtt()),
+            Format::Verbose => Json(self.verbose(transcript, cost)).into_response(),
+        }
+    }
+
+    fn verbose(&self, transcript: &Transcript, cost: Value) -> Value {
+        let mut answer = json!({
+            "task": match self.task {
+                Task::Transcribe => "transcribe",
+                Task::Translate => "translate",
+            },
+            "language": english_name(self.language.as_deref()),
+            "duration": seconds(transcript.duration),
+            "text": transcript.text(),
+            "usage": usage(transcript.duration),
+            "stt": cost,
+        });
+        let segments = &transcript.segments;
+        if self.granularities.words() {
+            let words = segments.iter().flat_map(|segment| &segment.words);
+            answer["words"] = words
+                .map(|word| {
+                    let (start, end) = (seconds(word.start), seconds(word.end));
+                    json!({"word": word.text, "start": start, "end": end})
+                })
+                .collect();
+        }
+        if self.granularities.segments() {
+            let numbered = segments.iter().enumerate();
+            answer["segments"] = numbered
+                .map(|(id, segment)| described(id, segment))
+                .collect();
+        }
+        answer
+    }
+}
+
+/// How sure the model is of each word that it says so of; joined, the words are the text. `before` stands in front of the
+/// first.
+pub(super) fn logprobs(before: &str, segments: &[Segment]) -> Value {
+    let words = segments.iter().flat_map(|segment| &segment.words);
+    let mut before = before;
+    words
+        .filter_map(|word| {
+            let token = format!("{before}{}", word.text);
+            before = BETWEEN;
+            let logprob = logarithm(word.confidence?);
+            Some(json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()}))
+        })
+        .collect()
+}
+
+/// What JSON has no number for is as good as impossible.
+fn logarithm(probability: f32) -> f64 {
+    f64::from(probability).ln().max(-100.0)
+}
+
+/// Mean of what is known of the words; 0 if nothing is.
+fn mean_logprob(segment: &Segment) -> f64 {
+    let known = segment.words.iter().filter_map(|word| word.confidence);
+    let (sum, count) = known.fold((0.0, 0.0_f64), |(sum, count), probability| {
+        (sum + logarithm(probability), count + 1.0)
+    });
+    sum / count.max(1.0)
+}
+
+/// A segment with all fields that OpenAI's have. Those that only Whisper has a value for get one by which no client
+/// takes the segment for a bad one.
+fn described(id: usize, segment: &Segment) -> Value {
+    json!({
+        "id": id,
+        "seek": 0,
+        "start": seconds(segment.start),
+        "end": seconds(segment.end),
+        "text": segment.text,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": mean_logprob(segment),
+        "compression_ratio": 1.0,
+        "no_speech_prob": 0.0,
+    })
+}
+
+/// What was used, as OpenAI counts it: whole seconds of audio, a started one for a whole one.
+pub(super) fn usage(duration: Duration) -> Value {
+    let started = u64::from(duration.subsec_nanos() > 0);
+    json!({"type": "duration", "seconds": duration.as_secs().saturating_add(started)})
+}
+
+/// Seconds with three digits behind the point: nobody hears more.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// The language's name as OpenAI gives it (`english`), the code itself if it has no name, and `unknown` without a code.
+fn english_name(code: Option<&str>) -> String {
+    let Some(code) = code else {
+        return "unknown".into();
+    };
+    let primary = code.split(['-', '_']).next().unwrap_or(code);
+    let language = Language::from_639_1(primary).or_else(|| Language::from_639_3(primary));
+    language.map_or_else(
+        || primary.to_owned(),
+        |language| {
+            // `Modern Greek (1453-)`
+            let name = language.to_name().split(" (").next().unwrap_or_default();
+            name.strip_prefix("Modern ").unwrap_or(name).to_lowercase()
+        },
+    )
+}
+
+fn of_type(kind: &'static str, body: String) -> Response {
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        body,
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_have_the_names_that_openai_gives_them() {
+        for (code, name) in [
+            ("en", "english"),
+            ("en-us", "english"),
+            ("de", "german"),
+            ("el", "greek"),
+            ("eng", "english"),
+            ("zz", "zz"),
+        ] {
+            assert_eq!(english_name(Some(code)), name);
+        }
+        assert_eq!(english_name(None), "unknown");
+    }
+
+    #[test]
+    fn a_started_second_is_a_second() {
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (1000, 1), (2786, 3)] {
+            let usage = usage(Duration::from_millis(milliseconds));
+            assert_eq!(usage, json!({"type": "duration", "seconds": seconds}));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! An answer that comes piece by piece: server-sent events, one for each segment and one at the end.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, stream};
+use serde_json::{Value, json};
+
+use super::{
+    cost::Cost,
+    error::ApiError,
+    render::{logprobs, usage},
+};
+use crate::{
+    config::Mode,
+    dispatch::{Event, Refusal, Report, Ticket},
+    transcript::{BETWEEN, Segment, Transcript},
+};
+
+/// Answer with events, once there is the first one. A request that fails before is answered like any other.
+///
+/// Whoever drops the answer's body, because the client hung up or reads no further, cancels the request.
+pub(super) async fn answer(
+    mut ticket: Ticket,
+    model: &str,
+    mode: Mode,
+    with_logprobs: bool,
+) -> Response {
+    let first = match next(&mut ticket, model).await {
+        Next::Finished(report) => {
+            if let Some(error) = ApiError::of_outcome(&report.outcome) {
+                let mut response = error.into_response();
+                Cost {
+                    report: &report,
+                    mode,
+                }
+                .tell(response.headers_mut());
+                return response;
+            }
+            Next::Finished(report)
+        }
+        Next::Refused(error) => return error.into_response(),
+        segment @ Next::Segment(_) => segment,
+    };
+    let telling = Telling {
+        ticket,
+        model: model.to_owned(),
+        mode,
+        with_logprobs,
+        said: Transcript::default(),
+        first: Some(first),
+        is_over: false,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (headers, Body::from_stream(telling.events())).into_response()
+}
+
+/// What there is to tell next.
+enum Next {
+    Segment(Segment),
+    Finished(Box<Report>),
+    Refused(ApiError),
+}
+
+async fn next(ticket: &mut Ticket, model: &str) -> Next {
+    loop {
+        return match ticket.next().await {
+            Some(Event::Started) => continue,
+            Some(Event::Segment(segment)) => Next::Segment(segment),
+            Some(Event::Finished(report)) => Next::Finished(report),
+            Some(Event::Refused(refusal)) => Next::Refused(ApiError::refused(&refusal, model)),
+            // The scheduler let go of the request without a word: it is going down.
+            None => Next::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
+        };
+    }
+}
+
+/// An answer that is being told.
+struct Telling {
+    ticket: Ticket,
+    model: String,
+    mode: Mode,
+    with_logprobs: bool,
+    said: Transcript,
+    /// What came before there was a body.
+    first: Option<Next>,
+    is_over: bool,
+}
+
+impl Telling {
+    fn events(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        stream::unfold(self, |mut telling| async move {
+            if telling.is_over {
+                return None;
+            }
+            let next = match telling.first.take() {
+                Some(first) => first,
+                None => next(&mut telling.ticket, &telling.model).await,
+            };
+            let event = telling.event(next);
+            // Nothing else: OpenAI's events have neither names nor numbers.
+            let line = Bytes::from(format!("data: {event}\n\n"));
+            Some((Ok(line), telling))
+        })
+    }
+
+    fn event(&mut self, next: Next) -> Value {
+        match next {
+            Next::Segment(segment) => {
+                // What was said so far and this are what the text will be in the end.
+                let between = match self.said.segments.is_empty() {
+                    true => "",
+                    false => BETWEEN,
+                };
+                let delta = format!("{between}{}", segment.text);
+                let mut event = json!({"type": "transcript.text.delta", "delta": delta});
+                if self.with_logprobs {
+                    event["logprobs"] = logprobs(between, std::slice::from_ref(&segment));
+                }
+                self.said.segments.push(segment);
+                event
+            }
+            Next::Finished(report) => {
+                self.is_over = true;
+                self.end(&report)
+            }
+            Next::Refused(error) => {
+                self.is_over = true;
+                error.body()
+            }
+        }
+    }
+
+    fn end(&self, report: &Report) -> Value {
+        if let Some(error) = ApiError::of_outcome(&report.outcome) {
+            return error.body();
+        }
+        let mode = self.mode;
+        let mut event = json!({
+            "type": "transcript.text.done",
+            "text": self.said.text(),
+            "usage": usage(report.figures.audio),
+            "stt": Cost { report, mode }.object(),
+        });
+        if self.with_logprobs {
+            event["logprobs"] = logprobs("", &self.said.segments);
+        }
+        event
+    }
+}

@@ -1,0 +1,104 @@
+//! The body of a transcription request: a form, or the recording alone with its options in the query string.
+
+mod arrival;
+mod multipart;
+mod simple;
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use axum::{
+    body::Body,
+    extract::Query,
+    http::{HeaderMap, Uri, header},
+};
+
+use super::{
+    error::ApiError,
+    options::{Options, Task},
+};
+use crate::{
+    api::spool::Spool,
+    config::{ByteSize, Http},
+};
+
+/// What may surround the recording in a body that still is no larger than it may be.
+pub(super) const ENVELOPE: ByteSize = ByteSize::mib(1);
+
+/// Longest file name and media type that are used as a hint, in bytes.
+const MAX_HINT: usize = 255;
+
+/// What the client sent.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// The recording, sealed and readable only.
+    pub(super) recording: OwnedFd,
+    /// Extension of its file name.
+    pub(super) extension: Option<String>,
+    /// Its media type, with parameters.
+    pub(super) media_type: Option<String>,
+    /// All that was said about it, each value of the right kind.
+    pub(super) options: Options,
+}
+
+/// A recording as it arrives.
+struct File {
+    spool: Spool,
+    extension: Option<String>,
+    media_type: Option<String>,
+}
+
+impl File {
+    fn finish(self, options: Options) -> Result<Upload, ApiError> {
+        Ok(Upload {
+            recording: (self.spool.finish()).map_err(|error| ApiError::storage(&error))?,
+            extension: self.extension,
+            media_type: self.media_type,
+            options: options.finish()?,
+        })
+    }
+}
+
+/// Read the whole body.
+///
+/// The first mistake is the one that is reported, but the rest of the body is still read (and dropped): a client that
+/// is busy sending would otherwise see a broken connection instead of its answer.
+pub(super) async fn receive(
+    task: Task,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+    limits: &Http,
+    directory: &Path,
+) -> Result<Upload, ApiError> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| {
+            ApiError::bad_body(
+                "the request has no content-type; send multipart/form-data, or audio/…",
+            )
+        })?;
+    let options = in_query(task, uri);
+    if simple::is_recording(content_type) {
+        simple::receive(content_type, options, body, limits, directory).await
+    } else {
+        multipart::receive(content_type, options, body, limits, directory).await
+    }
+}
+
+/// The options in the query string.
+fn in_query(task: Task, uri: &Uri) -> Result<Options, ApiError> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| {
+        ApiError::parameter("query", format!("the query string is malformed: {error}"))
+    })?;
+    let mut options = Options::of(task);
+    for (name, value) in pairs {
+        options.set(options.field(&name)?, &name, value)?;
+    }
+    Ok(options)
+}
+
+/// A file name or media type, unless it is too long to be one.
+fn hint(text: &str) -> Option<String> {
+    (text.len() <= MAX_HINT).then(|| text.to_owned())
+}

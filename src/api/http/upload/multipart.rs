@@ -1,0 +1,220 @@
+//! A multipart body: parameters checked, the recording spooled as it arrives.
+
+use std::path::Path;
+
+use axum::body::{Body, Bytes};
+use futures_util::StreamExt;
+use multer::{Field, Multipart};
+
+use super::{
+    File, Upload,
+    arrival::{self, Interruption, cut_off},
+    hint,
+};
+use crate::{
+    api::{
+        http::{
+            error::ApiError,
+            options::{MAX_VALUE, Options},
+        },
+        spool::Spool,
+    },
+    config::Http,
+};
+
+/// Most parts of one body.
+const MAX_PARTS: usize = 64;
+
+/// Take the form apart as it arrives; after a mistake it is read and dropped.
+pub(super) async fn receive(
+    content_type: &str,
+    options: Result<Options, ApiError>,
+    body: Body,
+    limits: &Http,
+    directory: &Path,
+) -> Result<Upload, ApiError> {
+    let boundary = multer::parse_boundary(content_type)
+        .and_then(|boundary| match boundary.len() {
+            // RFC 2046, 5.1.1.
+            1..=70 => Ok(boundary),
+            _ => Err(multer::Error::NoBoundary),
+        })
+        .map_err(|error| {
+            ApiError::bad_body(format!(
+                "the body must be multipart/form-data with a boundary, or audio/…: {error}"
+            ))
+        })?;
+    let unparsed = arrival::Unparsed::default();
+    let mut chunks = Box::pin(arrival::chunks(body, limits, unparsed.clone()).fuse());
+    let mut multipart = Multipart::new(&mut chunks, boundary);
+    let (mut parts, mut mistake) = match options {
+        Ok(options) => (Parts::of(options), None),
+        Err(error) => (Parts::of(Options::default()), Some(error)),
+    };
+    let mut count = 0;
+    loop {
+        let mut field = match multipart.next_field().await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(error) => return Err(mistake.unwrap_or_else(|| broken(&error, limits))),
+        };
+        unparsed.clear();
+        count += 1;
+        if count > MAX_PARTS {
+            let too_many =
+                || ApiError::bad_body(format!("the body has more than {MAX_PARTS} parts"));
+            return Err(mistake.unwrap_or_else(too_many));
+        }
+        let mut content = Content {
+            field: &mut field,
+            unparsed: &unparsed,
+            limits,
+        };
+        if mistake.is_none() {
+            match parts.take(&mut content, directory).await {
+                Ok(()) => {}
+                Err(Trouble::Mistake(error)) => mistake = Some(error),
+                Err(Trouble::Final(error)) => return Err(error),
+            }
+        }
+        // What is left of it after a mistake.
+        loop {
+            match content.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(mistake.unwrap_or(error)),
+            }
+        }
+    }
+    drop(multipart);
+    // What follows the form is nothing to us, but as long as it was not read, nobody watches whether the client is
+    // still there.
+    while let Some(chunk) = chunks.next().await {
+        unparsed.clear();
+        if let Err(interruption) = chunk {
+            return Err(mistake.unwrap_or_else(|| interruption.refusal(limits)));
+        }
+    }
+    match mistake {
+        Some(error) => Err(error),
+        None => parts.finish(),
+    }
+}
+
+/// The content of one part.
+struct Content<'a, 'f> {
+    field: &'a mut Field<'f>,
+    unparsed: &'a arrival::Unparsed,
+    limits: &'a Http,
+}
+
+impl Content<'_, '_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = self.field.chunk().await;
+        self.unparsed.clear();
+        chunk.map_err(|error| broken(&error, self.limits))
+    }
+}
+
+fn broken(error: &multer::Error, limits: &Http) -> ApiError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<Interruption>() {
+            Some(interruption) => interruption.refusal(limits),
+            None => cut_off(),
+        },
+        multer::Error::IncompleteStream | multer::Error::IncompleteFieldData { .. } => cut_off(),
+        error => ApiError::bad_body(format!("the multipart body is malformed: {error}")),
+    }
+}
+
+/// How bad a part is.
+enum Trouble {
+    /// Tell the client, once the body has been read.
+    Mistake(ApiError),
+    /// Reading on makes no sense.
+    Final(ApiError),
+}
+
+/// What has arrived so far.
+struct Parts {
+    file: Option<File>,
+    options: Options,
+}
+
+impl Parts {
+    fn of(options: Options) -> Self {
+        Self {
+            file: None,
+            options,
+        }
+    }
+
+    async fn take(
+        &mut self,
+        content: &mut Content<'_, '_>,
+        directory: &Path,
+    ) -> Result<(), Trouble> {
+        let name = content.field.name().unwrap_or_default().to_owned();
+        if name == "file" {
+            if self.file.is_some() {
+                return Err(Trouble::Mistake(ApiError::given_twice(&name)));
+            }
+            self.file = Some(spool(content, directory).await?);
+            return Ok(());
+        }
+        // Before its value is read: that of a parameter that nobody knows may be long.
+        let field = self.options.field(&name).map_err(Trouble::Mistake)?;
+        let value = text(&name, content).await?;
+        (self.options.set(field, &name, value)).map_err(Trouble::Mistake)
+    }
+
+    fn finish(self) -> Result<Upload, ApiError> {
+        let file = self.file.ok_or_else(|| {
+            ApiError::parameter("file", "the part `file` with the recording is missing")
+        })?;
+        file.finish(self.options)
+    }
+}
+
+async fn spool(content: &mut Content<'_, '_>, directory: &Path) -> Result<File, Trouble> {
+    let Content { field, limits, .. } = content;
+    let limits = *limits;
+    let extension = field
+        .file_name()
+        .and_then(|name| Path::new(name).extension()?.to_str())
+        .and_then(hint);
+    let media_type = field.content_type().and_then(|mime| hint(mime.as_ref()));
+    let storage = |error: std::io::Error| Trouble::Mistake(ApiError::storage(&error));
+    let mut spool = Spool::new(limits.spool_memory.bytes(), directory).map_err(storage)?;
+    while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
+        if spool.size() + chunk.len() as u64 > limits.max_upload.bytes() {
+            return Err(Trouble::Final(ApiError::too_large(limits.max_upload)));
+        }
+        spool.write(chunk).await.map_err(storage)?;
+    }
+    if spool.size() == 0 {
+        let message = "the part `file` is empty";
+        return Err(Trouble::Mistake(ApiError::parameter("file", message)));
+    }
+    Ok(File {
+        spool,
+        extension,
+        media_type,
+    })
+}
+
+async fn text(name: &str, content: &mut Content<'_, '_>) -> Result<String, Trouble> {
+    let mut value = Vec::new();
+    while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
+        if value.len() + chunk.len() > MAX_VALUE {
+            let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
+            return Err(Trouble::Mistake(ApiError::parameter(name, message)));
+        }
+        value.extend(chunk);
+    }
+    let value = String::from_utf8(value).ok().filter(|v| !v.contains('\0'));
+    value.ok_or_else(|| {
+        let message = format!("the parameter `{name}` is not UTF-8 text");
+        Trouble::Mistake(ApiError::parameter(name, message))
+    })
+}

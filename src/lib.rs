@@ -9,6 +9,9 @@ pub mod config;
 pub mod dispatch;
 pub mod engine;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod isolation;
 pub mod job;
 pub mod service;

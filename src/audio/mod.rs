@@ -5,9 +5,15 @@
 //!
 //! Symphonia 0.6.1 panics on some crafted files: see [`is_decoding`].
 
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+mod checks;
 mod decode;
 mod error;
 mod formats;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) mod fuzzing;
 mod mix;
 mod pieces;
 mod raw;

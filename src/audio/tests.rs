@@ -13,19 +13,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, process, thread};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
+pub(super) use super::checks::memfd;
+use super::checks::{self, Heard};
 use super::{AudioError, Decoder, Hint};
 
 /// "go forward ten meters": 2.8 s at 16 kHz, one channel of signed 16-bit little-endian samples.
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data/goforward.raw";
-
-/// A sealed upload, as jobs get it.
-pub(super) fn memfd(bytes: &[u8]) -> File {
-    let mut file = File::from(memfd_create("recording", MFdFlags::MFD_CLOEXEC).unwrap());
-    file.write_all(bytes).unwrap();
-    file
-}
 
 /// A live stream, as jobs get it.
 pub(super) fn pipe(bytes: Vec<u8>) -> File {
@@ -51,46 +44,9 @@ fn speech_f32() -> Vec<f32> {
         .collect()
 }
 
-/// What a decoder made of a file.
-#[derive(Debug)]
-struct Heard {
-    samples: Vec<f32>,
-    warnings: Vec<String>,
-}
-
 /// Decodes to the end and checks what holds for every file.
 fn hear(file: File) -> Result<Heard, AudioError> {
-    let mut decoder = Decoder::open(file, Hint::default())?;
-    let mut samples = Vec::new();
-    while let Some(block) = decoder.next_block()? {
-        assert!(
-            (1..=16_000).contains(&block.len()),
-            "a block of {} samples",
-            block.len()
-        );
-        assert!(
-            block.iter().all(|sample| (-1.0..=1.0).contains(sample)),
-            "a sample out of range"
-        );
-        samples.extend_from_slice(block);
-        let position = decoder.position().as_secs_f64() * 16_000.0;
-        assert!(
-            (position - samples.len() as f64).abs() < 1.0,
-            "wrong position"
-        );
-    }
-    assert!(
-        matches!(decoder.next_block(), Ok(None)),
-        "something after the end"
-    );
-    assert!(
-        samples.len() >= 1_600,
-        "{} samples are less than 0.1 s",
-        samples.len()
-    );
-    let warnings = decoder.warnings();
-    assert!(warnings.len() <= 3);
-    Ok(Heard { samples, warnings })
+    checks::hear(file, Hint::default(), usize::MAX)
 }
 
 /// Decodes a file that has nothing wrong with it.

@@ -2,6 +2,9 @@
 
 mod access;
 mod clients;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used, clippy::panic)]
+pub(crate) mod fuzzing;
 mod model;
 mod schema;
 mod source;
@@ -96,7 +99,16 @@ impl Config {
                 });
             }
         };
-        let source = source::Source::new(file, &text, environment);
+        Self::of(file, &text, environment)
+    }
+
+    /// The configuration that was read from `file`, under the variables of `environment`.
+    fn of(
+        file: &Path,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let source = source::Source::new(file, text, environment);
         validate::validate(source.parse()?, &source)
     }
 

@@ -7,11 +7,7 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment = environment
         .iter()
         .map(|(n, v)| (n.to_string(), v.to_string()));
-    let source = source::Source::new(path, text, environment);
-    source
-        .parse()
-        .and_then(|file| validate::validate(file, &source))
-        .map_err(|error| error.to_string())
+    Config::of(path, text, environment).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -15,6 +15,8 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 pub use admission::turns::Client;
+#[cfg(any(test, fuzzing))]
+pub(crate) use serving::talk::fuzzing;
 pub use serving::ticket::{Event, Refusal, Report, Ticket};
 pub use statistics::snapshot;
 

@@ -211,7 +211,7 @@ thread_local! {
 }
 
 /// The datagram for `message`, made in `buffer`. Allocates nothing, so it may be called in a signal handler.
-pub(super) fn encode<'a, M: Serialize>(
+pub(crate) fn encode<'a, M: Serialize>(
     message: &M,
     buffer: &'a mut [u8],
 ) -> Result<&'a [u8], ChannelError> {
@@ -280,20 +280,25 @@ fn receive<M: Message + DeserializeOwned>(
         if flags.contains(MsgFlags::MSG_CTRUNC) || descriptors.len() > M::MAX_DESCRIPTORS {
             return Err(ChannelError::Descriptors);
         }
-        // Our messages are never empty, so an empty read is the hang-up; an empty datagram amounts to one.
-        let Some((version, body)) = buffer[..length].split_first() else {
-            return Err(ChannelError::HungUp);
-        };
-        if *version != VERSION {
-            return Err(ChannelError::Version(*version));
-        }
-        match postcard::take_from_bytes(body) {
-            Ok((message, [])) => Ok((message, descriptors)),
-            Ok((_, rest)) => Err(ChannelError::Malformed(format!(
-                "{} bytes behind its end",
-                rest.len()
-            ))),
-            Err(error) => Err(ChannelError::Malformed(error.to_string())),
-        }
+        Ok((decode(&buffer[..length])?, descriptors))
     })
+}
+
+/// The message in `datagram`.
+pub(crate) fn decode<M: DeserializeOwned>(datagram: &[u8]) -> Result<M, ChannelError> {
+    // Our messages are never empty, so an empty read is the hang-up; an empty datagram amounts to one.
+    let Some((version, body)) = datagram.split_first() else {
+        return Err(ChannelError::HungUp);
+    };
+    if *version != VERSION {
+        return Err(ChannelError::Version(*version));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(ChannelError::Malformed(format!(
+            "{} bytes behind its end",
+            rest.len()
+        ))),
+        Err(error) => Err(ChannelError::Malformed(error.to_string())),
+    }
 }

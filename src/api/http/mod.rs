@@ -5,6 +5,9 @@ mod connection;
 mod cost;
 mod error;
 mod fit;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) mod fuzzing;
 mod health;
 mod linger;
 mod metrics;

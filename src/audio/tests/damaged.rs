@@ -1,12 +1,9 @@
 //! Hostile and broken files: whatever the bytes, an answer comes soon, in little memory and without a panic.
 
-use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::audio::is_decoding;
+use crate::audio::checks::{forgiving, mend_pages};
 
 /// Longest time one small file may take, in a build without optimisation and beside other tests.
 const SOON: Duration = Duration::from_secs(20);
@@ -50,27 +47,9 @@ const KNOWN_PANICS: [(&str, &str); 3] = [
     ("symphonia-core", "io/media_source_stream.rs"),
 ];
 
-thread_local! {
-    /// Where this thread panicked last inside the decoder, as its hook saw it.
-    static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
 /// [`hear`], taking the known panics for an error, as a job's panic hook does.
 fn hear_hostile(file: File) -> Result<Heard, AudioError> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| match info.location() {
-            Some(location) if is_decoding() => {
-                PANICKED_AT.set(Some(location.to_string()));
-            }
-            _ => usual(info),
-        }));
-    });
-    panic::catch_unwind(AssertUnwindSafe(|| hear(file))).unwrap_or_else(|payload| {
-        let Some(location) = PANICKED_AT.take() else {
-            panic::resume_unwind(payload)
-        };
+    forgiving(|| hear(file)).unwrap_or_else(|location| {
         let is_known =
             |(package, file): &(&str, &str)| location.contains(package) && location.contains(file);
         assert!(
@@ -215,29 +194,6 @@ fn truncate(names: &[&str]) {
                 }
             }
         }
-    }
-}
-
-/// Makes the checksums of Ogg pages right again, or nothing but the check of them would be tested.
-fn mend_pages(bytes: &mut [u8]) {
-    let mut start = 0;
-    while let Some(at) = bytes[start..].windows(4).position(|four| four == b"OggS") {
-        start += at;
-        let page = &mut bytes[start..];
-        let segments = page.get(26).copied().unwrap_or(0).into();
-        let lengths = page.iter().skip(27).take(segments);
-        let length = 27 + segments + lengths.map(|length| usize::from(*length)).sum::<usize>();
-        let length = length.min(page.len());
-        if let Some(checksum) = page.get_mut(22..26) {
-            checksum.fill(0);
-            let crc = page[..length].iter().fold(0, |crc: u32, byte| {
-                (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
-                    crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-                })
-            });
-            page[22..26].copy_from_slice(&crc.to_le_bytes());
-        }
-        start += length.max(4);
     }
 }
 

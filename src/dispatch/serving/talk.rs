@@ -1,5 +1,9 @@
 //! What a running job says and does, followed and checked: nothing in it is trusted.
 
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) mod fuzzing;
+
 use std::time::{Duration, Instant};
 
 use tokio::{
@@ -75,12 +79,17 @@ pub(in crate::dispatch) struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     pub(in crate::dispatch) fn new(waiting: &'a Waiting) -> Self {
+        let (id, shown) = (waiting.job.id, waiting.account.progress());
+        Self::about(id, &waiting.limits, &waiting.lower, shown)
+    }
+
+    fn about(id: u64, limits: &'a Limits, lower: &'a Lower, shown: &'a Progress) -> Self {
         let start = Instant::now();
         Self {
-            id: waiting.job.id,
-            limits: &waiting.limits,
-            lower: &waiting.lower,
-            shown: waiting.account.progress(),
+            id,
+            limits,
+            lower,
+            shown,
             start,
             alive: (start, Duration::ZERO),
             audio: Duration::ZERO,

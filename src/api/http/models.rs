@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use serde_json::{Value, json};
 
@@ -25,8 +25,10 @@ pub(super) async fn list(State(app): State<App>) -> Json<Value> {
 /// One model by name or alias.
 pub(super) async fn show(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Path(name) =
+        name.map_err(|_| ApiError::parameter("model", "the name of the model is not UTF-8 text"))?;
     match app.dispatcher.config().model(&name) {
         Some(model) => Ok(Json(describe(&name, model))),
         None => Err(ApiError::model_not_found(&name)),

@@ -56,30 +56,30 @@ pub const CLIPS: [Clip; 7] = [
 #[derive(Clone, Copy, Debug)]
 pub struct Encoding {
     pub extension: &'static str,
-    arguments: &'static [&'static str],
+    pub arguments: &'static str,
 }
 
 pub const ENCODINGS: [Encoding; 5] = [
     Encoding {
         extension: "flac",
-        arguments: &["-c:a", "flac"],
+        arguments: "-c:a flac",
     },
     Encoding {
         extension: "mp3",
-        arguments: &["-c:a", "libmp3lame", "-b:a", "64k"],
+        arguments: "-c:a libmp3lame -b:a 64k",
     },
     Encoding {
         extension: "ogg",
-        arguments: &["-c:a", "libvorbis", "-q:a", "6"],
+        arguments: "-c:a libvorbis -q:a 6",
     },
     Encoding {
         extension: "opus",
-        arguments: &["-c:a", "libopus", "-b:a", "48k"],
+        arguments: "-c:a libopus -b:a 48k",
     },
     // At 48 and 64 kbit/s ffmpeg's encoder spoils one word of cards/005 ("for up close"), from 96 kbit/s on none.
     Encoding {
         extension: "m4a",
-        arguments: &["-c:a", "aac", "-b:a", "128k"],
+        arguments: "-c:a aac -b:a 128k",
     },
 ];
 
@@ -106,7 +106,7 @@ impl Clip {
     pub fn encoded(&self, encoding: Encoding) -> Vec<u8> {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clips");
         fs::create_dir_all(&folder).unwrap();
-        let name = format!("{}{}", self.path, encoding.arguments.join(""))
+        let name = format!("{}{}", self.path, encoding.arguments)
             .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let path = folder.join(format!("{name}.{}", encoding.extension));
         if let Ok(bytes) = fs::read(&path) {
@@ -120,7 +120,7 @@ impl Clip {
         let output = Command::new("ffmpeg")
             .args(["-nostdin", "-loglevel", "error", "-i"])
             .arg(&source)
-            .args(encoding.arguments)
+            .args(encoding.arguments.split_whitespace())
             .arg(&target)
             .output()
             .expect("install ffmpeg");

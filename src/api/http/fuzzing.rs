@@ -4,12 +4,12 @@ use std::{cell::RefCell, convert::Infallible, env, fs::File, io::Read};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::IntoResponse,
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::upload;
+use super::{options::Task, upload};
 use crate::config::Http;
 
 thread_local! {
@@ -19,24 +19,34 @@ thread_local! {
 /// A query string, a line feed, a content type, a line feed, and the body.
 pub fn multipart(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == b'\n');
-    let (Some(_query), Some(kind), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(query), Some(kind), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
         return;
     };
-    let Ok(kind) = HeaderValue::from_bytes(kind) else {
+    let path = [b"/?", query].concat();
+    let (Ok(uri), Ok(kind)) = (Uri::try_from(path), HeaderValue::from_bytes(kind)) else {
         return;
     };
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
-    let whole = receive(&headers, body, body.len().max(1));
-    let pieces = receive(&headers, body, 1 + body.len() % 61);
-    assert_eq!(whole, pieces);
+    for task in [Task::Transcribe, Task::Translate] {
+        let whole = receive(task, &uri, &headers, body, body.len().max(1));
+        let pieces = receive(task, &uri, &headers, body, 1 + body.len() % 61);
+        assert_eq!(whole, pieces);
+    }
 }
 
 /// All that was understood of the body, or what was wrong with it, in words.
-fn receive(headers: &HeaderMap, body: &[u8], piece: usize) -> String {
+fn receive(task: Task, uri: &Uri, headers: &HeaderMap, body: &[u8], piece: usize) -> String {
     let pieces: Vec<Bytes> = body.chunks(piece).map(Bytes::copy_from_slice).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
     let (limits, folder) = (Http::default(), env::temp_dir());
-    let receive = upload::receive(headers, Body::from_stream(stream), &limits, &folder);
+    let receive = upload::receive(
+        task,
+        uri,
+        headers,
+        Body::from_stream(stream),
+        &limits,
+        &folder,
+    );
     let received = RUNTIME.with_borrow_mut(|runtime| {
         let runtime = runtime.get_or_insert_with(|| {
             let builder = Builder::new_current_thread().enable_time().build();
@@ -51,9 +61,8 @@ fn receive(headers: &HeaderMap, body: &[u8], piece: usize) -> String {
             let mut file = File::from(std::mem::replace(&mut upload.recording, null));
             file.read_to_end(&mut recording).expect("a recording");
             assert!(!recording.is_empty() && recording.len() <= body.len());
-            let described = (upload.extension, upload.media_type, upload.model);
-            let options = (upload.language, upload.format, upload.lower);
-            format!("{described:?} {options:?} {recording:?}")
+            let described = (upload.extension, upload.media_type, upload.options);
+            format!("{described:?} {recording:?}")
         }
         Err(error) => {
             let described = format!("{error:?}");

@@ -12,6 +12,7 @@ use crate::{
         FromJob, FromZygote, ToJob,
         channel::{MAX_MESSAGE, decode, encode},
     },
+    transcript::Transcript,
 };
 
 /// One datagram of each kind that is received anywhere; and, one behind the other without their version bytes, the
@@ -22,6 +23,7 @@ pub fn job_messages(data: &[u8]) {
     comes_back_the_same::<ToJob>(data);
     let (limits, lower, progress) = (Limits::default(), Lower::default(), Progress::default());
     let mut talk = Talk::about(1, &limits, &lower, &progress);
+    let mut transcript = Transcript::default();
     let (mut rest, mut text, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
         rest = behind;
@@ -33,6 +35,7 @@ pub fn job_messages(data: &[u8]) {
                 assert!(last <= segment.start && segment.start <= segment.end);
                 assert!(segment.end <= limits.max_audio);
                 last = segment.start;
+                transcript.segments.push(segment);
             }
             Ok(Heard::End(_) | Heard::Forbidden(_)) => break,
             Err(what) => {
@@ -44,6 +47,12 @@ pub fn job_messages(data: &[u8]) {
         let _ = talk.deadline();
         let _ = talk.allowance(TimeLimit::Cpu);
     }
+    // Whatever the text is, nobody can end a subtitle with it, or begin another.
+    let (srt, vtt) = (transcript.srt(), transcript.vtt());
+    let segments = transcript.segments.len();
+    assert_eq!(srt.matches("\n\n").count(), segments, "{srt:?}");
+    assert_eq!(vtt.matches("\n\n").count(), segments + 1, "{vtt:?}");
+    assert_eq!(vtt.matches(" --> ").count(), segments, "{vtt:?}");
 }
 
 /// What was understood of a datagram is understood again when it is said by ourselves.

@@ -28,6 +28,10 @@ test: deps ## Run every test that needs no virtual machine
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
 	STT_ENDURANCE=$(or $(REQUESTS),100000) $(CARGO) test --release --locked --features fault-engine --test endurance -- --nocapture
 
+.PHONY: long-audio
+long-audio: deps ## Transcribe an hour of clips joined with pauses, and compare it with the clips alone
+	STT_LONG_AUDIO=3600 $(CARGO) test --release --locked --features fault-engine --test long_audio clips_joined -- --nocapture
+
 .PHONY: fuzz
 fuzz: deps ## Fuzz every parser of hostile bytes, each for TIME=… seconds (60); TARGETS=… are some of them
 	@fuzz/run $(TARGETS)

@@ -16,7 +16,7 @@ use common::{
     LONG,
     clips::{CLIPS, Clip, GOFORWARD, wav},
     daemon::Daemon,
-    http::Form,
+    http::{Answer, Form},
 };
 use stt_isolated::{
     config::PocketsphinxSettings,
@@ -296,10 +296,7 @@ fn where_nobody_speaks_there_are_no_words() {
 fn an_hour_takes_no_more_memory_than_half_a_minute() {
     let daemon = Daemon::start("");
     // All but cards/005, for the reason above.
-    let clips: Vec<Clip> = CLIPS
-        .into_iter()
-        .filter(|clip| clip.text.len() < 40)
-        .collect();
+    let clips = steady_clips();
     let minute = |number: usize| {
         let clip = clips[number % clips.len()];
         let samples = clip.samples();
@@ -328,6 +325,107 @@ fn an_hour_takes_no_more_memory_than_half_a_minute() {
         "{short} MiB for half a minute, {long} MiB for an hour"
     );
     assert!(wrong * 20 <= said.len(), "{wrong} of {} words", said.len());
+}
+
+/// All clips but cards/005.
+fn steady_clips() -> Vec<Clip> {
+    let clips = CLIPS.into_iter();
+    clips.filter(|clip| clip.text.len() < 40).collect()
+}
+
+/// Length of the recording of the next test, in seconds: `STT_LONG_AUDIO`, or five minutes.
+fn long_enough() -> f64 {
+    let asked = std::env::var("STT_LONG_AUDIO");
+    asked.map_or(300.0, |seconds| seconds.parse().unwrap())
+}
+
+/// What was said, as the daemon tells it, each segment with its start and end in seconds.
+fn told(answer: &Answer) -> Vec<(String, f64, f64)> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    let segments = json["segments"].as_array().unwrap().iter();
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let told = segments.map(|segment| {
+        let text = segment["text"].as_str().unwrap().to_owned();
+        (text, number(&segment["start"]), number(&segment["end"]))
+    });
+    told.collect()
+}
+
+#[test]
+fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put() {
+    let config = "[limits]\nmemory = \"400M\"\ndeadline = \"1h\"";
+    let daemon = Daemon::start(config);
+    let ask = |recording: &[u8]| {
+        let form = Form::of("a.wav", recording).field("response_format", "verbose_json");
+        daemon.try_post_within(60 * LONG, &form).unwrap()
+    };
+    let words = |told: &[(String, f64, f64)]| -> Vec<String> {
+        let words = told.iter().flat_map(|(text, ..)| text.split(' '));
+        words.map(String::from).collect()
+    };
+    let wrong = |heard: &[String], said: &[&str]| {
+        let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
+        difference(&heard, said)
+    };
+    // All but cards/005: 5 ms of quiet in front of it make three other words of it when it is alone, too.
+    let clips = steady_clips();
+    let alone: Vec<_> = clips.iter().map(|clip| told(&ask(&clip.wav()))).collect();
+    let pauses = [0.5, 1.0, 2.0, 3.5, 6.0, 12.0, 33.0, 0.8, 1.5];
+    let seconds = |samples: &[u8]| samples.len() as f64 / SECOND as f64;
+    let (mut recording, mut said, mut wrong_alone) = (pause(2.0), Vec::new(), 0);
+    // Where each clip was put, where its speech begins there, and where it ends.
+    let mut put = Vec::new();
+    for (number, pause_length) in (0..).zip(pauses.iter().cycle()) {
+        if seconds(&recording) >= long_enough() {
+            break;
+        }
+        let (clip, alone) = (clips[number % clips.len()], &alone[number % clips.len()]);
+        let at = seconds(&recording);
+        put.push((at, at + alone[0].1, at + alone[alone.len() - 1].2));
+        let text: Vec<&str> = clip.text.split(' ').collect();
+        wrong_alone += wrong(&words(alone), &text);
+        said.extend(text);
+        recording.extend(clip.samples());
+        recording.extend(pause(*pause_length));
+    }
+    let begin = Instant::now();
+    let answer = ask(&wav(&recording));
+    let took = begin.elapsed();
+    let joined = told(&answer);
+    let wrong_joined = wrong(&words(&joined), &said);
+    let peak = answer.number("x-stt-peak-bytes");
+    // A segment can hold several clips, if the pauses between them are short: it begins where one does, and ends so.
+    let off = |time: f64, places: &mut dyn Iterator<Item = f64>| {
+        let distances = places.map(|place| (place - time).abs());
+        distances.fold(f64::INFINITY, f64::min)
+    };
+    let worst = joined.iter().map(|(_, start, end)| {
+        let start = off(*start, &mut put.iter().map(|put| put.1));
+        start.max(off(*end, &mut put.iter().map(|put| put.2)))
+    });
+    let worst = worst.fold(0.0, f64::max);
+    println!(
+        "{:.0} s, {} clips, {} segments: wrong {wrong_joined} of {} words, alone {wrong_alone}; times off by {worst:.3} s \
+         at most; {} MiB; {took:?}",
+        seconds(&recording),
+        put.len(),
+        joined.len(),
+        said.len(),
+        peak >> 20
+    );
+    assert!(worst <= 0.5, "{worst} s");
+    // Each begins in its place, and none is left out.
+    for (at, start, end) in &put {
+        let holds = |(_, from, to): &&(String, f64, f64)| from - 0.5 <= *start && *end <= to + 0.5;
+        assert!(joined.iter().any(|segment| holds(&segment)), "{at} s");
+    }
+    assert!(
+        wrong_joined <= wrong_alone + said.len().div_ceil(100),
+        "{wrong_joined} of {} words, {wrong_alone} alone",
+        said.len()
+    );
+    assert!(peak < 400 << 20, "{peak} bytes");
 }
 
 #[test]

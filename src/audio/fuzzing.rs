@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The longest that is heard of one recording: a few bytes can hold hours of silence.
-const LIMIT: usize = 60 * SAMPLE_RATE as usize;
+const LIMIT: usize = 20 * SAMPLE_RATE as usize;
 
 /// Most bytes that go into a pipe before somebody reads.
 const PIPE: usize = 1 << 16;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use common::{
     clips::{CLIPS, GOFORWARD, TEN_OF_CLUBS, wav},
@@ -158,6 +158,48 @@ fn subtitles_have_their_types_and_silence_is_none() {
             "{text}"
         );
         assert_eq!(post(&silence).body, empty);
+    }
+}
+
+/// Subtitles as ffmpeg understands them, written as SubRip.
+fn as_ffmpeg_reads(format: &str, subtitles: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("a.{format}"));
+    std::fs::write(&path, subtitles).unwrap();
+    let ffmpeg = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "warning", "-i"])
+        .arg(&path)
+        .args(["-f", "srt", "-"])
+        .output()
+        .unwrap();
+    assert!(
+        ffmpeg.status.success() && ffmpeg.stderr.is_empty(),
+        "{ffmpeg:?}"
+    );
+    String::from_utf8(ffmpeg.stdout).unwrap()
+}
+
+#[test]
+fn a_player_reads_in_both_subtitles_what_verbose_json_says() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &recordings_in_one());
+    let of = |format| daemon.post(&form.clone().field("response_format", format));
+    let clock = |seconds: &Value| {
+        let ms = (seconds.as_f64().unwrap() * 1000.0).round() as u64;
+        let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        format!("{h:02}:{m:02}:{s:02},{:03}", ms % 1000)
+    };
+    let verbose = of("verbose_json").json();
+    let segments = verbose["segments"].as_array().unwrap().iter();
+    let cues = (1..).zip(segments).map(|(number, segment)| {
+        let [start, end] = ["start", "end"].map(|key| clock(&segment[key]));
+        let text = segment["text"].as_str().unwrap();
+        format!("{number}\n{start} --> {end}\n{text}\n\n")
+    });
+    let expected: String = cues.collect();
+    assert!(expected.contains("\n2\n"), "{expected}");
+    for format in ["srt", "vtt"] {
+        assert_eq!(as_ffmpeg_reads(format, &of(format).body), expected);
     }
 }
 

@@ -12,6 +12,7 @@ mod health;
 mod linger;
 mod metrics;
 mod models;
+mod openapi;
 mod options;
 mod patience;
 mod render;
@@ -30,7 +31,7 @@ use axum::{
     http::HeaderValue,
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 
 pub use server::serve;
@@ -53,26 +54,28 @@ pub struct App {
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
 
+/// All pages.
+fn pages() -> [(&'static str, MethodRouter<App>); 9] {
+    [
+        ("/v1/audio/transcriptions", post(transcriptions::transcribe)),
+        ("/v1/audio/translations", post(transcriptions::translate)),
+        ("/v1/models", get(models::list)),
+        ("/v1/models/{model}", get(models::show)),
+        ("/v1/stats", get(stats::show)),
+        ("/metrics", get(metrics::show)),
+        (admission::OPEN, get(health::alive)),
+        ("/readyz", get(health::ready)),
+        ("/openapi.json", get(openapi::show)),
+    ]
+}
+
 /// All routes.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route(
-            "/v1/audio/transcriptions",
-            post(transcriptions::transcribe).fallback(wrong_method),
-        )
-        .route(
-            "/v1/audio/translations",
-            post(transcriptions::translate).fallback(wrong_method),
-        )
-        .route("/v1/models", get(models::list).fallback(wrong_method))
-        .route(
-            "/v1/models/{model}",
-            get(models::show).fallback(wrong_method),
-        )
-        .route("/v1/stats", get(stats::show).fallback(wrong_method))
-        .route("/metrics", get(metrics::show).fallback(wrong_method))
-        .route(admission::OPEN, get(health::alive).fallback(wrong_method))
-        .route("/readyz", get(health::ready).fallback(wrong_method))
+    let pages = pages().into_iter();
+    pages
+        .fold(Router::new(), |router, (path, page)| {
+            router.route(path, page.fallback(wrong_method))
+        })
         .fallback(async || ApiError::no_route())
         .layer(from_fn_with_state(app.clone(), admission::admit))
         .layer(from_fn(identify))

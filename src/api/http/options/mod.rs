@@ -1,8 +1,12 @@
-//! The parameters of a transcription request: which there are, and what their values may be.
+//! What a request says beside its recording, and whether it fits together.
 
-use std::time::Duration;
+mod field;
+mod values;
 
-use serde_json::Value;
+use field::Field;
+#[cfg(test)]
+pub(super) use field::NAMES;
+use values::{boolean, chunking, detector, fixed_detector, format_of, language, time};
 
 use super::error::ApiError;
 use crate::dispatch::Lower;
@@ -84,84 +88,6 @@ impl Granularities {
 
     pub(super) fn segments(self) -> bool {
         self.segments || !self.words
-    }
-}
-
-/// A parameter by whichever of its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    Model,
-    Language,
-    Languages,
-    Prompt,
-    Keywords,
-    Format,
-    Temperature,
-    Granularities,
-    Stream,
-    Include,
-    Chunking,
-    ChunkingType,
-    Channel,
-    Vad,
-    MemoryLimit,
-    Deadline,
-}
-
-/// Every parameter by each of its names: clients write lists with and without brackets.
-const NAMES: [(&str, Field); 20] = [
-    ("model", Field::Model),
-    ("language", Field::Language),
-    ("languages", Field::Languages),
-    ("languages[]", Field::Languages),
-    ("prompt", Field::Prompt),
-    ("keywords", Field::Keywords),
-    ("keywords[]", Field::Keywords),
-    ("response_format", Field::Format),
-    ("temperature", Field::Temperature),
-    ("timestamp_granularities", Field::Granularities),
-    ("timestamp_granularities[]", Field::Granularities),
-    ("stream", Field::Stream),
-    ("include", Field::Include),
-    ("include[]", Field::Include),
-    ("chunking_strategy", Field::Chunking),
-    ("chunking_strategy[type]", Field::ChunkingType),
-    ("channel", Field::Channel),
-    ("vad", Field::Vad),
-    ("memory_limit", Field::MemoryLimit),
-    ("deadline", Field::Deadline),
-];
-
-impl Field {
-    fn of(name: &str, task: Task) -> Option<Self> {
-        let known = NAMES.iter().find(|(known, _)| *known == name);
-        known
-            .map(|(_, field)| *field)
-            .filter(|field| field.belongs_to(task))
-    }
-
-    /// Whether the page of this task takes it. A translation is in English and as a whole.
-    fn belongs_to(self, task: Task) -> bool {
-        let only_transcribing = matches!(
-            self,
-            Self::Language
-                | Self::Languages
-                | Self::Keywords
-                | Self::Granularities
-                | Self::Stream
-                | Self::Include
-                | Self::Chunking
-                | Self::ChunkingType
-        );
-        task == Task::Transcribe || !only_transcribing
-    }
-
-    /// Whether each time that it is given adds something.
-    fn is_list(self) -> bool {
-        matches!(
-            self,
-            Self::Languages | Self::Keywords | Self::Granularities | Self::Include
-        )
     }
 }
 
@@ -263,95 +189,6 @@ impl Options {
         }
         Ok(self)
     }
-}
-
-fn format_of(name: &str, value: &str) -> Result<Format, ApiError> {
-    Ok(match value {
-        "json" => Format::Json,
-        "text" => Format::Text,
-        "srt" => Format::Srt,
-        "vtt" => Format::Vtt,
-        "verbose_json" => Format::Verbose,
-        other => {
-            let shown: String = other.chars().take(100).collect();
-            let message = format!(
-                "the format `{shown}` is not supported; use json, text, srt, vtt or verbose_json"
-            );
-            return Err(ApiError::parameter(name, message));
-        }
-    })
-}
-
-fn boolean(name: &str, value: &str) -> Result<bool, ApiError> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => {
-            let message = format!("`{name}` must be true or false");
-            Err(ApiError::parameter(name, message))
-        }
-    }
-}
-
-/// `auto`, or an object in JSON. Recordings are always cut at their pauses, so both mean what is done anyhow.
-fn chunking(name: &str, value: &str) -> Result<(), ApiError> {
-    if value == "auto" {
-        return Ok(());
-    }
-    let Ok(Value::Object(object)) = serde_json::from_str(value) else {
-        let message = "`chunking_strategy` must be auto or {\"type\": \"server_vad\"}";
-        return Err(ApiError::parameter(name, message));
-    };
-    if let Some(key) = object.keys().find(|key| *key != "type") {
-        let shown: String = key.chars().take(100).collect();
-        return Err(fixed_detector(&format!("{name}[{shown}]")));
-    }
-    let kind = object.get("type").and_then(Value::as_str);
-    detector(name, kind.unwrap_or_default())
-}
-
-fn detector(name: &str, kind: &str) -> Result<(), ApiError> {
-    match kind {
-        "server_vad" => Ok(()),
-        _ => {
-            let message = "the only type of `chunking_strategy` is server_vad";
-            Err(ApiError::parameter(name, message))
-        }
-    }
-}
-
-fn fixed_detector(name: &str) -> ApiError {
-    let shown: String = name.chars().take(100).collect();
-    let message = "the voice detector cannot be adjusted; leave `chunking_strategy` at auto";
-    ApiError::parameter(&shown, message)
-}
-
-/// A time as in the configuration, or a bare number of seconds.
-fn time(name: &str, value: &str) -> Result<Duration, ApiError> {
-    let seconds = value
-        .parse()
-        .ok()
-        .and_then(|s| Duration::try_from_secs_f64(s).ok());
-    let time = seconds.or_else(|| humantime::parse_duration(value).ok());
-    time.filter(|time| !time.is_zero()).ok_or_else(|| {
-        let message = format!("`{name}` must be a number of seconds or a time such as `90s`");
-        ApiError::parameter(name, message)
-    })
-}
-
-/// An ISO 639-1 code, optionally with a region.
-fn language(name: &str, value: &str) -> Result<String, ApiError> {
-    let (primary, region) = value.split_once(['-', '_']).unwrap_or((value, "US"));
-    let alphabetic = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !(2..=3).contains(&primary.len())
-        || !alphabetic(primary)
-        || region.len() > 8
-        || !alphabetic(region)
-    {
-        let message = format!("`{name}` must be an ISO 639-1 code such as `en`");
-        return Err(ApiError::parameter(name, message));
-    }
-    Ok(value.to_ascii_lowercase())
 }
 
 #[cfg(test)]

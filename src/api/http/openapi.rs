@@ -1,0 +1,70 @@
+//! `GET /openapi.json`: this API, described for machines.
+
+use axum::{http::header, response::IntoResponse};
+
+/// The description; `tests` below and `tests/openapi.rs` hold it to what the code does.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// The description as it was written.
+pub(super) async fn show() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::{
+        super::{
+            options::{NAMES, Task},
+            pages,
+        },
+        DESCRIPTION,
+    };
+
+    fn description() -> Value {
+        serde_json::from_str(DESCRIPTION).unwrap()
+    }
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
+    }
+
+    #[test]
+    fn every_page_is_described_and_no_other() {
+        let described = description();
+        let pages = pages();
+        let pages = pages.iter().map(|(path, _)| *path).collect();
+        assert_eq!(keys(&described["paths"]), pages);
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(described["info"]["version"], version);
+    }
+
+    #[test]
+    fn every_parameter_is_described_and_no_other() {
+        for (path, task) in [
+            ("/v1/audio/transcriptions", Task::Transcribe),
+            ("/v1/audio/translations", Task::Translate),
+        ] {
+            let post = &description()["paths"][path]["post"];
+            let taken = NAMES.iter().filter(|(_, field)| field.belongs_to(task));
+            let mut taken: BTreeSet<&str> = taken.map(|(name, _)| *name).collect();
+            let parameters = post["parameters"].as_array().unwrap().iter();
+            let in_query = parameters.map(|parameter| {
+                assert_eq!(parameter["in"], "query");
+                parameter["name"].as_str().unwrap()
+            });
+            assert_eq!(in_query.collect::<BTreeSet<_>>(), taken, "{path}");
+            let form = &post["requestBody"]["content"]["multipart/form-data"]["schema"];
+            taken.insert("file");
+            assert_eq!(keys(&form["properties"]), taken, "{path}");
+        }
+    }
+}

@@ -241,10 +241,11 @@ fn what_is_not_there_is_refused_like_everything_else() {
     let daemon = Daemon::start("");
     daemon.get("/").assert_refusal(404, "not_found", None);
     daemon
-        .request(Method::POST, "/v1/audio/translations")
+        .request(Method::POST, "/v1/audio/speech")
         .assert_refusal(404, "not_found", None);
     for (method, path) in [
         (Method::GET, "/v1/audio/transcriptions"),
+        (Method::GET, "/v1/audio/translations"),
         (Method::DELETE, "/v1/models"),
         (Method::POST, "/healthz"),
         (Method::PUT, "/readyz"),

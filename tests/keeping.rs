@@ -114,6 +114,10 @@ fn spares_that_keep_dying_are_replaced_more_and_more_slowly() {
     let spare = daemon.wait_idle(1).remove(0);
     let killed = Instant::now();
     spare.signal(SIGKILL);
+    // Whoever asks while it dies may be given to it.
+    wait_until("it is gone", LONG, || {
+        jobs(&daemon).iter().all(|job| job.pid != spare.pid)
+    });
     assert_ok(&daemon.post(&to("default")));
     assert!(
         killed.elapsed() < Duration::from_millis(1600),
@@ -250,7 +254,7 @@ fn a_canary_finds_a_model_that_has_stopped_working() {
                   deadline_per_audio_second = 0.0\n[spares]\nmin = 1\nmax = 1\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
     let zygote = daemon.zygote();
-    let spare = daemon.wait_idle(1).remove(0);
+    let spare = daemon.wait_spares(1).remove(0);
     // A job that hangs, before anybody has asked for anything.
     spare.signal(SIGSTOP);
     wait_until("the canary has found it", LONG, || !daemon.is_ready());

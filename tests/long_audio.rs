@@ -14,7 +14,7 @@ use std::{
 
 use common::{
     LONG,
-    clips::{CLIPS, Clip, GOFORWARD, wav},
+    clips::{CLIPS, Clip, GOFORWARD, HARDER_CLIPS, wav},
     daemon::Daemon,
     http::{Answer, Form},
 };
@@ -333,10 +333,10 @@ fn steady_clips() -> Vec<Clip> {
     clips.filter(|clip| clip.text.len() < 40).collect()
 }
 
-/// Length of the recording of the next test, in seconds: `STT_LONG_AUDIO`, or five minutes.
+/// Length of the recording of the next test, in seconds: `STT_LONG_AUDIO`, or some three minutes.
 fn long_enough() -> f64 {
     let asked = std::env::var("STT_LONG_AUDIO");
-    asked.map_or(300.0, |seconds| seconds.parse().unwrap())
+    asked.map_or(200.0, |seconds| seconds.parse().unwrap())
 }
 
 /// What was said, as the daemon tells it, each segment with its start and end in seconds.
@@ -368,23 +368,43 @@ fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put()
         let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
         difference(&heard, said)
     };
-    // All but cards/005: 5 ms of quiet in front of it make three other words of it when it is alone, too.
-    let clips = steady_clips();
-    let alone: Vec<_> = clips.iter().map(|clip| told(&ask(&clip.wav()))).collect();
+    let clips: Vec<Clip> = CLIPS.into_iter().chain(HARDER_CLIPS).collect();
+    // A few milliseconds of quiet in front of a clip decide on some of its words, so one hearing of it is a matter of
+    // luck: several are not.
+    let quiet = [0.005, 0.05, 0.3];
+    let hear_alone = |clip: &Clip| {
+        let text: Vec<&str> = clip.text.split(' ').collect();
+        let hearings = quiet.map(|time| {
+            let samples = [pause(time), clip.samples(), pause(time)].concat();
+            wrong(&words(&told(&ask(&wav(&samples)))), &text)
+        });
+        let mistakes = hearings.iter().sum::<usize>() as f64 / hearings.len() as f64;
+        (told(&ask(&clip.wav())), mistakes)
+    };
+    let alone: Vec<_> = std::thread::scope(|scope| {
+        let hear_alone = &hear_alone;
+        let asking: Vec<_> = clips
+            .iter()
+            .map(|clip| scope.spawn(move || hear_alone(clip)))
+            .collect();
+        let heard = asking.into_iter().map(|thread| thread.join().unwrap());
+        heard.collect()
+    });
     let pauses = [0.5, 1.0, 2.0, 3.5, 6.0, 12.0, 33.0, 0.8, 1.5];
     let seconds = |samples: &[u8]| samples.len() as f64 / SECOND as f64;
-    let (mut recording, mut said, mut wrong_alone) = (pause(2.0), Vec::new(), 0);
+    let (mut recording, mut said, mut wrong_alone) = (pause(2.0), Vec::new(), 0.0);
     // Where each clip was put, where its speech begins there, and where it ends.
     let mut put = Vec::new();
     for (number, pause_length) in (0..).zip(pauses.iter().cycle()) {
         if seconds(&recording) >= long_enough() {
             break;
         }
-        let (clip, alone) = (clips[number % clips.len()], &alone[number % clips.len()]);
+        let clip = clips[number % clips.len()];
+        let (alone, mistakes) = &alone[number % clips.len()];
         let at = seconds(&recording);
         put.push((at, at + alone[0].1, at + alone[alone.len() - 1].2));
         let text: Vec<&str> = clip.text.split(' ').collect();
-        wrong_alone += wrong(&words(alone), &text);
+        wrong_alone += mistakes;
         said.extend(text);
         recording.extend(clip.samples());
         recording.extend(pause(*pause_length));
@@ -406,7 +426,7 @@ fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put()
     });
     let worst = worst.fold(0.0, f64::max);
     println!(
-        "{:.0} s, {} clips, {} segments: wrong {wrong_joined} of {} words, alone {wrong_alone}; times off by {worst:.3} s \
+        "{:.0} s, {} clips, {} segments: wrong {wrong_joined} of {} words, alone {wrong_alone:.1}; times off by {worst:.3} s \
          at most; {} MiB; {took:?}",
         seconds(&recording),
         put.len(),
@@ -420,8 +440,10 @@ fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put()
         let holds = |(_, from, to): &&(String, f64, f64)| from - 0.5 <= *start && *end <= to + 0.5;
         assert!(joined.iter().any(|segment| holds(&segment)), "{at} s");
     }
+    // One point in a hundred words; of a few minutes there are too few words for that.
+    let points = if long_enough() < 1800.0 { 4.0 } else { 1.0 };
     assert!(
-        wrong_joined <= wrong_alone + said.len().div_ceil(100),
+        wrong_joined as f64 <= wrong_alone + said.len() as f64 * points / 100.0,
         "{wrong_joined} of {} words, {wrong_alone} alone",
         said.len()
     );

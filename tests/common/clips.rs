@@ -52,6 +52,35 @@ pub const CLIPS: [Clip; 7] = [
     },
 ];
 
+/// Those in which it makes mistakes: most are sentences of a novel, read aloud.
+pub const HARDER_CLIPS: [Clip; 6] = [
+    Clip {
+        path: "cards/002.wav",
+        text: "four queen of clubs",
+    },
+    Clip {
+        path: "librivox/sense_and_sensibility_01_austen_64kb-0870.wav",
+        text: "and mister john dashwood had then leisure to consider how much there might be prudently in his power to do \
+               for them",
+    },
+    Clip {
+        path: "librivox/sense_and_sensibility_01_austen_64kb-0880.wav",
+        text: "he was not an ill disposed young man",
+    },
+    Clip {
+        path: "librivox/sense_and_sensibility_01_austen_64kb-0890.wav",
+        text: "unless to be rather cold hearted and rather selfish is to be ill disposed",
+    },
+    Clip {
+        path: "librivox/sense_and_sensibility_01_austen_64kb-0920.wav",
+        text: "had he married a more amiable woman he might have been made still more respectable than he was",
+    },
+    Clip {
+        path: "librivox/sense_and_sensibility_01_austen_64kb-0930.wav",
+        text: "he might even have been made amiable himself",
+    },
+];
+
 /// An encoding, as the name of a file shows it, and how ffmpeg is told to make it.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoding {

@@ -9,8 +9,6 @@ mod recorded;
 // The real thing, to panic while it has the terminal.
 #[path = "../src/bin/sttctl/top/screen.rs"]
 mod screen;
-#[path = "sttctl_top/tmux.rs"]
-mod tmux;
 
 use std::{
     io::IsTerminal,
@@ -22,6 +20,7 @@ use common::{
     LONG, clips,
     daemon::Daemon,
     http::{Form, Raw},
+    tmux::{Tmux, this_program},
     wait_until,
 };
 use nix::{
@@ -29,7 +28,6 @@ use nix::{
     unistd::Pid,
 };
 use recorded::Recorded;
-use tmux::{Tmux, this_program};
 
 const IDLE: &str = include_str!("../src/bin/sttctl/samples/idle.json");
 const BUSY: &str = include_str!("../src/bin/sttctl/samples/busy.json");

@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod http;
 pub mod manager;
 pub mod process;
+pub mod tmux;
 pub mod user;
 
 use std::time::{Duration, Instant};

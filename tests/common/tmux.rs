@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{LONG, try_wait_for, wait_until};
+use super::{LONG, try_wait_for, wait_until};
 
 /// What runs in the pane: a program, noting its process id and how it leaves the terminal.
 const SCRIPT: &str = r#"

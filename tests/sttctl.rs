@@ -329,7 +329,8 @@ fn what_is_not_a_regular_file_is_not_sent() {
         1,
         "",
         "sttctl: missing.wav: cannot read: No such file or directory (os error 2)\n\
-         sttctl: folder: a directory, not a regular file\n\
+         sttctl: folder: no audio in this folder: looked for names that end in aac, aif, aifc, aiff, caf, flac, \
+         m4a, m4b, mka, mkv, mov, mp3, mp4, oga, ogg, opus, rf64, wav, wave, webm, weba\n\
          sttctl: pipe: a pipe, not a regular file\n\
          sttctl: /dev/null: a device, not a regular file\n",
     );
@@ -727,6 +728,12 @@ fn a_wrong_command_line_is_status_2() {
         &["transcribe"][..],
         &["transcribe", "a.wav", "--format", "xml"],
         &["transcribe", "a.wav", "--timeout", "soon"],
+        &["transcribe", "a.wav", "--raw", "S24_LE"],
+        &["transcribe", "a.wav", "--jobs", "0"],
+        &["transcribe", "a.wav", "--stream", "--format", "srt"],
+        &["transcribe", "a.wav", "--stream", "--output", "texts"],
+        &["transcribe", "a.wav", "--translate", "--language", "de"],
+        &["transcribe", "-", "a.wav", "-"],
         &["models", "--socket", "https://localhost"],
         &[],
     ] {

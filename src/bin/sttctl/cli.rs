@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::endpoint::Endpoint;
+use crate::raw::Raw;
 
 /// Nobody reads faster, and the service has better things to do.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -16,7 +18,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
     name = "sttctl",
     version,
     after_help = "Exit status: 0 when everything asked for was done, 1 when not, 2 for a wrong command line. \
-                  `sttctl status` has one more: see its help."
+                  Some commands have more: see their help."
 )]
 pub struct Cli {
     /// What to do.
@@ -39,8 +41,16 @@ pub enum Command {
 
 /// Arguments of `sttctl transcribe`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 when every recording was transcribed, 1 when some was not (a line on standard error \
+                  says which and why; the others are done all the same), 2 for a wrong command line, 130 after Ctrl-C, \
+                  141 when nobody reads the result any more.\n\n\
+                  A microphone: arecord -f S16_LE -r 16000 -c 1 | sttctl transcribe -\n\
+                  Ctrl-C ends the recording, which is then transcribed; a second one gives up."
+)]
 pub struct Transcribe {
-    /// Audio files, in any format that the service decodes
+    /// Audio files in any format that the service decodes; folders, for all files in them that are named like audio; "-"
+    /// for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The model to use [default: the service's own]
@@ -49,9 +59,28 @@ pub struct Transcribe {
     /// The language spoken, as an ISO 639-1 code such as "en"
     #[arg(long)]
     pub language: Option<String>,
-    /// What to print: the text alone, or the service's whole answer
+    /// Words to expect and the style to write in, for models that can be told
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Write in English what is said, with models that can
+    #[arg(long, conflicts_with_all = ["language", "stream"])]
+    pub translate: bool,
+    /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Print words as they are understood; with --format json, each event as a line
+    #[arg(long, conflicts_with_all = ["output", "jobs"])]
+    pub stream: bool,
+    /// The recordings are samples without a header, as from `arecord -t raw`: format=S16_LE,rate=16000,channels=1 (which
+    /// is what parts that are left out mean)
+    #[arg(long, value_name = "WHAT")]
+    pub raw: Option<Raw>,
+    /// Transcribe so many at the same time; results stay in order
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
+    /// Write each result into this folder as NAME.txt, .json, .srt or .vtt; a file that exists is never overwritten
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Tell on standard error what each file took: memory, processor and waiting time
     #[arg(short, long)]
     pub verbose: bool,
@@ -131,10 +160,17 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// What `sttctl transcribe` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The text and a newline.
+    /// The text and a newline
     Text,
-    /// The body of the answer.
+    /// The service's answer
     Json,
+    /// Subtitles for players
+    Srt,
+    /// Subtitles for browsers
+    Vtt,
+    /// The service's answer with times, and with what it took
+    #[value(name = "verbose_json")]
+    VerboseJson,
 }
 
 impl Format {
@@ -143,6 +179,48 @@ impl Format {
         match self {
             Format::Text => "text",
             Format::Json => "json",
+            Format::Srt => "srt",
+            Format::Vtt => "vtt",
+            Format::VerboseJson => "verbose_json",
         }
+    }
+
+    /// How the name of a file in this format ends.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Text => "txt",
+            Format::Json | Format::VerboseJson => "json",
+            Format::Srt => "srt",
+            Format::Vtt => "vtt",
+        }
+    }
+}
+
+impl Cli {
+    /// The command line; whatever is wrong with it ends the program.
+    pub fn read() -> Cli {
+        let cli = Cli::parse();
+        if let Command::Transcribe(arguments) = &cli.command
+            && let Err(wrong) = arguments.check()
+        {
+            Cli::command()
+                .error(ErrorKind::ArgumentConflict, wrong)
+                .exit();
+        }
+        cli
+    }
+}
+
+impl Transcribe {
+    /// What clap cannot be told.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.stream && !matches!(self.format, Format::Text | Format::Json) {
+            return Err("--stream goes with --format text or json only");
+        }
+        let stdin = self.files.iter().filter(|file| file.as_os_str() == "-");
+        if stdin.count() > 1 {
+            return Err("standard input can be read only once: give - once");
+        }
+        Ok(())
     }
 }

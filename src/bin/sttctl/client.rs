@@ -26,10 +26,13 @@ const ANSWER_LIMIT: usize = 64 << 20;
 const ERROR_LIMIT: usize = 1 << 20;
 
 /// How often a request that the server had no room for is sent again.
-const RETRIES: u32 = 2;
+pub const RETRIES: u32 = 2;
 
 /// The longest that the server may ask to wait before that, as its API promises.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// Takes a good answer piece by piece, as it comes.
+pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
 /// The body of a request.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -92,21 +95,25 @@ fn beginning(body: &[u8]) -> String {
     }
 }
 
-/// Sends a request and gives its answer; `prepare` makes the request anew for each attempt, `notice` is
-/// called with a line to show before each wait.
+/// Sends a request and gives its answer; `prepare` makes the request anew for each attempt, of which there are `retries`
+/// more than one, and `notice` is called with a line to show before each wait. With `take`, the body of a good answer goes
+/// there.
 ///
 /// # Errors
 ///
 /// Everything that leaves the request without a complete answer. An answer that says no is not one of them.
 pub async fn ask(
     server: &Server,
+    retries: u32,
     prepare: impl AsyncFn() -> Result<Request<Body>, Error>,
     notice: impl Fn(&str),
+    mut take: Option<&mut Take<'_>>,
 ) -> Result<Answer, Error> {
     let attempts = async {
-        let mut left = RETRIES;
+        let mut left = retries;
         loop {
-            let answer = exchange(&server.socket, prepare().await?).await?;
+            let request = prepare().await?;
+            let answer = exchange(&server.socket, request, take.as_deref_mut()).await?;
             let Some(wait) = answer.retry_after().filter(|_| left > 0) else {
                 return Ok(answer);
             };
@@ -144,15 +151,19 @@ pub async fn get(server: &Server, path: &str, notice: impl Fn(&str)) -> Result<A
             )
             .map_err(|error| Error::Http(error.to_string()))
     };
-    ask(server, request, notice).await
+    ask(server, RETRIES, request, notice, None).await
 }
 
-async fn exchange(endpoint: &Endpoint, request: Request<Body>) -> Result<Answer, Error> {
+async fn exchange(
+    endpoint: &Endpoint,
+    request: Request<Body>,
+    take: Option<&mut Take<'_>>,
+) -> Result<Answer, Error> {
     let io = TokioIo::new(endpoint.connect().await?);
     let (mut sender, connection) = http1::handshake(io).await.map_err(explain)?;
     let answer = pin!(async {
         let response = sender.send_request(request).await.map_err(explain)?;
-        receive(response).await
+        receive(response, take).await
     });
     match future::select(answer, pin!(connection)).await {
         Either::Left((answer, _)) => answer,
@@ -161,27 +172,44 @@ async fn exchange(endpoint: &Endpoint, request: Request<Body>) -> Result<Answer,
     }
 }
 
-async fn receive(response: Response<Incoming>) -> Result<Answer, Error> {
+async fn receive(
+    response: Response<Incoming>,
+    take: Option<&mut Take<'_>>,
+) -> Result<Answer, Error> {
     let (head, body) = response.into_parts();
     let good = head.status.is_success();
     let limit = if good { ANSWER_LIMIT } else { ERROR_LIMIT };
-    let body = match Limited::new(body, limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if good => {
-            return Err(match error.downcast::<hyper::Error>() {
-                Ok(error) => explain(*error),
-                Err(error) if error.is::<LengthLimitError>() => Error::TooLong { limit },
-                Err(error) => Error::Http(error.to_string()),
-            });
+    let mut body = Limited::new(body, limit);
+    let body = match take.filter(|_| good) {
+        Some(take) => {
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| broken_off(error, limit))?;
+                if let Some(piece) = frame.data_ref() {
+                    take(piece)?;
+                }
+            }
+            Bytes::new()
         }
-        // The status and the headers say more than the loss of the message.
-        Err(_) => Bytes::new(),
+        None => match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if good => return Err(broken_off(error, limit)),
+            // The status and the headers say more than the loss of the message.
+            Err(_) => Bytes::new(),
+        },
     };
     Ok(Answer {
         status: head.status,
         headers: head.headers,
         body,
     })
+}
+
+fn broken_off(error: Box<dyn std::error::Error + Send + Sync>, limit: usize) -> Error {
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => explain(*error),
+        Err(error) if error.is::<LengthLimitError>() => Error::TooLong { limit },
+        Err(error) => Error::Http(error.to_string()),
+    }
 }
 
 fn explain(error: hyper::Error) -> Error {

@@ -13,6 +13,31 @@ pub enum Error {
     /// A directory, pipe or device: its length cannot be told beforehand.
     #[error("{0}, not a regular file")]
     NotAFile(&'static str),
+    /// There is a keyboard where a recording should come from.
+    #[error(
+        "a terminal, not a recording: pipe one in, as in `arecord -f S16_LE -r 16000 | sttctl transcribe -`"
+    )]
+    Keyboard,
+    /// Standard input ended at once.
+    #[error("nothing came: did the program that records fail?")]
+    Nothing,
+    /// A folder in which nothing is named like audio.
+    #[error("no audio in this folder: looked for names that end in {0}")]
+    NoAudio(String),
+    /// A folder with more files than anybody wants to have transcribed.
+    #[error("more than {0} audio files in this folder: name the files instead")]
+    TooMany(usize),
+    /// What would be overwritten.
+    #[error("{} is there already: remove it, or choose another --output", .0.display())]
+    Exists(PathBuf),
+    /// A result that cannot be stored.
+    #[error("cannot write {}: {source}", path.display())]
+    Save {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nothing listens on the Unix socket.
     #[error("{}: {source}; is the service's socket up? Try: systemctl start stt-isolated.socket", path.display())]
     NoService {

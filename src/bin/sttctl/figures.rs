@@ -1,6 +1,7 @@
 //! What one request took, from the headers of its answer, in units for people.
 
 use indicatif::BinaryBytes;
+use serde_json::Value;
 
 use crate::client::Answer;
 
@@ -25,12 +26,23 @@ const FIGURES: [(&str, &str, Unit); 10] = [
     ("x-stt-pid", "pid", Unit::Word),
 ];
 
-/// The figures that the answer has, on one line; `None` if it has none.
-pub fn line(answer: &Answer) -> Option<String> {
+/// The figures that the answer, or the last event of its stream, has, on one line; `None` if there are none.
+pub fn line(answer: &Answer, last: Option<&Value>) -> Option<String> {
+    let of_stream = |header: &str| {
+        let name = header.strip_prefix("x-stt-")?.replace('-', "_");
+        match last?.get("stt")?.get(name)? {
+            Value::String(word) => Some(word.clone()),
+            number => Some(number.to_string()),
+        }
+    };
+    let figure = |header| {
+        let value = answer.header(header).map(str::to_owned);
+        value.or_else(|| of_stream(header))
+    };
     let known: Vec<String> = FIGURES
         .iter()
         .filter_map(|(header, name, unit)| {
-            let value = unit.show(answer.header(header)?)?;
+            let value = unit.show(&figure(header)?)?;
             Some(format!("{name} {value}"))
         })
         .collect();

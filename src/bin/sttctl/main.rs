@@ -9,6 +9,7 @@ mod line;
 mod models;
 mod problems;
 mod progress;
+mod raw;
 mod stats;
 mod status;
 mod text;
@@ -18,12 +19,10 @@ mod upload;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
     };
     let status = runtime.block_on(async {
         match &cli.command {
-            Command::Transcribe(arguments) => success(transcribe::run(arguments).await),
+            Command::Transcribe(arguments) => transcribe::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),

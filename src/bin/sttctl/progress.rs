@@ -3,50 +3,109 @@
 use std::path::Path;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::error::{one_line, report};
 
+/// All that is shown: a line for each file under way and, if there are several files, one for all of them.
+#[derive(Debug)]
+pub struct Display {
+    lines: MultiProgress,
+    all: Option<ProgressBar>,
+}
+
+impl Display {
+    /// For so many files.
+    pub fn new(files: usize) -> Display {
+        // indicatif draws only if standard error is a terminal.
+        let lines = MultiProgress::new();
+        let all = (files > 1).then(|| {
+            let all = lines.add(ProgressBar::new(files as u64));
+            all.set_style(style("[{bar:30}] {pos} of {len} files, {elapsed}"));
+            all.enable_steady_tick(TICK);
+            all
+        });
+        Display { lines, all }
+    }
+
+    /// One more file is over.
+    pub fn next(&self) {
+        if let Some(all) = &self.all {
+            all.inc(1);
+        }
+    }
+
+    /// Does something that writes on the terminal.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.lines.suspend(write)
+    }
+
+    /// Takes everything away.
+    pub fn end(&self) {
+        if let Some(all) = &self.all {
+            all.finish_and_clear();
+        }
+    }
+}
+
+/// How often what moves does so.
+const TICK: Duration = Duration::from_millis(120);
+
 /// The progress of one file; clones show the same.
 #[derive(Clone, Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    line: ProgressBar,
+    lines: MultiProgress,
+}
 
 impl Progress {
     /// For one file, not yet shown.
-    pub fn new(file: &Path) -> Progress {
-        // indicatif draws only if standard error is a terminal.
-        Progress(ProgressBar::new(0).with_prefix(one_line(&file.to_string_lossy())))
+    pub fn new(display: &Display, file: &Path) -> Progress {
+        let line = ProgressBar::new(0).with_prefix(one_line(&file.to_string_lossy()));
+        Progress {
+            line: display.lines.add(line),
+            lines: display.lines.clone(),
+        }
+    }
+
+    /// A recording whose end is not known is being sent.
+    pub fn listen(&self) {
+        self.line.set_style(style(
+            "{spinner} {prefix}: listening, {binary_bytes}, {elapsed}",
+        ));
+        self.line.reset();
+        self.line.enable_steady_tick(TICK);
     }
 
     /// An upload of `total` bytes begins, for the first time or again.
     pub fn start(&self, total: u64) {
-        self.0.disable_steady_tick();
-        self.0.set_style(style(
+        self.line.disable_steady_tick();
+        self.line.set_style(style(
             "{prefix}: sending [{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
         ));
-        self.0.set_length(total);
-        self.0.reset();
+        self.line.set_length(total);
+        self.line.reset();
     }
 
     /// `count` more bytes were sent; `all` if they were the last.
     pub fn sent(&self, count: u64, all: bool) {
-        self.0.inc(count);
+        self.line.inc(count);
         if all {
-            self.0
+            self.line
                 .set_style(style("{spinner} {prefix}: transcribing, {elapsed}"));
-            self.0.reset_elapsed();
-            self.0.enable_steady_tick(Duration::from_millis(120));
+            self.line.reset_elapsed();
+            self.line.enable_steady_tick(TICK);
         }
     }
 
     /// Prints a line about the file on standard error, terminal or not.
     pub fn report(&self, file: &Path, message: &str) {
-        self.0.suspend(|| report(Some(file), message));
+        self.lines.suspend(|| report(Some(file), message));
     }
 
     /// Takes the display away.
     pub fn end(&self) {
-        self.0.finish_and_clear();
+        self.line.finish_and_clear();
     }
 }
 

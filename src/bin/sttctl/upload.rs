@@ -1,11 +1,11 @@
-//! A file as a multipart/form-data request, read from disk while it is sent.
+//! A recording as a multipart/form-data request, read while it is sent.
 
 use std::io::{self, Cursor};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Request;
 use hyper::body::Frame;
@@ -17,46 +17,86 @@ use crate::client::Body;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::transcribe::Recording;
 
 /// How much of the file is in memory at a time.
 const CHUNK: usize = 128 << 10;
 
-/// Makes the request that uploads `path` as the field `file`, after the given text fields.
-///
-/// # Errors
-///
-/// The file cannot be opened, or is not one whose length is known.
-pub async fn request(
-    endpoint: &Endpoint,
-    path: &Path,
-    fields: &[(&str, &str)],
-    progress: &Progress,
-) -> Result<Request<Body>, Error> {
-    let (file, size) = open(path).await?;
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    let boundary = format!("sttctl-{}", uuid::Uuid::new_v4().simple());
-    let head = head(&boundary, fields, &name);
-    let tail = format!("\r\n--{boundary}--\r\n");
+/// Everything about a request but the recording itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<'a> {
+    /// Who is asked.
+    pub endpoint: &'a Endpoint,
+    /// What is asked for, as the path of a URL.
+    pub page: &'a str,
+    /// Names and values of the text fields.
+    pub fields: &'a [(&'a str, &'a str)],
+    /// What the recording is.
+    pub media_type: &'a str,
+}
 
-    let total = head.len() as u64 + size + tail.len() as u64;
-    let content = Cursor::new(head)
-        .chain(file.take(size))
-        .chain(Cursor::new(tail));
-    progress.start(total);
-    let body = StreamBody::new(frames(content, total, progress.clone()));
-    Request::post("/v1/audio/transcriptions")
-        .header(HOST, endpoint.host())
-        .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
-        .header(
-            CONTENT_TYPE,
-            format!("multipart/form-data; boundary={boundary}"),
-        )
-        .header(CONTENT_LENGTH, total)
-        .body(body.boxed_unsync())
-        .map_err(|error| Error::Http(error.to_string()))
+impl Form<'_> {
+    /// Makes the request that uploads `path` as the field `file`, after the text fields.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, or is not one whose length is known.
+    pub async fn of_file(&self, path: &Path, progress: &Progress) -> Result<Request<Body>, Error> {
+        let (file, size) = open(path).await?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let (boundary, head, tail) = self.around(&name.to_string_lossy());
+        let total = head.len() as u64 + size + tail.len() as u64;
+        let content = Cursor::new(head)
+            .chain(file.take(size))
+            .chain(Cursor::new(tail));
+        progress.start(total);
+        let body = StreamBody::new(frames(content, total, progress.clone()));
+        let request = self.request(&boundary).header(CONTENT_LENGTH, total);
+        request
+            .body(body.boxed_unsync())
+            .map_err(|error| Error::Http(error.to_string()))
+    }
+
+    /// Makes the request that uploads what comes through standard input likewise, in chunks as it comes.
+    ///
+    /// # Errors
+    ///
+    /// A field cannot be sent.
+    pub fn of_stdin(&self, stdin: Recording, progress: &Progress) -> Result<Request<Body>, Error> {
+        let (boundary, head, tail) = self.around("stdin");
+        progress.listen();
+        let (during, after) = (progress.clone(), progress.clone());
+        let content = stdin
+            .pieces()
+            .inspect_ok(move |piece| during.sent(piece.len() as u64, false));
+        let tail = stream::once(async move {
+            after.sent(0, true);
+            Ok(tail.into())
+        });
+        let body = stream::iter([Ok(head.into())]).chain(content).chain(tail);
+        let body = StreamBody::new(body.map_ok(Frame::data));
+        self.request(&boundary)
+            .body(body.boxed_unsync())
+            .map_err(|error| Error::Http(error.to_string()))
+    }
+
+    fn request(&self, boundary: &str) -> hyper::http::request::Builder {
+        Request::post(self.page)
+            .header(HOST, self.endpoint.host())
+            .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
+            .header(
+                CONTENT_TYPE,
+                format!("multipart/form-data; boundary={boundary}"),
+            )
+    }
+
+    /// What separates the parts of the body, and what stands before and behind the recording.
+    fn around(&self, name: &str) -> (String, String, String) {
+        let boundary = format!("sttctl-{}", uuid::Uuid::new_v4().simple());
+        let head = head(&boundary, self, name);
+        let tail = format!("\r\n--{boundary}--\r\n");
+        (boundary, head, tail)
+    }
 }
 
 async fn open(path: &Path) -> Result<(File, u64), Error> {
@@ -78,17 +118,18 @@ async fn open(path: &Path) -> Result<(File, u64), Error> {
 
 /// Everything before the file's own bytes. The text fields come first, so that a server can refuse them
 /// before it has read the audio.
-fn head(boundary: &str, fields: &[(&str, &str)], file_name: &str) -> String {
+fn head(boundary: &str, form: &Form<'_>, file_name: &str) -> String {
     let mut head = String::new();
-    for (name, value) in fields {
+    for (name, value) in form.fields {
         head.push_str(&format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
         ));
     }
     head.push_str(&format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n",
-        quoted(file_name)
+         Content-Type: {}\r\n\r\n",
+        quoted(file_name),
+        form.media_type
     ));
     head
 }

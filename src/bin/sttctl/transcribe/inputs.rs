@@ -1,0 +1,74 @@
+//! What there is to transcribe: files, the audio files of folders, and standard input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// How the names of audio files end.
+const EXTENSIONS: [&str; 21] = [
+    "aac", "aif", "aifc", "aiff", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mov", "mp3", "mp4",
+    "oga", "ogg", "opus", "rf64", "wav", "wave", "webm", "weba",
+];
+
+/// A folder with more audio files is more likely a slip than a wish.
+const MOST_FILES: usize = 10_000;
+
+/// One recording.
+#[derive(Debug)]
+pub enum Input {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+/// What was named on the command line, each with its name for people; the files of a folder in its place, sorted. A
+/// folder that gives none has its reason.
+pub fn expand(named: &[PathBuf]) -> Vec<(PathBuf, Result<Input, Error>)> {
+    let each = named.iter().flat_map(|path| {
+        if path.as_os_str() == "-" {
+            return vec![("standard input".into(), Ok(Input::Stdin))];
+        }
+        if !path.is_dir() {
+            return vec![(path.clone(), Ok(Input::File(path.clone())))];
+        }
+        match audio_in(path) {
+            Ok(files) => {
+                let file = |file: PathBuf| (file.clone(), Ok(Input::File(file)));
+                files.into_iter().map(file).collect()
+            }
+            Err(error) => vec![(path.clone(), Err(error))],
+        }
+    });
+    each.collect()
+}
+
+/// The audio files directly in a folder. Links are left out: they may lead anywhere.
+fn audio_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::Read)? {
+        let entry = entry.map_err(Error::Read)?;
+        let path = entry.path();
+        if entry.file_type().map_err(Error::Read)?.is_file() && is_audio(&path) {
+            files.push(path);
+        }
+        if files.len() > MOST_FILES {
+            return Err(Error::TooMany(MOST_FILES));
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::NoAudio(EXTENSIONS.join(", ")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_audio(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| {
+        EXTENSIONS
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}

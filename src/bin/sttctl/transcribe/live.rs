@@ -1,0 +1,110 @@
+//! `--stream`: words on standard output as soon as they are understood.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::events::Events;
+use super::output::named;
+use crate::cli::Format;
+use crate::error::Error;
+
+/// One streamed answer.
+pub struct Live<'a> {
+    format: Format,
+    /// Said in front of the text, or within each event.
+    name: Option<&'a Path>,
+    events: Events,
+    begun: bool,
+    last: Option<Value>,
+}
+
+impl<'a> Live<'a> {
+    /// Nothing of it has come yet.
+    pub fn new(format: Format, name: Option<&'a Path>) -> Live<'a> {
+        Live {
+            format,
+            name,
+            events: Events::default(),
+            begun: false,
+            last: None,
+        }
+    }
+
+    /// Prints what another piece of the answer says.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense, or standard output cannot be written.
+    pub fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        for data in self.events.take(piece) {
+            let event: Value = serde_json::from_slice(&data)
+                .map_err(|error| Error::Nonsense(error.to_string()))?;
+            self.print(&data, &event).map_err(Error::Write)?;
+            self.last = Some(event);
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, data: &[u8], event: &Value) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.format == Format::Json {
+            out.write_all(&named(data, self.name))?;
+            out.write_all(b"\n")?;
+        } else if let Some(words) = event.get("delta").and_then(Value::as_str) {
+            self.begin(&mut out)?;
+            out.write_all(words.as_bytes())?;
+        }
+        out.flush()
+    }
+
+    fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(name) = self.name
+        {
+            out.write_all(name.as_os_str().as_bytes())?;
+            out.write_all(b": ")?;
+        }
+        Ok(())
+    }
+
+    /// Ends the line of words, which is empty where nobody spoke.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub fn end_line(&mut self) -> Result<(), Error> {
+        let due = self.begun || self.last(None).is_ok();
+        if self.format == Format::Json || !due {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        let ended = self.begin(&mut out).and_then(|()| out.write_all(b"\n"));
+        ended.and_then(|()| out.flush()).map_err(Error::Write)
+    }
+
+    /// The last event of an answer whose body is over.
+    ///
+    /// # Errors
+    ///
+    /// The server's own words if that event is an error; there was no last event.
+    pub fn last(&self, request: Option<String>) -> Result<&Value, Error> {
+        let Some(last) = &self.last else {
+            return Err(Error::Closed("without a complete answer"));
+        };
+        if let Some(error) = last.get("error") {
+            let said = |key: &str| error.get(key).and_then(Value::as_str);
+            return Err(Error::Refused {
+                message: said("message").unwrap_or("no reason given").to_owned(),
+                reason: format!("code {}", said("code").unwrap_or("unknown")),
+                request,
+            });
+        }
+        match last.get("type").and_then(Value::as_str) {
+            Some("transcript.text.done") => Ok(last),
+            _ => Err(Error::Closed("in the middle of its answer")),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `sttctl transcribe`: one request per recording, and their results in the order in which they were named.
+
+mod events;
+mod inputs;
+mod live;
+mod output;
+mod stdin;
+
+use std::cell::Cell;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use futures_util::future::{self, Either};
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use self::inputs::Input;
+use self::live::Live;
+use self::stdin::Interrupt;
+pub use self::stdin::Recording;
+use crate::cli::Transcribe;
+use crate::client::{self, Answer, RETRIES, Take};
+use crate::error::{Error, report};
+use crate::figures;
+use crate::progress::{Display, Progress};
+use crate::raw::Raw;
+use crate::upload::Form;
+
+/// As if Ctrl-C had ended the program.
+const INTERRUPTED: u8 = 130;
+
+/// As if the attempt to write for nobody had ended the program, which is how `| head` ends others.
+const UNREAD: u8 = 141;
+
+/// Transcribes everything that is named, and prints or saves the results.
+pub async fn run(arguments: &Transcribe) -> ExitCode {
+    let interrupt = Interrupt::default();
+    let all = pin!(all(arguments, &interrupt));
+    if !arguments.files.iter().any(|file| file.as_os_str() == "-") {
+        return all.await;
+    }
+    match future::select(all, pin!(interrupt.given())).await {
+        Either::Left((status, _)) => status,
+        Either::Right((Ok(()), _)) => ExitCode::from(INTERRUPTED),
+        Either::Right((Err(_), all)) => all.await,
+    }
+}
+
+async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
+    if let Some(folder) = &arguments.output
+        && let Err(source) = fs::create_dir_all(folder)
+    {
+        let path = folder.clone();
+        report(None, &Error::Save { path, source }.to_string());
+        return ExitCode::FAILURE;
+    }
+    let inputs = inputs::expand(&arguments.files);
+    let several = inputs.len() > 1;
+    let display = Display::new(inputs.len());
+    let work = Work {
+        arguments,
+        interrupt,
+        several,
+        display: &display,
+    };
+    let results = stream::iter(inputs).map(async |(name, input)| {
+        let result = match input {
+            Ok(input) => work.one(&name, input).await,
+            Err(error) => Err(error),
+        };
+        display.next();
+        (name, result)
+    });
+    let mut results = pin!(results.buffered(arguments.jobs.into()));
+    let mut status = ExitCode::SUCCESS;
+    while let Some((name, result)) = results.next().await {
+        let put = result.and_then(|result| display.suspend(|| work.put(&name, result)));
+        status = match put {
+            Ok(()) => continue,
+            // Whatever comes next could not be printed either.
+            Err(Error::Write(error)) => {
+                display.end();
+                if error.kind() == ErrorKind::BrokenPipe {
+                    return ExitCode::from(UNREAD);
+                }
+                report(None, &Error::Write(error).to_string());
+                return ExitCode::FAILURE;
+            }
+            Err(error) => {
+                display.suspend(|| report(Some(&name), &error.to_string()));
+                ExitCode::FAILURE
+            }
+        };
+    }
+    display.end();
+    status
+}
+
+/// What becomes of an answer.
+enum Done {
+    Streamed,
+    Print(Bytes),
+    Save(PathBuf, Bytes),
+}
+
+struct Work<'a> {
+    arguments: &'a Transcribe,
+    interrupt: &'a Interrupt,
+    several: bool,
+    display: &'a Display,
+}
+
+impl Work<'_> {
+    async fn one(&self, name: &Path, input: Input) -> Result<Done, Error> {
+        let format = self.arguments.format;
+        let target = self.arguments.output.as_ref().map(|folder| match &input {
+            Input::Stdin => output::target(folder, Path::new("stdin"), format),
+            Input::File(path) => output::target(folder, path, format),
+        });
+        let target = target.transpose()?;
+        let progress = Progress::new(self.display, name);
+        if self.arguments.stream {
+            self.stream(name, &input, &progress).await?;
+            return Ok(Done::Streamed);
+        }
+        let answer = self.ask(name, &input, &progress, None).await;
+        progress.end();
+        let answer = answer?;
+        self.figures(name, &answer, None);
+        let body = answer.into_body()?;
+        Ok(match target {
+            Some(path) => Done::Save(path, body),
+            None => Done::Print(body),
+        })
+    }
+
+    async fn stream(&self, name: &Path, input: &Input, progress: &Progress) -> Result<(), Error> {
+        let mut live = Live::new(self.arguments.format, self.several.then_some(name));
+        let mut take = |piece: &[u8]| {
+            // The words are to stand where the progress did.
+            progress.end();
+            live.take(piece)
+        };
+        let answer = self.ask(name, input, progress, Some(&mut take)).await;
+        progress.end();
+        self.display.suspend(|| live.end_line())?;
+        let answer = answer?;
+        let request = answer.header("x-request-id").map(str::to_owned);
+        self.figures(name, &answer, live.last(None).ok());
+        answer.into_body()?;
+        live.last(request).map(drop)
+    }
+
+    async fn ask(
+        &self,
+        name: &Path,
+        input: &Input,
+        progress: &Progress,
+        take: Option<&mut Take<'_>>,
+    ) -> Result<Answer, Error> {
+        let arguments = self.arguments;
+        let media_type = arguments.raw.as_ref().map(Raw::media_type);
+        let fields: Vec<(&str, &str)> = [
+            ("model", arguments.model.as_deref()),
+            ("language", arguments.language.as_deref()),
+            ("prompt", arguments.prompt.as_deref()),
+            ("response_format", Some(arguments.format.field())),
+            ("stream", arguments.stream.then_some("true")),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+        let form = Form {
+            endpoint: &arguments.server.socket,
+            page: match arguments.translate {
+                false => "/v1/audio/transcriptions",
+                true => "/v1/audio/translations",
+            },
+            fields: &fields,
+            media_type: media_type.as_deref().unwrap_or("application/octet-stream"),
+        };
+        let notice = |line: &str| progress.report(name, line);
+        let server = &arguments.server;
+        match input {
+            Input::File(path) => {
+                let request = async || form.of_file(path, progress).await;
+                client::ask(server, RETRIES, request, notice, take).await
+            }
+            Input::Stdin => {
+                let stdin = Cell::new(Some(Recording::begin(self.interrupt).await?));
+                // What was sent is gone: there is nothing to try again with.
+                let request = async || match stdin.take() {
+                    Some(stdin) => form.of_stdin(stdin, progress),
+                    None => Err(Error::Nothing),
+                };
+                client::ask(server, 0, request, notice, take).await
+            }
+        }
+    }
+
+    fn figures(&self, name: &Path, answer: &Answer, last: Option<&Value>) {
+        if self.arguments.verbose {
+            let line = figures::line(answer, last);
+            let line = line.as_deref().unwrap_or("no figures in the answer");
+            self.display.suspend(|| report(Some(name), line));
+        }
+    }
+
+    fn put(&self, name: &Path, result: Done) -> Result<(), Error> {
+        match result {
+            Done::Streamed => Ok(()),
+            Done::Print(body) => {
+                let name = self.several.then_some(name);
+                output::print(self.arguments.format, name, &body)
+            }
+            Done::Save(path, body) => output::save(&path, &body),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Where results go: standard output, or files that were not there before.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::cli::Format;
+use crate::error::Error;
+
+/// Prints one result; `name` if there are several: in front of each line of a text, as grep does, as `file` in JSON,
+/// and as a heading otherwise, as head does.
+///
+/// # Errors
+///
+/// Standard output cannot be written.
+pub fn print(format: Format, name: Option<&Path>, body: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    write(&mut out, format, name, body).map_err(Error::Write)
+}
+
+fn write(out: &mut impl Write, format: Format, name: Option<&Path>, body: &[u8]) -> io::Result<()> {
+    let body = body.strip_suffix(b"\n").unwrap_or(body);
+    let bytes = name.map(|name| name.as_os_str().as_bytes());
+    match (format, bytes) {
+        (Format::Json | Format::VerboseJson, Some(_)) => out.write_all(&named(body, name))?,
+        (Format::Text, Some(bytes)) => {
+            let line = |line: &[u8]| [bytes, b": ", line].concat();
+            let lines: Vec<_> = body.split(|byte| *byte == b'\n').map(line).collect();
+            out.write_all(&lines.join(&b'\n'))?;
+        }
+        (Format::Srt | Format::Vtt, Some(bytes)) => {
+            out.write_all(&[b"==> ", bytes, b" <==\n", body].concat())?;
+        }
+        (_, None) => out.write_all(body)?,
+    }
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// A JSON object on one line with the name of its file in it; as it came without a name, or if it is no object.
+pub fn named(json: &[u8], name: Option<&Path>) -> Vec<u8> {
+    let object = name.and_then(|name| {
+        let mut object: Map<String, Value> = serde_json::from_slice(json).ok()?;
+        object.insert("file".into(), name.to_string_lossy().into());
+        serde_json::to_vec(&object).ok()
+    });
+    object.unwrap_or_else(|| json.to_vec())
+}
+
+/// The file that a result goes to.
+///
+/// # Errors
+///
+/// It is there already, which is better known before the work than after it.
+pub fn target(folder: &Path, name: &Path, format: Format) -> Result<PathBuf, Error> {
+    let name = name.file_name().unwrap_or(name.as_os_str());
+    let path = folder.join(name).with_extension(format.extension());
+    match fs::symlink_metadata(&path) {
+        Ok(_) => Err(Error::Exists(path)),
+        Err(_) => Ok(path),
+    }
+}
+
+/// Writes a result all at once or not at all, and never over another file.
+///
+/// # Errors
+///
+/// The file is there already or cannot be written.
+pub fn save(path: &Path, body: &[u8]) -> Result<(), Error> {
+    let wrong = |source: io::Error| match source.kind() {
+        ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => Error::Save {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // As any other file that a program makes: open as far as the umask lets it be.
+    let mut file = tempfile::Builder::new()
+        .prefix(".sttctl-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(wrong)?;
+    file.write_all(body).map_err(wrong)?;
+    if !body.ends_with(b"\n") {
+        file.write_all(b"\n").map_err(wrong)?;
+    }
+    file.persist_noclobber(path)
+        .map(drop)
+        .map_err(|error| wrong(error.error))
+}

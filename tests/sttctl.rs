@@ -28,6 +28,7 @@ struct Upload {
     /// Text fields in the order of their arrival.
     fields: Vec<(String, String)>,
     file_name: Option<String>,
+    media_type: Option<String>,
     file: Bytes,
 }
 
@@ -122,7 +123,8 @@ async fn parse(request: Request) -> Upload {
         content_length: header("content-length").map(|length| length.parse().unwrap()),
         ..Upload::default()
     };
-    assert_eq!(header("transfer-encoding"), None);
+    let chunked = upload.content_length.is_none();
+    assert_eq!(header("transfer-encoding").is_some(), chunked);
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     upload.received = body.len() as u64;
     let body = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);
@@ -131,6 +133,7 @@ async fn parse(request: Request) -> Upload {
         let name = part.name().unwrap().to_owned();
         if name == "file" {
             upload.file_name = part.file_name().map(str::to_owned);
+            upload.media_type = part.content_type().map(ToString::to_string);
             upload.file = part.bytes().await.unwrap();
         } else {
             upload.fields.push((name, part.text().await.unwrap()));
@@ -424,6 +427,41 @@ fn a_full_server_is_asked_again_after_the_time_it_names() {
     let uploads = server.uploads();
     assert_eq!(uploads.len(), 2);
     assert!(uploads.iter().all(|upload| upload.file == content));
+}
+
+#[test]
+fn standard_input_is_sent_in_chunks_and_only_once() {
+    let server = Server::new(|_, _| {
+        refusal(
+            429,
+            "queue_full",
+            "the queue is full",
+            &[("retry-after", "0")],
+        )
+    });
+    let content = noise(300_001);
+    let path = server.file("a.raw", &content);
+    let output = Command::new(env!("CARGO_BIN_EXE_sttctl"))
+        .args(["transcribe", "--raw", "rate=8000", "-"])
+        .env("STT_ISOLATED_SOCKET", server.socket())
+        .stdin(fs::File::open(path).unwrap())
+        .output()
+        .unwrap();
+    assert_outcome(
+        &outcome(output),
+        1,
+        "",
+        "sttctl: standard input: the queue is full (code queue_full, request req-1)\n",
+    );
+    let [upload] = &server.uploads()[..] else {
+        panic!("one upload")
+    };
+    assert_eq!(upload.content_length, None);
+    assert_eq!(
+        upload.media_type.as_deref(),
+        Some("audio/pcm;encoding=s16le;rate=8000;channels=1")
+    );
+    assert!(upload.file == content, "the content differs");
 }
 
 #[test]

@@ -60,7 +60,9 @@ async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
     }
     let inputs = inputs::expand(&arguments.files);
     let several = inputs.len() > 1;
-    let display = Display::new(inputs.len());
+    // Nothing may be drawn where words are still to come.
+    let shown = if arguments.stream { 1 } else { inputs.len() };
+    let display = Display::new(shown);
     let work = Work {
         arguments,
         interrupt,

@@ -7,7 +7,7 @@ mod common;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt as _},
     path::Path,
     process::{Child, ChildStdin, Command, Output, Stdio},
     thread::sleep,
@@ -23,7 +23,7 @@ use common::{
     wait_until,
 };
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use procfs::process::{FDTarget, Process};
@@ -172,13 +172,13 @@ fn the_lengths_that_recorders_claim_in_a_pipe_do_no_harm() {
 }
 
 #[test]
-fn ffmpeg_and_sox_can_be_piped_in() {
+fn ffmpeg_can_be_piped_in() {
     let daemon = Daemon::start("");
     put(&daemon, "a.wav", &GOFORWARD.wav());
     for recorder in [
         "ffmpeg -nostdin -loglevel error -i a.wav -f wav -",
-        "sox a.wav -t wav -",
-        "sox a.wav -t flac -",
+        "ffmpeg -nostdin -loglevel error -i a.wav -f flac -",
+        "ffmpeg -nostdin -loglevel error -i a.wav -f ogg -",
     ] {
         let output = Command::new("sh")
             .args(["-c", &format!(r#"{recorder} | "$0" transcribe -"#)])
@@ -284,6 +284,39 @@ fn ctrl_c_ends_a_recording_and_a_second_one_the_program() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn ctrl_c_at_the_shell_ends_the_recorder_and_its_last_samples_are_heard() {
+    let daemon = Daemon::start("");
+    let silence = vec![0; 60 * 32_000];
+    put(
+        &daemon,
+        "a.wav",
+        &wav(&[GOFORWARD.samples(), silence].concat()),
+    );
+    let recorder = "ffmpeg -nostdin -loglevel error -re -i a.wav -f wav -";
+    let shell = Command::new("sh")
+        .args(["-c", &format!(r#"{recorder} | "$0" transcribe -"#)])
+        .arg(env!("CARGO_BIN_EXE_sttctl"))
+        .env("STT_ISOLATED_SOCKET", daemon.socket())
+        .current_dir(daemon.folder())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    // The words take less than 3 s, and all of the file more than a minute.
+    sleep(Duration::from_secs(5));
+    let start = Instant::now();
+    killpg(Pid::from_raw(shell.id() as i32), Signal::SIGINT).unwrap();
+    let output = shell.wait_with_output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "go forward ten meters\n",
+        "{output:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(40));
 }
 
 #[test]

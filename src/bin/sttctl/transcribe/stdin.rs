@@ -57,7 +57,16 @@ pub struct Recording {
     first: Bytes,
     rest: File,
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
-    interrupt: Interrupt,
+    open: Open,
+}
+
+/// As long as this lives, Ctrl-C ends the recording. A service that refuses drops it unread.
+struct Open(Interrupt);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.recording.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Recording {
@@ -79,6 +88,7 @@ impl Recording {
         }
         let mut interrupts = interrupts().map_err(Error::Read)?;
         interrupt.recording.store(true, Ordering::Relaxed);
+        let open = Open(interrupt.clone());
         let over = async move {
             interrupts.recv().await;
             tokio::time::sleep(LAST_WORDS).await;
@@ -87,26 +97,22 @@ impl Recording {
             first,
             rest,
             over: Box::pin(over),
-            interrupt: interrupt.clone(),
+            open,
         })
     }
 
     /// The bytes as they come.
     pub fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         let first = stream::iter([Ok(self.first)]);
-        let state = (self.rest, self.over, self.interrupt);
+        let state = (self.rest, self.over, self.open);
         first.chain(stream::try_unfold(
             state,
-            |(mut rest, mut over, interrupt)| async move {
+            |(mut rest, mut over, open)| async move {
                 let piece = match future::select(Box::pin(read(&mut rest)), &mut over).await {
                     Either::Left((piece, _)) => piece?,
                     Either::Right(((), _)) => Bytes::new(),
                 };
-                if piece.is_empty() {
-                    interrupt.recording.store(false, Ordering::Relaxed);
-                    return Ok(None);
-                }
-                Ok(Some((piece, (rest, over, interrupt))))
+                Ok((!piece.is_empty()).then_some((piece, (rest, over, open))))
             },
         ))
     }

@@ -23,6 +23,11 @@ demo: build ## Transcribe real speech through the real path, and print what it c
 .PHONY: test
 test: deps ## Run every test that needs no virtual machine
 	@tests/run
+	@tests/clients/run
+
+.PHONY: test-clients
+test-clients: deps ## Run only the tests by other people's clients
+	@tests/clients/run
 
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor

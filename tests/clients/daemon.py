@@ -125,7 +125,7 @@ class Daemon:
             self._folder.cleanup()
         if kind is not None:
             # pytest shows what is printed by a test that fails.
-            print(f"the daemon's log:\n{log}")
+            print(f"the end of the daemon's log:\n{log[-8000:]}")
         elif status != 0:
             raise ChildProcessError(f"the daemon ended with {status}:\n{log}")
 

@@ -12,7 +12,17 @@ use super::error::ApiError;
 use crate::dispatch::Lower;
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
-pub(super) const MAX_VALUE: usize = 16 * 1024;
+const MAX_VALUE: usize = 16 * 1024;
+
+/// # Errors
+/// The value of the parameter with this name has more bytes than any may have.
+pub(super) fn check_length(name: &str, length: usize) -> Result<(), ApiError> {
+    if length > MAX_VALUE {
+        let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
+        return Err(ApiError::parameter(name, message));
+    }
+    Ok(())
+}
 
 /// Shapes of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +129,7 @@ impl Options {
     /// Take the value of `field`, which was called `name`.
     pub(super) fn set(&mut self, field: Field, name: &str, value: String) -> Result<(), ApiError> {
         let mistake = |what: String| ApiError::parameter(name, what);
+        check_length(name, value.len())?;
         self.given.push(field);
         // Clients write out what they leave open as an empty value.
         if value.is_empty() {
@@ -222,6 +233,16 @@ mod tests {
         assert_eq!(options.format, Format::Json);
         assert!(!options.stream && options.granularities.segments());
         assert_eq!(options.temperature, None);
+    }
+
+    #[test]
+    fn no_value_is_longer_than_any_may_be() {
+        let longest = "a".repeat(MAX_VALUE);
+        assert_eq!(
+            options(&[("prompt", &longest)]).unwrap().prompt,
+            Some(longest.clone())
+        );
+        assert!(options(&[("prompt", &(longest + "a"))]).is_err());
     }
 
     #[test]

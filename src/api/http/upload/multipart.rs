@@ -15,7 +15,7 @@ use crate::{
     api::{
         http::{
             error::ApiError,
-            options::{MAX_VALUE, Options},
+            options::{Options, check_length},
         },
         spool::Spool,
     },
@@ -206,10 +206,7 @@ async fn spool(content: &mut Content<'_, '_>, directory: &Path) -> Result<File, 
 async fn text(name: &str, content: &mut Content<'_, '_>) -> Result<String, Trouble> {
     let mut value = Vec::new();
     while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
-        if value.len() + chunk.len() > MAX_VALUE {
-            let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
-            return Err(Trouble::Mistake(ApiError::parameter(name, message)));
-        }
+        check_length(name, value.len() + chunk.len()).map_err(Trouble::Mistake)?;
         value.extend(chunk);
     }
     let value = String::from_utf8(value).ok().filter(|v| !v.contains('\0'));

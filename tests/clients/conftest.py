@@ -22,7 +22,10 @@ engine = "null"
 
 [models.fault]
 engine = "fault"
-limits = { deadline = "1s", deadline_per_audio_second = 0.0 }
+
+[models.hasty]
+engine = "fault"
+limits = { deadline = "2s", deadline_per_audio_second = 0.0 }
 """
 
 

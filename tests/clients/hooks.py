@@ -1,4 +1,4 @@
-"""What Schemathesis must know beyond /openapi.json: recordings, without which no request gets far, and what is empty."""
+"""What Schemathesis must know beyond /openapi.json: recordings, without which no request gets far."""
 
 import io
 import wave

@@ -67,7 +67,7 @@ test("a stream says the text in pieces", async () => {
 });
 
 test("a stream that fails later says so", async () => {
-  const stream = await ask({ model: "fault:stall", stream: true });
+  const stream = await ask({ model: "hasty:stall", stream: true });
   const heard = [];
   const listen = async () => {
     for await (const event of stream) heard.push(event.delta);
@@ -78,14 +78,14 @@ test("a stream that fails later says so", async () => {
 
 test("models", async () => {
   const models = await client.models.list();
-  assert.deepEqual(models.data.map(({ id }) => id).sort(), ["default", "fault", "null", "whisper-1"]);
+  assert.deepEqual(models.data.map(({ id }) => id).sort(), ["default", "fault", "hasty", "null", "whisper-1"]);
 });
 
 for (const [title, options, kind, status, param, code] of [
   ["what the model cannot do", { temperature: 0.5 }, BadRequestError, 400, "temperature", "invalid_parameter"],
   ["no such model", { model: "gpt-4o-transcribe" }, NotFoundError, 404, "model", "model_not_found"],
   ["a crash", { model: "fault:segfault" }, InternalServerError, 502, null, "worker_crashed"],
-  ["a hang", { model: "fault:hang" }, InternalServerError, 504, null, "timeout"],
+  ["a hang", { model: "hasty:hang" }, InternalServerError, 504, null, "timeout"],
 ]) {
   test(`${title} is an error after one request`, async () => {
     const before = sent;

@@ -1,4 +1,4 @@
-"""curl, in the ways to send that docs/API.md has no line for: from a pipe, asking first, again on the same connection."""
+"""curl, in the ways to send that docs/API.md has no line for: from a pipe, asking first, on one connection."""
 
 import json
 import subprocess

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { File } from "node:buffer";
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, test } from "node:test";
 
@@ -12,7 +12,7 @@ const { STT_NODE_CLIENTS, STT_SOCKET, STT_SPEECH } = process.env;
 globalThis.File ??= File;
 
 const require = createRequire(`${STT_NODE_CLIENTS}/`);
-const { OpenAI, BadRequestError, InternalServerError, NotFoundError } = require("openai");
+const { OpenAI, BadRequestError, InternalServerError, NotFoundError, toFile } = require("openai");
 const { Agent, fetch } = require("undici");
 
 const TEXT = "go forward ten meters";
@@ -32,14 +32,21 @@ const client = new OpenAI({
   },
 });
 
-const ask = (options) =>
-  client.audio.transcriptions.create({ file: createReadStream(STT_SPEECH), model: "whisper-1", ...options });
+// Not a stream, which the client could not send again if it wanted to.
+const speech = await toFile(readFileSync(STT_SPEECH), "speech.wav");
+
+const ask = (options) => client.audio.transcriptions.create({ file: speech, model: "whisper-1", ...options });
 
 test("json", async () => {
   const answer = await ask();
   assert.equal(answer.text, TEXT);
   assert.deepEqual(answer.usage, { type: "duration", seconds: 3 });
   assert.match(answer._request_id, /^[0-9a-f-]{36}$/);
+});
+
+test("a recording that is sent while it is read", async () => {
+  const answer = await ask({ file: createReadStream(STT_SPEECH) });
+  assert.equal(answer.text, TEXT);
 });
 
 test("verbose_json with words and segments", async () => {

@@ -21,10 +21,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
-    api::{
-        Connections,
-        http::{self, App},
-    },
+    api::{App, Connections, http},
     config::Config,
     dispatch::{Dispatcher, Health},
     events,

@@ -23,23 +23,15 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use super::{linger, unparsed::Hushed};
-use crate::api::{Peer, listener::Connection};
+use super::unparsed::Hushed;
+use crate::api::{
+    Peer, linger,
+    listener::Connection,
+    server::{FIRST_BYTE, stopped},
+};
 
 /// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
 const BUFFER: usize = 64 * 1024;
-
-/// How long a client whose connection was accepted, and who has sent nothing yet, is waited for when the service stops.
-/// The connection was taken from the listening socket, where it could have waited for the next start, and who connects
-/// means to send at once: so the first request is owed an answer. Between requests a connection is closed at once, which
-/// every client of HTTP/1.1 must expect, unless the next one has arrived already.
-const FIRST_BYTE: Duration = Duration::from_secs(1);
-
-/// Returns when the service stops.
-pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the service.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
 
 /// The requests of one connection.
 #[derive(Default)]

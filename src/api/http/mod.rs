@@ -3,27 +3,22 @@
 mod admission;
 mod connection;
 mod cost;
-mod error;
+pub(super) mod error;
 mod fit;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod health;
-mod linger;
 mod metrics;
 mod models;
 mod openapi;
 mod options;
-mod patience;
 mod render;
-mod server;
 mod stats;
 mod streaming;
 mod transcriptions;
 mod unparsed;
 mod upload;
-
-use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -33,26 +28,32 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get, post},
 };
-
-pub use server::serve;
+use tokio::sync::watch;
 
 use self::error::ApiError;
-use crate::{api::Connections, dispatch::Dispatcher};
-
-/// What every handler can reach.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Runs the transcriptions.
-    pub dispatcher: Dispatcher,
-    /// Folder of the unlinked files that large uploads become, where the configuration names none.
-    pub spool_directory: Arc<PathBuf>,
-    /// The clients' connections.
-    pub connections: Connections,
-}
+use super::{App, Listener, server};
 
 /// Name of a request, made anew for each and told in the answer's `x-request-id`.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
+
+/// Serve `listener` until `stopping` turns true; then finish the requests at hand. Dropping this ends them.
+pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch::Receiver<bool>) {
+    let stop = stopping.clone();
+    server::accept(listener, &app, stopping, |connection, peer| {
+        let config = app.dispatcher.config();
+        let (patience, taking) = (config.http.header_timeout, config.http.body_timeout);
+        connection::serve(
+            connection,
+            peer,
+            router.clone(),
+            patience,
+            taking,
+            stop.clone(),
+        )
+    })
+    .await;
+}
 
 /// All pages.
 fn pages() -> [(&'static str, MethodRouter<App>); 9] {

@@ -72,10 +72,7 @@ async fn serve(
     app.dispatcher
         .announce(&request_id, peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
-    let directory = match config.http.spool_directory.as_os_str().is_empty() {
-        true => app.spool_directory.as_path(),
-        false => &config.http.spool_directory,
-    };
+    let directory = app.spool_directory(&config);
     let upload = tokio::select! {
         upload = upload::receive(task, &head.uri, &head.headers, body, &config.http, directory) => upload?,
         () = app.dispatcher.aborted() => return Err(shutting_down()),

@@ -13,7 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{error::ApiError, linger};
+use super::error::ApiError;
+use crate::api::linger;
 
 /// A connection that keeps hyper's bare answers to itself, so that a better one can take their place.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! How long a client may take for its body: a pause each time, and all pauses together what its bytes have earned.
+//! How long a client may take for what it sends: a pause each time, and all pauses together what its bytes have earned.
 
 use std::time::Duration;
 

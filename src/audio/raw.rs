@@ -4,6 +4,7 @@ use mime::Mime;
 
 use super::AudioError;
 use super::formats::{check_channels, check_rate};
+use super::wav::{self, Samples};
 
 /// What raw samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,31 @@ impl Raw {
         header.extend((bytes + 4).to_be_bytes());
         header.extend([0; 4]);
         header
+    }
+
+    /// A header for as many samples as come through a pipe: that of a WAV file, for the one with both orders of bytes
+    /// cannot be read without its length.
+    ///
+    /// # Errors
+    /// The high byte comes first, which no WAV file has.
+    pub(super) fn stream_header(self) -> Result<Vec<u8>, AudioError> {
+        let Encoding {
+            format,
+            is_float,
+            is_little_endian,
+            bits,
+        } = self.encoding;
+        let samples = match (format, is_float) {
+            (b"ulaw", _) => Samples::MuLaw,
+            (b"alaw", _) => Samples::ALaw,
+            _ if !is_little_endian => {
+                let what = "through a pipe, samples must have their low byte first";
+                return Err(AudioError::Raw(what.into()));
+            }
+            (_, true) => Samples::Float,
+            (_, false) => Samples::Whole,
+        };
+        Ok(wav::stream_header(samples, self.rate, self.channels, bits))
     }
 }
 

@@ -182,14 +182,22 @@ impl Source {
         if head.is_empty() {
             return Err(AudioError::Empty);
         }
-        // A pipe has no length that a header could tell; jobs are given none.
-        if let (Some(raw), Some(len)) = (raw, intake.len)
-            && !raw::has_a_header(&head)
-        {
-            let whole = raw.whole(len);
-            intake.len = Some(whole);
-            intake.at = 0;
-            return Ok(Self::of(intake, raw.header(whole), false));
+        if let Some(raw) = raw {
+            match intake.len {
+                // Whoever writes samples to a pipe as they come has nothing to take a header from: what looks like one is
+                // sound.
+                None => {
+                    let head = [raw.stream_header()?, head].concat();
+                    return Ok(Self::of(intake, head, true));
+                }
+                Some(len) if !raw::has_a_header(&head) => {
+                    let whole = raw.whole(len);
+                    intake.len = Some(whole);
+                    intake.at = 0;
+                    return Ok(Self::of(intake, raw.header(whole), false));
+                }
+                Some(_) => {}
+            }
         }
         for _ in 0..MOST_TAGS {
             let Some(tag) = id3_len(&head) else { break };

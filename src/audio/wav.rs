@@ -129,6 +129,37 @@ fn plain_fmt(mut fmt: Vec<u8>) -> Result<Vec<u8>, AudioError> {
     Ok(fmt)
 }
 
+/// What samples without any header are.
+#[derive(Clone, Copy)]
+pub(super) enum Samples {
+    Whole,
+    Float,
+    MuLaw,
+    ALaw,
+}
+
+/// A header for samples that last until the stream ends; `bits` is the size of each in bits, the low byte comes first.
+pub(super) fn stream_header(samples: Samples, rate: u32, channels: u16, bits: u16) -> Vec<u8> {
+    let (tag, is_plain) = match samples {
+        Samples::Whole => (PCM, true),
+        Samples::Float => (FLOAT, true),
+        Samples::MuLaw => (MU_LAW, false),
+        Samples::ALaw => (A_LAW, false),
+    };
+    let frame = bits / 8 * channels;
+    let mut fmt = Vec::new();
+    fmt.extend(tag.to_le_bytes());
+    fmt.extend(channels.to_le_bytes());
+    fmt.extend(rate.to_le_bytes());
+    fmt.extend((rate * u32::from(frame)).to_le_bytes());
+    fmt.extend(frame.to_le_bytes());
+    fmt.extend(bits.to_le_bytes());
+    if !is_plain {
+        fmt.extend([0, 0]);
+    }
+    header(fmt, UNKNOWN)
+}
+
 fn header(mut fmt: Vec<u8>, data_len: u32) -> Vec<u8> {
     let mut header = b"RIFF\xff\xff\xff\xffWAVEfmt ".to_vec();
     header.extend((fmt.len() as u32).to_le_bytes());

@@ -17,7 +17,10 @@ use tokio::sync::{mpsc, watch};
 pub use admission::turns::Client;
 #[cfg(any(test, fuzzing))]
 pub(crate) use serving::talk::fuzzing;
-pub use serving::ticket::{Event, Refusal, Report, Ticket};
+pub use serving::{
+    feed::Feed,
+    ticket::{Event, Refusal, Report, Ticket},
+};
 pub use statistics::snapshot;
 
 use self::{
@@ -215,11 +218,23 @@ impl Dispatcher {
     /// # Errors
     /// It is refused at once: the queue is full, the model cannot serve, the service stops.
     pub fn submit(&self, request: Request) -> Result<Ticket, Refusal> {
+        self.submit_as(request, None)
+    }
+
+    /// As [`Self::submit`], for a recording that is a pipe and still comes: its job runs while it does.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_live(&self, request: Request, feed: Arc<Feed>) -> Result<Ticket, Refusal> {
+        self.submit_as(request, Some(feed))
+    }
+
+    fn submit_as(&self, request: Request, feed: Option<Arc<Feed>>) -> Result<Ticket, Refusal> {
         let config = self.config();
         let model = config.model(&request.model).ok_or(Refusal::UnknownModel)?;
         let books = self.shared.statistics.model(&model.name);
         let (request_id, uid) = (request.request_id.clone(), request.uid);
-        let admitted = self.admit(&config, model, request, &books);
+        let admitted = self.admit(&config, model, request, feed, &books);
         admitted.inspect_err(|refusal| books.refuse(&request_id, uid, refusal))
     }
 
@@ -228,6 +243,7 @@ impl Dispatcher {
         config: &Config,
         model: &Model,
         request: Request,
+        feed: Option<Arc<Feed>>,
         books: &Arc<Books>,
     ) -> Result<Ticket, Refusal> {
         let shared = &self.shared;
@@ -251,6 +267,7 @@ impl Dispatcher {
             limits: model.limits,
             lower: request.lower,
             recording: request.recording,
+            feed,
             request_id: request.request_id,
             uid: request.uid,
             events,

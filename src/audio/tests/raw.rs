@@ -167,3 +167,27 @@ fn one_channel_can_be_listened_to() {
         );
     }
 }
+
+#[test]
+fn raw_samples_may_come_through_a_pipe_and_end_anywhere() {
+    let mime = "audio/pcm;rate=16000;channels=2;encoding=s24le";
+    let bytes = encode(60.0, "-ac 2 -f s24le", "raw");
+    let whole = hear_as(mime, memfd(&bytes)).unwrap();
+    assert_eq!(whole.len() * 6, bytes.len());
+    for cut in [0, 1, 5, 6, 7] {
+        let heard = hear_as(mime, pipe(bytes[..bytes.len() - cut].to_vec())).unwrap();
+        let frames = whole.len() - cut.div_ceil(6);
+        assert!(heard[..] == whole[..frames], "{cut}: {}", heard.len());
+    }
+    // Samples that look like the beginning of a file.
+    let mut bytes = b"RIFF\0\0\0\0WAVE".to_vec();
+    bytes.resize(12 * 1600, 0);
+    assert_eq!(hear_as(mime, pipe(bytes)).unwrap().len(), 3200);
+    for few in [&b"abc"[..], &[0; 12], &[0; 600]] {
+        let error = hear_as(mime, pipe(few.to_vec())).unwrap_err();
+        assert!(
+            matches!(error, AudioError::TooShort { .. } | AudioError::Corrupt(_)),
+            "{error}"
+        );
+    }
+}

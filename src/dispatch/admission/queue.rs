@@ -1,11 +1,11 @@
 //! One request that waits for a job.
 
-use std::{os::fd::OwnedFd, time::Instant};
+use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
 use crate::dispatch::{
-    Lower, PoolId,
+    Feed, Lower, PoolId,
     statistics::Account,
     ticket::{Event, Refusal},
     turns::{Client, Queued, Turns},
@@ -28,6 +28,8 @@ pub(in crate::dispatch) struct Waiting {
     /// What the client lowered.
     pub(in crate::dispatch) lower: Lower,
     pub(in crate::dispatch) recording: OwnedFd,
+    /// How the recording comes, if it is still coming.
+    pub(in crate::dispatch) feed: Option<Arc<Feed>>,
     pub(in crate::dispatch) request_id: String,
     pub(in crate::dispatch) uid: Option<u32>,
     pub(in crate::dispatch) events: mpsc::Sender<Event>,

@@ -162,6 +162,7 @@ pub(in crate::dispatch) fn self_test_request(
         limits,
         lower: Lower::default(),
         recording,
+        feed: None,
         request_id: "self-test".into(),
         uid: None,
         events,

@@ -1,5 +1,6 @@
 //! One request and its job, from hand-over to the answer and the end of the process.
 
+pub(super) mod feed;
 pub(super) mod lifecycle;
 pub(super) mod recycle;
 pub(super) mod run;

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     config::Limits,
-    dispatch::{Lower, queue::Waiting, statistics::Progress, ticket::Event},
+    dispatch::{Feed, Lower, queue::Waiting, statistics::Progress, ticket::Event},
     isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
     transcript::{Segment, Word},
 };
@@ -65,6 +65,8 @@ pub(in crate::dispatch) struct Talk<'a> {
     id: u64,
     limits: &'a Limits,
     lower: &'a Lower,
+    /// How its recording comes, if it is still coming.
+    feed: Option<&'a Feed>,
     /// Where others see how far it is.
     shown: &'a Progress,
     start: Instant,
@@ -80,7 +82,10 @@ pub(in crate::dispatch) struct Talk<'a> {
 impl<'a> Talk<'a> {
     pub(in crate::dispatch) fn new(waiting: &'a Waiting) -> Self {
         let (id, shown) = (waiting.job.id, waiting.account.progress());
-        Self::about(id, &waiting.limits, &waiting.lower, shown)
+        Self {
+            feed: waiting.feed.as_deref(),
+            ..Self::about(id, &waiting.limits, &waiting.lower, shown)
+        }
     }
 
     fn about(id: u64, limits: &'a Limits, lower: &'a Lower, shown: &'a Progress) -> Self {
@@ -90,6 +95,7 @@ impl<'a> Talk<'a> {
             limits,
             lower,
             shown,
+            feed: None,
             start,
             alive: (start, Duration::ZERO),
             audio: Duration::ZERO,
@@ -145,7 +151,8 @@ impl<'a> Talk<'a> {
                 biased;
                 message = job.receive() => message,
                 () = events.closed() => return Last::Cancelled,
-                () = sleep_until(self.deadline().into()) => return Last::OutOfTime(TimeLimit::Wall),
+                // Looked at above: a client that was waited for meanwhile has moved it.
+                () = sleep_until(self.deadline().into()) => continue,
                 _ = look.tick() => match self.look(job) {
                     Some(limit) => return Last::OutOfTime(limit),
                     None => continue,
@@ -267,7 +274,8 @@ impl<'a> Talk<'a> {
         } = self.limits;
         match limit {
             TimeLimit::Wall => {
-                let earned = *deadline + self.audio.mul_f64(*deadline_per_audio_second);
+                let earned =
+                    *deadline + self.audio.mul_f64(*deadline_per_audio_second) + self.waited().1;
                 self.lower
                     .deadline
                     .map_or(earned, |lowered| earned.min(lowered))
@@ -275,6 +283,11 @@ impl<'a> Talk<'a> {
             TimeLimit::Cpu => *cpu_time + self.audio.mul_f64(*cpu_time_per_audio_second),
             TimeLimit::Stall => *stall,
         }
+    }
+
+    /// Whether its client is waited for, and how long it was until now.
+    fn waited(&self) -> (bool, Duration) {
+        self.feed.map_or((false, Duration::ZERO), Feed::waited)
     }
 
     fn deadline(&self) -> Instant {
@@ -288,7 +301,7 @@ impl<'a> Talk<'a> {
             return Some(TimeLimit::Cpu);
         }
         let (since, before) = self.alive;
-        if cpu > before + IDLE_CPU {
+        if cpu > before + IDLE_CPU || self.waited().0 {
             self.alive = (Instant::now(), cpu);
         } else if since.elapsed() > self.limits.stall {
             return Some(TimeLimit::Stall);

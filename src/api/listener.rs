@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{getsockopt, sockopt},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -120,6 +123,29 @@ pub enum Connection {
     Unix(UnixStream),
     /// Over TCP.
     Tcp(TcpStream),
+}
+
+impl Connection {
+    /// Whether something has arrived that nobody has read, or the end.
+    pub(super) fn is_readable(&self) -> bool {
+        self.has(PollFlags::POLLIN)
+    }
+
+    /// Whether nobody is at the other end. Who only sends no more is still there; over TCP the two look alike until
+    /// something was sent that nobody takes.
+    pub(super) fn is_gone(&self) -> bool {
+        // Told whether asked for or not.
+        self.has(PollFlags::empty())
+    }
+
+    fn has(&self, what: PollFlags) -> bool {
+        let socket = match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        };
+        let mut asked = [PollFd::new(socket, what)];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|answers| answers > 0)
+    }
 }
 
 impl AsyncRead for Connection {

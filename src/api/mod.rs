@@ -9,6 +9,7 @@ mod patience;
 mod peer;
 mod server;
 mod spool;
+pub mod wyoming;
 
 pub use app::App;
 pub use connections::Connections;

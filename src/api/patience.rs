@@ -24,9 +24,23 @@ impl Patience {
         }
     }
 
+    /// As [`Self::new`], but so many bytes earn a second, unless all time is free.
+    pub(super) fn at_least(limits: &Http, rate: u64) -> Self {
+        let mut patience = Self::new(limits);
+        if patience.rate > 0 {
+            patience.rate = patience.rate.max(rate);
+        }
+        patience
+    }
+
     /// How long the next bytes may take.
     pub(super) fn left(&self) -> Duration {
         self.pause.min(self.earned().saturating_sub(self.waited))
+    }
+
+    /// Whether time ran out by a single pause, and not by all of them together.
+    pub(super) fn is_paused(&self, left: Duration) -> bool {
+        left == self.pause
     }
 
     /// So many bytes came after such a time.

@@ -19,10 +19,10 @@ use super::{AudioError, Hint};
 
 /// Sample rates that are accepted, in hertz. Less than 2 kHz carries no speech, and every file of few samples
 /// would become a long one.
-const RATES: RangeInclusive<u32> = 2_000..=384_000;
+pub const RATES: RangeInclusive<u32> = 2_000..=384_000;
 
 /// Channels that are accepted: Symphonia's layouts of loudspeakers end at 64.
-const CHANNELS: RangeInclusive<usize> = 1..=64;
+pub const CHANNELS: RangeInclusive<usize> = 1..=64;
 
 /// Longest packet that a container may announce, in frames, since decoders allocate it beforehand. FLAC's and
 /// ALAC's longest have 65536, an ADPCM block in WAV has up to 131072.

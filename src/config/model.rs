@@ -94,6 +94,25 @@ impl EngineSettings {
         }
     }
 
+    /// Who made the engine, and where it is from.
+    pub fn origin(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Pocketsphinx(_) => ("CMU Sphinx", "https://cmusphinx.github.io"),
+            #[cfg(feature = "fault-engine")]
+            Self::Null | Self::Fault => ("stt-isolated", ""),
+        }
+    }
+
+    /// ISO 639-1 codes of the languages that the model can transcribe, as far as they can be told.
+    pub fn languages(&self) -> Vec<&str> {
+        match self {
+            Self::Pocketsphinx(settings) => vec![&settings.language],
+            // They are told all, and hear none.
+            #[cfg(feature = "fault-engine")]
+            Self::Null | Self::Fault => vec!["en"],
+        }
+    }
+
     /// The model's own files and folders: all that may be read to load it, beside shared libraries.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {

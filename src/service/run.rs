@@ -21,7 +21,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
-    api::{App, Connections, http},
+    api::{App, Connections, http, wyoming},
     config::Config,
     dispatch::{Dispatcher, Health},
     events,
@@ -75,6 +75,9 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
         let (app, router) = (app.clone(), router.clone());
         let serving = http::serve(listener, app, router, stopping.clone());
         servers.spawn(serving);
+    }
+    for listener in sockets.wyoming {
+        servers.spawn(wyoming::serve(listener, app.clone(), stopping.clone()));
     }
     let reload = Reload {
         load,

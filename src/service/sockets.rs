@@ -10,6 +10,8 @@ use crate::api::Listener;
 pub(super) struct Sockets {
     /// `FileDescriptorName=http`: OpenAI's API.
     pub(super) http: Vec<Listener>,
+    /// `FileDescriptorName=wyoming`: the protocol of Home Assistant.
+    pub(super) wyoming: Vec<Listener>,
 }
 
 impl Sockets {
@@ -22,20 +24,25 @@ impl Sockets {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
         let mut passed = ListenFd::from_env();
-        let mut http = Vec::new();
+        let mut sockets = Self {
+            http: Vec::new(),
+            wyoming: Vec::new(),
+        };
         for index in 0..passed.len() {
             let name = names.get(index).copied().unwrap_or("unknown");
             let unusable = |reason: String| ServeError::Socket {
                 name: name.to_owned(),
                 reason,
             };
-            match name {
-                "http" | "unknown" | "stt-isolated.socket" | "connection" => {}
+            let of_its_kind = match name {
+                "http" | "unknown" | "stt-isolated.socket" | "connection" => &mut sockets.http,
+                "wyoming" | "stt-isolated-wyoming.socket" => &mut sockets.wyoming,
                 _ => {
-                    let reason = "its name must be `http` (FileDescriptorName= of the socket unit)";
+                    let reason = "its name must be `http` or `wyoming` (FileDescriptorName= of \
+                                  the socket unit)";
                     return Err(unusable(reason.into()));
                 }
-            }
+            };
             // A family that does not fit leaves the socket where it is; listenfd also checks that it is a stream.
             let listener = match passed.take_unix_listener(index) {
                 Ok(Some(socket)) => Listener::from_unix(socket),
@@ -44,11 +51,11 @@ impl Sockets {
                     _ => return Err(unusable("it is no Unix or TCP stream socket".into())),
                 },
             };
-            http.push(listener.map_err(|error| unusable(error.to_string()))?);
+            of_its_kind.push(listener.map_err(|error| unusable(error.to_string()))?);
         }
-        if http.is_empty() {
+        if sockets.http.is_empty() && sockets.wyoming.is_empty() {
             return Err(ServeError::NoSocket);
         }
-        Ok(Self { http })
+        Ok(sockets)
     }
 }

@@ -36,7 +36,8 @@ pub struct Setup {
     config: String,
     environment: Vec<(String, String)>,
     socket_name: Option<String>,
-    listen: Vec<String>,
+    /// Further sockets: name, if it is not that of the first, and address.
+    listen: Vec<(Option<String>, String)>,
 }
 
 impl Setup {
@@ -60,7 +61,13 @@ impl Setup {
 
     /// One more socket, of the same name.
     pub fn listen(mut self, address: &str) -> Setup {
-        self.listen.push(address.into());
+        self.listen.push((None, address.into()));
+        self
+    }
+
+    /// One more socket, of this name.
+    pub fn listen_as(mut self, name: &str, address: &str) -> Setup {
+        self.listen.push((Some(name.into()), address.into()));
         self
     }
 
@@ -74,8 +81,10 @@ impl Setup {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "systemd-socket-activate"]);
         let name = self.socket_name.as_deref().unwrap_or("http");
-        let names = vec![name; 1 + self.listen.len()].join(":");
-        command.arg("--fdname").arg(names);
+        let further = self.listen.iter();
+        let further = further.map(|(other, _)| other.as_deref().unwrap_or(name));
+        let names: Vec<&str> = [name].into_iter().chain(further).collect();
+        command.arg("--fdname").arg(names.join(":"));
         // Where no cgroup is delegated to the test, jobs run without limits.
         let unconfined = ("STT_ISOLATED_ISOLATION__REQUIRE_CGROUP", "false");
         command
@@ -85,7 +94,7 @@ impl Setup {
             command.arg("-E").arg(format!("{name}={value}"));
         }
         command.arg("-l").arg(&socket);
-        for address in &self.listen {
+        for (_, address) in &self.listen {
             command.arg("-l").arg(address);
         }
         command.arg(BINARY).args(serve_arguments());

@@ -15,6 +15,7 @@ pub mod manager;
 pub mod process;
 pub mod tmux;
 pub mod user;
+pub mod wyoming;
 
 use std::time::{Duration, Instant};
 

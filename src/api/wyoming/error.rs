@@ -1,0 +1,71 @@
+//! Errors as clients of Wyoming see them: the codes are those of the one table, `http/error.rs`.
+
+use std::time::Duration;
+
+use super::frame::Malformed;
+use crate::api::http::error::ApiError;
+
+/// An `error` event. The connection ends after it: the best known client of all, Home Assistant, passes over errors and
+/// waits for a transcript or the connection's end, for ever.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) text: String,
+}
+
+impl Problem {
+    fn new(code: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { code, text }
+    }
+
+    /// A value is missing or impossible.
+    pub(super) fn parameter(text: impl Into<String>) -> Self {
+        Self::new("invalid_parameter", text)
+    }
+
+    /// No model has this name.
+    pub(super) fn model_not_found(name: &str) -> Self {
+        let text = format!("the model `{name}` does not exist; `describe` lists all");
+        Self::new("model_not_found", text)
+    }
+
+    /// The client hung up its half of the connection amid a request.
+    pub(super) fn cut_off() -> Self {
+        let text = "the connection ends in the middle of a request";
+        Self::new("invalid_body", text)
+    }
+
+    /// What came is an event, but not one that may come now.
+    pub(super) fn order(text: impl Into<String>) -> Self {
+        Self::new("invalid_body", text)
+    }
+
+    /// Less of a live recording came than a job is held for.
+    pub(super) fn trickling(rate: u64) -> Self {
+        let text = format!(
+            "the recording arrives at less than {rate} bytes a second, half of what its samples play in that time"
+        );
+        Self::new("body_timeout", text)
+    }
+
+    /// An event did not come to its end.
+    pub(super) fn slow_header(after: Duration) -> Self {
+        let seconds = after.as_secs_f64();
+        let text = format!("an event did not arrive within {seconds} s (http.header_timeout)");
+        Self::new("header_timeout", text)
+    }
+}
+
+impl From<Malformed> for Problem {
+    fn from(malformed: Malformed) -> Self {
+        let text = format!("this is no event of Wyoming: {malformed}");
+        Self::new("invalid_body", text)
+    }
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.code(), error.message())
+    }
+}

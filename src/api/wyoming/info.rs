@@ -1,0 +1,36 @@
+//! `info`: what the service can do, as Home Assistant asks for it before it offers the service.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+
+/// The one program of this service with all its models, aliases aside: they are for clients that know only certain names.
+pub(super) fn info(config: &Config) -> Value {
+    let version = env!("CARGO_PKG_VERSION");
+    let models: Vec<Value> = config
+        .models
+        .iter()
+        .map(|model| {
+            let (name, url) = model.engine.origin();
+            json!({
+                "name": model.name,
+                "description": model.engine.name(),
+                "attribution": {"name": name, "url": url},
+                "installed": true,
+                "version": null,
+                "languages": model.engine.languages(),
+            })
+        })
+        .collect();
+    json!({"asr": [{
+        "name": "stt-isolated",
+        "description": env!("CARGO_PKG_DESCRIPTION"),
+        "attribution": {"name": "stt-isolated", "url": ""},
+        "installed": true,
+        "version": version,
+        "models": models,
+        "supports_transcript_streaming": true,
+        // The client says where the recording ends.
+        "requires_external_vad": true,
+    }]})
+}

@@ -1,0 +1,280 @@
+//! One request: what its client wants, how much of the recording has come, and the job that hears it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    error::Problem,
+    event::{Format, Wish},
+    live::{Live, Step},
+};
+use crate::{
+    api::{App, Peer, http::error::ApiError, patience::Patience},
+    config::{Config, Share},
+    dispatch::{self, Lower},
+    isolation::JobRequest,
+};
+
+/// Longest code of a language.
+const MAX_LANGUAGE: usize = 16;
+
+/// A recording that is held a job for must come at this part of the speed at which it is spoken, all in all.
+const SLOWEST: u64 = 2;
+
+/// A request from its first event to its answer.
+#[derive(Debug)]
+pub(super) struct Request {
+    id: String,
+    config: Arc<Config>,
+    share: Share,
+    wish: Wish,
+    format: Option<Format>,
+    /// Bytes of the recording so far, with those that were announced.
+    size: u64,
+    /// `None`: nothing of a recording has come.
+    pub(super) live: Option<Live>,
+    /// `audio-stop` has come.
+    is_complete: bool,
+    patience: Patience,
+    /// Since when the client is waited for.
+    waiting: Option<Instant>,
+    /// The client was told that its transcript begins.
+    pub(super) is_begun: bool,
+}
+
+impl Request {
+    pub(super) fn new(config: Arc<Config>, share: Share) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            patience: Patience::new(&config.http),
+            config,
+            share,
+            wish: Wish::default(),
+            format: None,
+            size: 0,
+            live: None,
+            is_complete: false,
+            waiting: None,
+            is_begun: false,
+        }
+    }
+
+    /// Who is to transcribe, and which language. The last word before the recording counts.
+    ///
+    /// # Errors
+    /// There is no such model, it does not know the language, or the recording is on its way with another wish.
+    pub(super) fn wish(&mut self, wish: Wish) -> Result<(), Problem> {
+        if self.live.is_some() {
+            let text = "`transcribe` must come before the recording";
+            return (wish == self.wish)
+                .then_some(())
+                .ok_or_else(|| Problem::order(text));
+        }
+        let name = wish.model.as_ref().unwrap_or(&self.config.default_model);
+        #[cfg(feature = "fault-engine")]
+        let name = &self.config.split_fault(name.clone()).0;
+        let model = self.config.model(name);
+        let model = model.ok_or_else(|| Problem::model_not_found(name))?;
+        if let Some(language) = &wish.language {
+            let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if language.len() > MAX_LANGUAGE || !language.bytes().all(is_code) {
+                let text = "`language` must be an ISO 639-1 code such as `en`";
+                return Err(Problem::parameter(text));
+            }
+            if !model.engine.speaks(language) {
+                let text = format!("the model `{name}` does not know the language `{language}`");
+                return Err(Problem::parameter(text));
+            }
+        }
+        self.wish = wish;
+        Ok(())
+    }
+
+    /// A recording begins.
+    ///
+    /// # Errors
+    /// Such samples are not known, others are on their way already, or too many requests wait: nobody should send a
+    /// recording for nothing.
+    pub(super) fn start(&mut self, format: Format, app: &App, peer: &Peer) -> Result<(), Problem> {
+        if self.live.is_some() {
+            let text = "`audio-start` announced other samples in the middle of a recording";
+            return (self.format == Some(format))
+                .then_some(())
+                .ok_or_else(|| Problem::order(text));
+        }
+        app.dispatcher
+            .announce(&self.id, peer.uid(), self.share)
+            .map_err(|refusal| ApiError::refused(&refusal, ""))?;
+        self.format = Some(format.check()?);
+        Ok(())
+    }
+
+    /// A piece of the recording comes, of so many bytes. Where nobody said that it begins, it begins here. From the first
+    /// byte on it is a request like any other: queued, given to a job, and heard.
+    ///
+    /// # Errors
+    /// Its samples are not those that were announced, the recording becomes too large, or the request is refused.
+    pub(super) fn expect(
+        &mut self,
+        format: Option<Format>,
+        length: u64,
+        app: &App,
+        peer: &Peer,
+    ) -> Result<(), Problem> {
+        let begun = match self.format {
+            Some(begun) => begun,
+            None => {
+                let format = format.ok_or_else(|| {
+                    Problem::parameter("nobody said what samples come: send `audio-start` first")
+                })?;
+                self.start(format, app, peer)?;
+                format
+            }
+        };
+        if format.is_some_and(|format| format != begun) {
+            let text = "the samples of `audio-chunk` are not those that `audio-start` announced";
+            return Err(Problem::parameter(text));
+        }
+        let limit = self.config.http.max_upload;
+        self.size = self.size.saturating_add(length);
+        if self.size > limit.bytes() {
+            return Err(ApiError::too_large(limit).into());
+        }
+        if self.live.is_none() && length > 0 {
+            self.live = Some(self.begin(begun, app, peer)?);
+            let rate = begun.bytes_per_second() / SLOWEST;
+            self.patience = Patience::at_least(&self.config.http, rate);
+        }
+        Ok(())
+    }
+
+    fn begin(&self, format: Format, app: &App, peer: &Peer) -> Result<Live, ApiError> {
+        let name = self.model();
+        #[cfg(feature = "fault-engine")]
+        let (name, fault) = self.config.split_fault(name);
+        #[cfg(not(feature = "fault-engine"))]
+        let fault = None;
+        let language = self.wish.language.as_deref();
+        Live::begin(&app.dispatcher, |recording| dispatch::Request {
+            model: name,
+            job: JobRequest {
+                id: 0,
+                language: language.map(str::to_ascii_lowercase),
+                prompt: None,
+                keywords: Vec::new(),
+                temperature: None,
+                translate: false,
+                extension: None,
+                media_type: Some(format.media_type()),
+                channel: None,
+                vad: true,
+                max_audio: Duration::ZERO,
+                fault,
+            },
+            lower: Lower::default(),
+            recording,
+            request_id: self.id.clone(),
+            uid: peer.uid(),
+            share: self.share,
+        })
+    }
+
+    fn model(&self) -> String {
+        let wished = self.wish.model.as_ref();
+        wished.unwrap_or(&self.config.default_model).clone()
+    }
+
+    /// The language that is spoken, as far as it is known.
+    pub(super) fn language(&self) -> Option<String> {
+        let known = || {
+            let name = self.model();
+            #[cfg(feature = "fault-engine")]
+            let name = self.config.split_fault(name).0;
+            match self.config.model(&name)?.engine.languages()[..] {
+                [only] => Some(only.to_owned()),
+                _ => None,
+            }
+        };
+        self.wish.language.clone().or_else(known)
+    }
+
+    /// Samples that were expected.
+    pub(super) fn take(&mut self, samples: Bytes) {
+        self.patience.arrived(samples.len(), Duration::ZERO);
+        if let Some(live) = &mut self.live {
+            live.take(samples);
+        }
+    }
+
+    /// All has arrived.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+        if let Some(live) = &mut self.live {
+            live.complete();
+        }
+    }
+
+    /// Whether all has arrived.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Whether all has arrived and was heard.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_complete && self.live.as_ref().is_none_or(Live::is_answered)
+    }
+
+    /// Whether more of the request can be taken.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_complete && self.live.as_ref().is_none_or(Live::has_room)
+    }
+
+    /// What happens next with the job.
+    pub(super) async fn step(&mut self, hears: bool) -> Step {
+        match &mut self.live {
+            Some(live) => live.step(hears).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether it is the client that is waited for from now on; if so, until when.
+    pub(super) fn waits(&mut self, waits: bool) -> Option<Instant> {
+        if let Some(live) = &self.live {
+            live.waits(waits);
+        }
+        if !waits {
+            self.arrived(0);
+            return None;
+        }
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        Some(since + self.patience.left())
+    }
+
+    /// So many bytes arrived. Once a job is held, only samples earn more time.
+    pub(super) fn arrived(&mut self, bytes: usize) {
+        let waited = self.waiting.take();
+        let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
+        let earned = match self.live {
+            Some(_) => 0,
+            None => bytes,
+        };
+        self.patience.arrived(earned, waited);
+    }
+
+    /// Why the client is not waited for any longer.
+    pub(super) fn too_slow(&self) -> Problem {
+        let left = self.patience.left();
+        let rate = self.config.http.body_min_rate;
+        match (self.patience.is_paused(left), &self.live, self.format) {
+            (true, ..) => ApiError::too_slow(left).into(),
+            (false, Some(_), Some(format)) => {
+                Problem::trickling(rate.bytes().max(format.bytes_per_second() / SLOWEST))
+            }
+            (false, ..) => ApiError::trickling(self.patience.received(), rate).into(),
+        }
+    }
+}

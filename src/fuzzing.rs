@@ -3,7 +3,7 @@
 //! Each takes any bytes, returns whatever they are, and panics where something does not hold that always must.
 
 pub use crate::{
-    api::http::fuzzing::multipart,
+    api::{http::fuzzing::multipart, wyoming::fuzzing::wyoming},
     audio::fuzzing::{decode, raw},
     config::fuzzing::config,
     dispatch::fuzzing::job_messages,
@@ -63,5 +63,5 @@ mod tests {
         };
     }
 
-    replay! { config decode job_messages multipart raw }
+    replay! { config decode job_messages multipart raw wyoming }
 }

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// Longest header line, in bytes: the reference implementation reads no longer one either.
-const MAX_HEADER: usize = 64 * 1024;
+pub(super) const MAX_HEADER: usize = 64 * 1024;
 
 /// Longest block of data, in bytes. The longest that clients send are lists of names, of some ten kilobytes.
-const MAX_DATA: u64 = 256 * 1024;
+pub(super) const MAX_DATA: u64 = 256 * 1024;
 
 /// Most bytes that are read at once.
 const PIECE: usize = 64 * 1024;
@@ -18,7 +18,7 @@ const VERSION: &str = "1.10.2";
 
 /// What has arrived on one connection, as events. Nothing here waits or reads: bytes go in, events come out.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub(super) struct Frames {
     /// What has arrived and was not made sense of.
     buffer: BytesMut,
     /// So many bytes of it hold no end of a line.
@@ -33,9 +33,9 @@ pub struct Frames {
 
 /// One event without its payload.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(super) struct Frame {
     /// Its type.
-    pub kind: String,
+    pub(super) kind: String,
     /// Data that stood in the header.
     inline: Map<String, Value>,
     /// Data behind it, which comes over the other.
@@ -54,7 +54,7 @@ struct Header {
 
 /// Why what arrived is no event. Where the next one begins is not known then.
 #[derive(Debug, thiserror::Error)]
-pub enum Malformed {
+pub(super) enum Malformed {
     /// Its header has no end.
     #[error("no line of up to {MAX_HEADER} bytes begins here")]
     LongHeader,
@@ -71,7 +71,7 @@ impl Frame {
     ///
     /// # Errors
     /// It is no JSON object, or a value is of the wrong kind.
-    pub fn data<T>(&self, over: impl Fn(T, T) -> T) -> serde_json::Result<T>
+    pub(super) fn data<T>(&self, over: impl Fn(T, T) -> T) -> serde_json::Result<T>
     where
         T: for<'de> Deserialize<'de>,
     {
@@ -85,8 +85,15 @@ impl Frame {
 
 impl Frames {
     /// Let these bytes have arrived.
-    pub fn push(&mut self, bytes: &[u8]) {
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How much has arrived that nothing was made of.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unread(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Where what arrives next goes, with room for [`PIECE`].
@@ -105,7 +112,7 @@ impl Frames {
     }
 
     /// Whether something of an event has arrived, but not all.
-    pub fn is_amid(&self) -> bool {
+    pub(super) fn is_amid(&self) -> bool {
         self.header.is_some() || self.payload > 0 || self.skip > 0 || !self.buffer.is_empty()
     }
 
@@ -118,11 +125,7 @@ impl Frames {
     ///
     /// # Errors
     /// It is none. Nothing more can be read then.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an error is the end, and `None` is not"
-    )]
-    pub fn next(&mut self) -> Result<Option<Frame>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
         self.pass_over();
         let here = self.skip.min(self.buffer.len() as u64);
         self.buffer.advance(here as usize);
@@ -174,12 +177,12 @@ impl Frames {
     }
 
     /// What nobody has taken yet of the payload of the last event, arrived or not.
-    pub fn payload_left(&self) -> u64 {
+    pub(super) fn payload_left(&self) -> u64 {
         self.payload
     }
 
     /// What has arrived of the payload of the last event; `None`: nothing more of it is here.
-    pub fn payload(&mut self) -> Option<Bytes> {
+    pub(super) fn payload(&mut self) -> Option<Bytes> {
         let here = self.buffer.len() as u64;
         let length = here.min(self.payload);
         self.payload -= length;
@@ -243,6 +246,9 @@ mod tests {
                 loop {
                     while let Some(piece) = frames.payload() {
                         payload.extend(piece);
+                    }
+                    if frames.payload_left() > 0 {
+                        break;
                     }
                     match frames.next().unwrap() {
                         Some(frame) => kinds.push(frame.kind),

@@ -3,9 +3,10 @@
 mod connection;
 mod error;
 mod event;
-// Public for the fuzzer alone.
-#[doc(hidden)]
-pub mod frame;
+mod frame;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) mod fuzzing;
 mod info;
 mod live;
 mod request;

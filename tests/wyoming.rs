@@ -515,6 +515,23 @@ fn a_job_that_waits_or_is_slow_slows_its_client_down() {
     assert_eq!(client.send(&stop()).text(), "fault engine");
 }
 
+#[cfg(feature = "fault-engine")]
+#[test]
+fn who_does_not_read_his_transcript_holds_no_job() {
+    let served =
+        Served::start("[models.default]\nengine = \"fault\"\n[http]\nbody_timeout = \"1s\"\n");
+    let mut client = served.connect();
+    let wish = json!({"name": "default:burst=20000"});
+    client.send(&request(wish, &[0; 32_000]));
+    wait_until("his job is ended", LONG, || {
+        served.daemon.log().contains("failed (cancelled)")
+    });
+    // What he had not taken is lost, but for what the kernel holds.
+    let mut told = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut client.0, &mut told);
+    assert!(!told.is_empty() && told.len() < 1 << 20, "{}", told.len());
+}
+
 #[test]
 fn one_bound_holds_for_all_connections() {
     let served = Served::start("[http]\nmax_connections = 4\nheader_timeout = \"1min\"\n");

@@ -2,6 +2,7 @@
 
 mod app;
 mod connections;
+mod error;
 pub mod http;
 mod linger;
 mod listener;

@@ -7,8 +7,9 @@ use axum::{
     response::Response,
 };
 
-use super::{App, error::ApiError};
+use super::App;
 use crate::api::Peer;
+use crate::api::error::ApiError;
 
 /// The page that tells everybody whether the daemon lives.
 pub(super) const OPEN: &str = "/healthz";

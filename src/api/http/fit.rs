@@ -1,9 +1,7 @@
 //! Whether a model can do what a request asks of it: what it cannot do is refused, never left out.
 
-use super::{
-    error::ApiError,
-    options::{Options, Task},
-};
+use super::options::{Options, Task};
+use crate::api::error::ApiError;
 use crate::config::{MIN_JOB_MEMORY, Model};
 
 /// Refuse what `model`, which the client calls `name`, is not capable of.

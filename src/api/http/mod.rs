@@ -3,7 +3,6 @@
 mod admission;
 mod connection;
 mod cost;
-pub(super) mod error;
 mod fit;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
@@ -30,8 +29,7 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use self::error::ApiError;
-use super::{App, Listener, server};
+use super::{App, Listener, error::ApiError, server};
 
 /// Name of a request, made anew for each and told in the answer's `x-request-id`.
 #[derive(Clone, Debug)]

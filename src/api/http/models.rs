@@ -6,8 +6,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{App, error::ApiError};
-use crate::config::Model;
+use super::App;
+use crate::{api::error::ApiError, config::Model};
 
 /// All models, aliases included, in OpenAI's shape.
 pub(super) async fn list(State(app): State<App>) -> Json<Value> {

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::{
     cost::Cost,
-    error::ApiError,
     render::{logprobs, usage},
 };
 use crate::{
+    api::error::ApiError,
     config::Mode,
     dispatch::{Event, Refusal, Report, Ticket},
     transcript::{BETWEEN, Segment, Transcript},

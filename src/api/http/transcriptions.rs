@@ -10,7 +10,6 @@ use axum::{
 use super::{
     App, RequestId,
     cost::Cost,
-    error::ApiError,
     fit,
     options::Task,
     render::Shape,
@@ -18,7 +17,7 @@ use super::{
     upload::{self, Upload},
 };
 use crate::{
-    api::Peer,
+    api::{Peer, error::ApiError},
     config::Share,
     dispatch::{self, Event, Refusal},
     isolation::JobRequest,

@@ -13,8 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::error::ApiError;
-use crate::api::linger;
+use crate::api::{error::ApiError, linger};
 
 /// A connection that keeps hyper's bare answers to itself, so that a better one can take their place.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{
         App, Peer,
-        http::error::ApiError,
+        error::ApiError,
         linger,
         listener::Connection,
         server::{FIRST_BYTE, stopped},

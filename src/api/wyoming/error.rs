@@ -1,9 +1,9 @@
-//! Errors as clients of Wyoming see them: the codes are those of the one table, `http/error.rs`.
+//! Errors as clients of Wyoming see them: the codes are those of the one table, `api/error.rs`.
 
 use std::time::Duration;
 
 use super::frame::Malformed;
-use crate::api::http::error::ApiError;
+use crate::api::error::ApiError;
 
 /// An `error` event. The connection ends after it: the best known client of all, Home Assistant, passes over errors and
 /// waits for a transcript or the connection's end, for ever.

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use tokio::net::unix::pipe::{self, Sender};
 
 use crate::{
-    api::http::error::ApiError,
+    api::error::ApiError,
     dispatch::{Dispatcher, Event, Feed, Refusal, Request, Ticket},
 };
 

@@ -13,7 +13,7 @@ use super::{
     live::{Live, Step},
 };
 use crate::{
-    api::{App, Peer, http::error::ApiError, patience::Patience},
+    api::{App, Peer, error::ApiError, patience::Patience},
     config::{Config, Share},
     dispatch::{self, Lower},
     isolation::JobRequest,

@@ -10,7 +10,8 @@ use axum::{
 use prometheus::{TEXT_FORMAT, TextEncoder};
 
 use self::family::Family;
-use super::{App, error::ApiError};
+use super::App;
+use crate::api::error::ApiError;
 use crate::dispatch::snapshot::{HEALTH, Latency, ModelState, Snapshot, Zygote};
 
 /// All numbers in Prometheus's text format.

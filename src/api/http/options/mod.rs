@@ -8,8 +8,7 @@ use field::Field;
 pub(super) use field::NAMES;
 use values::{boolean, chunking, detector, fixed_detector, format_of, language, time};
 
-use super::error::ApiError;
-use crate::dispatch::Lower;
+use crate::{api::error::ApiError, dispatch::Lower};
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;

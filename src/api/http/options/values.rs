@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Format;
-use crate::api::http::error::ApiError;
+use crate::api::error::ApiError;
 
 pub(super) fn format_of(name: &str, value: &str) -> Result<Format, ApiError> {
     Ok(match value {

@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::ENVELOPE;
 use crate::{
-    api::{http::error::ApiError, patience::Patience},
+    api::{error::ApiError, patience::Patience},
     config::Http,
 };
 

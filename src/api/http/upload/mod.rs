@@ -12,11 +12,9 @@ use axum::{
     http::{HeaderMap, Uri, header},
 };
 
-use super::{
-    error::ApiError,
-    options::{Options, Task},
-};
+use super::options::{Options, Task};
 use crate::{
+    api::error::ApiError,
     api::spool::Spool,
     config::{ByteSize, Http},
 };

@@ -13,10 +13,8 @@ use super::{
 };
 use crate::{
     api::{
-        http::{
-            error::ApiError,
-            options::{Options, check_length},
-        },
+        error::ApiError,
+        http::options::{Options, check_length},
         spool::Spool,
     },
     config::Http,

@@ -7,10 +7,7 @@ use futures_util::StreamExt;
 
 use super::{File, Upload, arrival, hint};
 use crate::{
-    api::{
-        http::{error::ApiError, options::Options},
-        spool::Spool,
-    },
+    api::{error::ApiError, http::options::Options, spool::Spool},
     config::Http,
 };
 

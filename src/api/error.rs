@@ -13,7 +13,7 @@ use crate::{api::Peer, config::ByteSize, dispatch::Refusal, isolation::Outcome};
 
 /// An error in OpenAI's shape.
 #[derive(Debug)]
-pub(in crate::api) struct ApiError {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -35,12 +35,12 @@ enum Retry {
 
 impl ApiError {
     /// The word by which programs know it.
-    pub(in crate::api) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         self.code
     }
 
     /// What is wrong, for people.
-    pub(in crate::api) fn message(&self) -> &str {
+    pub(super) fn message(&self) -> &str {
         &self.message
     }
 
@@ -75,7 +75,7 @@ impl ApiError {
     }
 
     /// A parameter that is missing, unknown or has an impossible value.
-    pub(in crate::api) fn parameter(name: &str, message: impl Into<String>) -> Self {
+    pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
         Self {
             param: Some(name.into()),
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
@@ -88,7 +88,7 @@ impl ApiError {
     }
 
     /// The body as a whole cannot be taken apart.
-    pub(in crate::api) fn bad_body(message: impl Into<String>) -> Self {
+    pub(super) fn bad_body(message: impl Into<String>) -> Self {
         Self {
             last: true,
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
@@ -96,7 +96,7 @@ impl ApiError {
     }
 
     /// The upload is larger than `limit`.
-    pub(in crate::api) fn too_large(limit: ByteSize) -> Self {
+    pub(super) fn too_large(limit: ByteSize) -> Self {
         let message = format!("the upload is larger than {limit} (http.max_upload)");
         Self {
             param: Some("file".into()),
@@ -106,7 +106,7 @@ impl ApiError {
     }
 
     /// The client stopped sending.
-    pub(in crate::api) fn too_slow(after: Duration) -> Self {
+    pub(super) fn too_slow(after: Duration) -> Self {
         let message = format!("no byte of the body arrived for {} s", after.as_secs_f64());
         Self {
             last: true,
@@ -115,7 +115,7 @@ impl ApiError {
     }
 
     /// The client sends so slowly that it might as well have stopped.
-    pub(in crate::api) fn trickling(received: u64, rate: ByteSize) -> Self {
+    pub(super) fn trickling(received: u64, rate: ByteSize) -> Self {
         let message = format!(
             "only {received} bytes of the body arrived so far, at less than {rate} a second (http.body_min_rate)"
         );
@@ -126,7 +126,7 @@ impl ApiError {
     }
 
     /// The upload cannot be stored.
-    pub(in crate::api) fn storage(error: &std::io::Error) -> Self {
+    pub(super) fn storage(error: &std::io::Error) -> Self {
         let message = format!("the upload cannot be stored: {error}");
         Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message)
     }
@@ -141,7 +141,7 @@ impl ApiError {
     }
 
     /// This client may not use the service.
-    pub(in crate::api) fn forbidden(peer: &Peer) -> Self {
+    pub(super) fn forbidden(peer: &Peer) -> Self {
         let message = match peer.uid() {
             Some(uid) => format!(
                 "user {uid} may not use this service; its administrator can allow it (clients.allow_users, \
@@ -179,7 +179,7 @@ impl ApiError {
     }
 
     /// A request that was not run.
-    pub(in crate::api) fn refused(refusal: &Refusal, model: &str) -> Self {
+    pub(super) fn refused(refusal: &Refusal, model: &str) -> Self {
         let message = refusal.to_string();
         let (status, code, after) = match refusal {
             Refusal::UnknownModel => return Self::model_not_found(model),
@@ -212,7 +212,7 @@ impl ApiError {
     }
 
     /// A request whose job did not succeed; `None` if it did.
-    pub(in crate::api) fn of_outcome(outcome: &Outcome) -> Option<Self> {
+    pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
         let status = match outcome {
             Outcome::Ok => return None,
             Outcome::InvalidAudio(_) => StatusCode::BAD_REQUEST,

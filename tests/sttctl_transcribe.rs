@@ -448,7 +448,7 @@ fn several_results_have_their_names_in_every_format() {
 
 #[test]
 fn jobs_work_at_the_same_time() {
-    let daemon = Daemon::start(FAULT);
+    let daemon = Daemon::start(&format!("[jobs]\nmax_running = 4\n{FAULT}"));
     for name in ["a.wav", "b.wav", "c.wav", "d.wav"] {
         put(&daemon, name, &TEN_OF_CLUBS.wav());
     }

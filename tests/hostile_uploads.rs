@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, wav, wav_header},
+    clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, noise, wav, wav_header},
     daemon::{Daemon, Setup},
     http::{BOUNDARY, Form, Raw, TRANSCRIPTIONS, content_type, post, post_head},
     process::{peak_memory, private_memory},
@@ -21,18 +21,6 @@ use serde_json::json;
 
 /// What the supervisor may keep after it has seen everything once.
 const GROWTH: u64 = 512 << 10;
-
-/// Noise that is always the same.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(length).collect()
-}
 
 /// The metadata of a FLAC file, without a single frame.
 fn flac_without_frames() -> Vec<u8> {
@@ -84,7 +72,7 @@ fn recordings_that_are_none_are_refused_one_by_one() {
             "text.wav",
             b"Dear service, please transcribe this.\n".repeat(50),
         ),
-        ("noise.wav", noise(10 << 20)),
+        ("noise.wav", noise(0, 10 << 20)),
         ("4GiB.wav", wav_header(u32::MAX)),
         ("almost-4GiB.wav", wav_header(u32::MAX - 100)),
         ("riff.wav", b"RIFF".to_vec()),
@@ -174,7 +162,7 @@ fn bodies_that_are_no_form_are_refused_one_by_one() {
     let refused_at_once = [
         post(b""),
         head("", 0),
-        post(&noise(1000)),
+        post(&noise(0, 1000)),
         post(&form.unfinished()),
         post(&body[..body.len() / 2]),
         post(format!("--{BOUNDARY}\r\n\r\nno name\r\n").as_bytes()),
@@ -211,7 +199,7 @@ fn bodies_that_are_no_form_are_refused_one_by_one() {
 fn nothing_that_is_sent_lies_in_the_supervisors_memory() {
     let config = "[http]\nspool_memory = \"4M\"\nmax_upload = \"20M\"";
     let daemon = Daemon::start(config);
-    let large = noise(12 << 20);
+    let large = noise(0, 12 << 20);
     let part = |head: &str| {
         let mut body = format!("--{BOUNDARY}\r\n{head}").into_bytes();
         body.extend(&large);
@@ -480,7 +468,7 @@ fn trickle(connection: &Raw, bytes: Vec<u8>, pause: Duration) -> JoinHandle<()> 
 fn a_body_that_trickles_is_given_up() {
     let http = "[http]\nbody_timeout = \"2s\"\nbody_min_rate = \"10K\"";
     let daemon = Daemon::start(http);
-    let body = noise(100_000);
+    let body = noise(0, 100_000);
     let begin = Instant::now();
     let mut connection = daemon.connect();
     connection.send(&post_head("Content-Length: 100000\r\n"));

@@ -183,3 +183,15 @@ pub fn wav_header(length: u32) -> Vec<u8> {
 pub fn long() -> Vec<u8> {
     wav(&GOFORWARD.samples().repeat(12))
 }
+
+/// Bytes in which no part is like another; of one seed always the same.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(length).collect()
+}

@@ -1,8 +1,11 @@
 //! Bodies whose length is a lie, whose chunks are none, or which are no form.
 
 use crate::{
-    case::{Case, chunked, chunked_head, end, form, good_body, noise, part, transcription, typed},
-    common::http::{BOUNDARY, Form, content_type},
+    case::{Case, chunked, chunked_head, end, form, good_body, part, transcription, typed},
+    common::{
+        clips::noise,
+        http::{BOUNDARY, Form, content_type},
+    },
 };
 
 pub fn families() -> Vec<Case> {

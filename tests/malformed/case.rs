@@ -130,15 +130,3 @@ pub fn chunked(size: usize) -> Vec<u8> {
     request.extend(b"0\r\n\r\n");
     request
 }
-
-/// Noise that is always the same.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ 1;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(length).collect()
-}

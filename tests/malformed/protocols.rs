@@ -1,8 +1,11 @@
 //! Other versions of HTTP, other protocols, and what HTTP/1.1 has that few clients use: some of it is right.
 
 use crate::{
-    case::{Case, chunked, good, good_body, noise},
-    common::http::{TRANSCRIPTIONS, content_type},
+    case::{Case, chunked, good, good_body},
+    common::{
+        clips::noise,
+        http::{TRANSCRIPTIONS, content_type},
+    },
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

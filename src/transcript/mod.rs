@@ -58,6 +58,14 @@ pub struct Transcript {
 pub const BETWEEN: &str = " ";
 
 impl Transcript {
+    /// What stands in the text between all that was said so far and the next segment.
+    pub fn separator(&self) -> &'static str {
+        match self.segments.is_empty() {
+            true => "",
+            false => BETWEEN,
+        }
+    }
+
     /// The text of all segments, joined by [`BETWEEN`]; empty for silence.
     pub fn text(&self) -> String {
         let texts: Vec<&str> = self.segments.iter().map(|s| s.text.as_str()).collect();

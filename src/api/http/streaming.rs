@@ -18,7 +18,7 @@ use crate::{
     api::error::ApiError,
     config::Mode,
     dispatch::{Event, Refusal, Report, Ticket},
-    transcript::{BETWEEN, Segment, Transcript},
+    transcript::{Segment, Transcript},
 };
 
 /// Answer with events, once there is the first one. A request that fails before is answered like any other.
@@ -116,10 +116,7 @@ impl Telling {
         match next {
             Next::Segment(segment) => {
                 // What was said so far and this are what the text will be in the end.
-                let between = match self.said.segments.is_empty() {
-                    true => "",
-                    false => BETWEEN,
-                };
+                let between = self.said.separator();
                 let delta = format!("{between}{}", segment.text);
                 let mut event = json!({"type": "transcript.text.delta", "delta": delta});
                 if self.with_logprobs {

@@ -284,10 +284,7 @@ impl Client {
             Some(dispatch::Event::Started) => {}
             Some(dispatch::Event::Segment(segment)) => {
                 self.begin_transcript(request);
-                let text = match transcript.segments.is_empty() {
-                    true => segment.text.clone(),
-                    false => format!(" {}", segment.text),
-                };
+                let text = format!("{}{}", transcript.separator(), segment.text);
                 self.wire.say("transcript-chunk", &json!({"text": text}));
                 transcript.segments.push(segment);
             }

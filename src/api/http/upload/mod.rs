@@ -14,8 +14,7 @@ use axum::{
 
 use super::options::{Options, Task};
 use crate::{
-    api::error::ApiError,
-    api::spool::Spool,
+    api::{error::ApiError, spool::Spool},
     config::{ByteSize, Http},
 };
 

@@ -108,6 +108,10 @@ impl Setup {
         wait_until("the socket listens", LONG, || {
             UnixStream::connect(&socket).is_ok()
         });
+        // Its sockets are opened one after the other, and the first may be connected to before there is a second.
+        wait_until("all sockets listen", LONG, || {
+            log.lock().unwrap().contains("Execing ")
+        });
         Daemon {
             child,
             folder,

@@ -12,6 +12,8 @@ mod source;
 mod tests;
 mod units;
 mod validate;
+#[cfg(feature = "whisper")]
+mod whisper;
 
 use std::{
     fmt, io,
@@ -26,6 +28,8 @@ pub use model::{
 pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Service, Zygote};
 pub use units::{ByteSize, Lifetime, MemoryBudget};
 pub use validate::MIN_JOB_MEMORY;
+#[cfg(feature = "whisper")]
+pub use whisper::WhisperSettings;
 
 /// The file that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/stt-isolated/stt-isolated.toml";

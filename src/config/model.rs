@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::units::{ByteSize, Lifetime, time};
+#[cfg(feature = "whisper")]
+use super::whisper::WhisperSettings;
 
 /// One `[models.NAME]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub struct ModelTable {
     /// Files of the engine `pocketsphinx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pocketsphinx: Option<PocketsphinxSettings>,
+    /// Settings of the engine `whisper`.
+    #[cfg(feature = "whisper")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whisper: Option<WhisperSettings>,
 }
 
 /// What serves a request.
@@ -61,6 +67,9 @@ impl Mode {
 pub enum EngineKind {
     /// CMU PocketSphinx from the distribution's packages.
     Pocketsphinx,
+    /// OpenAI's Whisper, run by whisper.cpp.
+    #[cfg(feature = "whisper")]
+    Whisper,
     /// Answers at once with no text: for benchmarks of everything but the engine.
     #[cfg(feature = "fault-engine")]
     Null,
@@ -74,6 +83,9 @@ pub enum EngineKind {
 pub enum EngineSettings {
     /// CMU PocketSphinx.
     Pocketsphinx(PocketsphinxSettings),
+    /// Whisper.
+    #[cfg(feature = "whisper")]
+    Whisper(WhisperSettings),
     /// The engine that does nothing.
     #[cfg(feature = "fault-engine")]
     Null,
@@ -87,6 +99,8 @@ impl EngineSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pocketsphinx(_) => "pocketsphinx",
+            #[cfg(feature = "whisper")]
+            Self::Whisper(_) => "whisper",
             #[cfg(feature = "fault-engine")]
             Self::Null => "null",
             #[cfg(feature = "fault-engine")]
@@ -121,6 +135,8 @@ impl EngineSettings {
                 settings.language_model.clone(),
                 settings.dictionary.clone(),
             ],
+            #[cfg(feature = "whisper")]
+            Self::Whisper(settings) => vec![settings.file.clone()],
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault => Vec::new(),
         }
@@ -130,6 +146,8 @@ impl EngineSettings {
     pub fn language(&self) -> Option<&str> {
         match self {
             Self::Pocketsphinx(settings) => Some(&settings.language),
+            #[cfg(feature = "whisper")]
+            Self::Whisper(settings) => settings.only_language(),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault => None,
         }
@@ -141,6 +159,15 @@ impl EngineSettings {
             Self::Pocketsphinx(_) => Capabilities {
                 words: true,
                 logprobs: true,
+                ..Capabilities::default()
+            },
+            #[cfg(feature = "whisper")]
+            Self::Whisper(settings) => Capabilities {
+                words: true,
+                logprobs: true,
+                prompt: true,
+                temperature: true,
+                translation: settings.only_language().is_none(),
                 ..Capabilities::default()
             },
             #[cfg(feature = "fault-engine")]
@@ -161,6 +188,8 @@ impl EngineSettings {
         let primary = language.split(['-', '_']).next().unwrap_or(language);
         match self {
             Self::Pocketsphinx(settings) => settings.language.eq_ignore_ascii_case(primary),
+            #[cfg(feature = "whisper")]
+            Self::Whisper(settings) => settings.speaks(&primary.to_ascii_lowercase()),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault => true,
         }

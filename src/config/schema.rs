@@ -57,6 +57,8 @@ impl Default for File {
             spares: SparesOverride::default(),
             recycle: RecycleOverride::default(),
             pocketsphinx: None,
+            #[cfg(feature = "whisper")]
+            whisper: None,
         };
         Self {
             default_model: String::new(),

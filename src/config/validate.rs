@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+#[cfg(feature = "whisper")]
+use super::whisper::WhisperSettings;
 use super::{
     Config, ConfigError, Model, access,
-    model::{EngineKind, EngineSettings, Mode, ModelTable, PocketsphinxSettings},
+    model::{EngineKind, EngineSettings, Limits, Mode, ModelTable, PocketsphinxSettings},
     schema::File,
     source::Source,
     units::{ByteSize, Lifetime, MemoryBudget},
@@ -265,23 +267,38 @@ fn model(
         name: name.into(),
         aliases: table.aliases.clone(),
         mode,
-        engine: engine(table, &mut wrong),
+        engine: engine(table, &limits, &mut wrong),
         limits,
         spares,
         recycle,
     }
 }
 
-fn engine(table: &ModelTable, wrong: &mut impl FnMut(&[&str], String)) -> EngineSettings {
+#[cfg_attr(not(feature = "whisper"), allow(unused_variables))]
+fn engine(
+    table: &ModelTable,
+    limits: &Limits,
+    wrong: &mut impl FnMut(&[&str], String),
+) -> EngineSettings {
     if table.pocketsphinx.is_some() && table.engine != EngineKind::Pocketsphinx {
         let what = "this table is for engine = \"pocketsphinx\" only".into();
         wrong(&["pocketsphinx"], what);
+    }
+    #[cfg(feature = "whisper")]
+    if table.whisper.is_some() && table.engine != EngineKind::Whisper {
+        let what = "this table is for engine = \"whisper\" only".into();
+        wrong(&["whisper"], what);
     }
     match table.engine {
         EngineKind::Pocketsphinx => {
             let settings = table.pocketsphinx.clone().unwrap_or_default();
             pocketsphinx(&settings, wrong);
             EngineSettings::Pocketsphinx(settings)
+        }
+        #[cfg(feature = "whisper")]
+        EngineKind::Whisper => {
+            let settings = table.whisper.clone().unwrap_or_default();
+            EngineSettings::Whisper(whisper(settings, limits, wrong))
         }
         #[cfg(feature = "fault-engine")]
         EngineKind::Null => EngineSettings::Null,
@@ -320,6 +337,61 @@ fn pocketsphinx(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str],
         let what = format!("`{}` is no ISO 639-1 code (\"en\")", settings.language);
         wrong(&["pocketsphinx", "language"], what);
     }
+}
+
+/// Threads of a job where neither its settings nor its limits say how many: with more, one job takes a whole small
+/// machine for itself and hardly gets faster.
+#[cfg(feature = "whisper")]
+const WHISPER_THREADS: usize = 4;
+
+/// Most beginnings of a text that whisper.cpp can follow at once.
+#[cfg(feature = "whisper")]
+const MAX_BEAM: u32 = 8;
+
+#[cfg(feature = "whisper")]
+fn whisper(
+    mut settings: WhisperSettings,
+    limits: &Limits,
+    wrong: &mut impl FnMut(&[&str], String),
+) -> WhisperSettings {
+    let file = &settings.file;
+    if file.as_os_str().is_empty() {
+        let what = "the model's file must be named (\"/var/lib/stt-isolated/ggml-small.bin\")";
+        wrong(&["whisper", "file"], what.into());
+    } else if !file.is_file() {
+        let what = format!("there is no file {}", file.display());
+        wrong(&["whisper", "file"], what);
+    }
+    settings.look_at_file();
+    if settings.threads == 0 {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = match limits.cpus {
+            0.0 => WHISPER_THREADS,
+            // Between 0.01 and 1000, or it is refused anyhow.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            limit => limit.ceil() as usize,
+        };
+        let threads = u32::try_from(wanted.min(cpus)).unwrap_or(u32::MAX);
+        settings.threads = threads.clamp(1, limits.pids.max(1));
+    } else if settings.threads > limits.pids {
+        let what = format!(
+            "{} threads are more than limits.pids, {}, allows",
+            settings.threads, limits.pids
+        );
+        wrong(&["whisper", "threads"], what);
+    }
+    if !settings.language.is_empty() && !settings.speaks(&settings.language) {
+        let what = format!(
+            "the model does not know the language `{}`",
+            settings.language
+        );
+        wrong(&["whisper", "language"], what);
+    }
+    if !(1..=MAX_BEAM).contains(&settings.beam_size) {
+        let what = format!("must be between 1 and {MAX_BEAM}");
+        wrong(&["whisper", "beam_size"], what);
+    }
+    settings
 }
 
 /// A name goes into URLs, headers, file names of the cgroup tree and the journal: no character may need escaping there.

@@ -5,6 +5,8 @@ pub mod fault;
 #[cfg(feature = "fault-engine")]
 pub mod null;
 pub mod pocketsphinx;
+#[cfg(feature = "whisper")]
+pub mod whisper;
 
 use std::ops::ControlFlow;
 
@@ -64,6 +66,14 @@ pub trait Engine {
         Hearing::Pieces
     }
 
+    /// Another recording comes: what was kept from one piece of it to the next belongs to the past.
+    fn begin(&mut self) {}
+
+    /// Code of the language that was heard in the recording so far, if the engine finds that out.
+    fn language(&self) -> Option<&str> {
+        None
+    }
+
     /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is final.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
@@ -109,6 +119,8 @@ pub enum EngineError {
 pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
     match settings {
         EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
+        #[cfg(feature = "whisper")]
+        EngineSettings::Whisper(settings) => Ok(Box::new(whisper::load(settings)?)),
         #[cfg(feature = "fault-engine")]
         EngineSettings::Null => Ok(Box::new(null::Null)),
         #[cfg(feature = "fault-engine")]

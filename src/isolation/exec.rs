@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Run this very binary (even if its file was replaced meanwhile) as `stt-isolated <command>`, with an environment of
-/// two variables, `stdin` and `stderr` as given and stdout on `/dev/null`, born in `cgroup`.
+/// three variables, `stdin` and `stderr` as given and stdout on `/dev/null`, born in `cgroup`.
 pub(super) fn exec_self(
     command: &str,
     stdin: BorrowedFd<'_>,
@@ -28,6 +28,8 @@ pub(super) fn exec_self(
         CString::new("OPENBLAS_NUM_THREADS=1")?,
         // What a library mallocs for its model lies in huge pages: 25 times cheaper to fork and to touch.
         CString::new("GLIBC_TUNABLES=glibc.malloc.hugetlb=1")?,
+        // whisper.cpp would run a debugger before it aborts.
+        CString::new("GGML_NO_BACKTRACE=1")?,
     ];
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         let ends = std::iter::once(std::ptr::null());

@@ -134,6 +134,8 @@ pub struct Figures {
     pub decode: Duration,
     /// Wall-clock time spent on finding the speech and in the engine.
     pub transcribe: Duration,
+    /// ISO 639 code of the language that was heard, where the engine found that out.
+    pub language: Option<String>,
     /// What the client should know though the request succeeded, in whole sentences.
     pub warnings: Vec<String>,
 }

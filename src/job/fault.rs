@@ -156,6 +156,7 @@ fn segment() -> Segment {
         start: Duration::ZERO,
         end: Duration::ZERO,
         words: Vec::new(),
+        decoding: None,
     }
 }
 

@@ -66,6 +66,7 @@ pub fn transcribe(
         fault: request.fault.clone(),
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);
+    engine.begin();
     let result = match engine.hearing() {
         Hearing::Whole => engine.transcribe(&mut source, &options, &mut emit),
         Hearing::Pieces => {
@@ -93,6 +94,7 @@ pub fn transcribe(
             audio: position(source.samples),
             decode: source.decode,
             transcribe: start.elapsed().saturating_sub(source.decode),
+            language: engine.language().map(str::to_owned),
             warnings: source.decoder.warnings().to_vec(),
         }),
         Err(EngineError::Audio(error)) => Err(invalid(&error)),

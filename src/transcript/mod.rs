@@ -30,6 +30,25 @@ pub struct Segment {
     pub end: Duration,
     /// The words of the text with their times; empty where the engine gives none.
     pub words: Vec<Word>,
+    /// How the engine came to the text; `None` where it does not tell.
+    pub decoding: Option<Decoding>,
+}
+
+/// How a neural engine came to a segment, in the terms of OpenAI's API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decoding {
+    /// Where the stretch of audio begins in which the segment was found.
+    pub seek: Duration,
+    /// The model's own numbers for the pieces of the text.
+    pub tokens: Vec<u32>,
+    /// How freely the tokens were chosen: 0 is not at all.
+    pub temperature: f32,
+    /// Mean of the logarithms of the tokens' probabilities.
+    pub avg_logprob: f32,
+    /// Length of the text against that of the text compressed: much above 2 it repeats itself.
+    pub compression_ratio: f32,
+    /// Probability that nobody speaks.
+    pub no_speech_prob: f32,
 }
 
 impl Segment {
@@ -38,7 +57,8 @@ impl Segment {
     pub fn later(mut self, by: Duration) -> Self {
         let words = self.words.iter_mut();
         let times = words.flat_map(|word| [&mut word.start, &mut word.end]);
-        for time in times.chain([&mut self.start, &mut self.end]) {
+        let seek = self.decoding.as_mut().map(|decoding| &mut decoding.seek);
+        for time in times.chain([&mut self.start, &mut self.end]).chain(seek) {
             *time = time.saturating_add(by);
         }
         self
@@ -52,6 +72,8 @@ pub struct Transcript {
     pub segments: Vec<Segment>,
     /// Length of the decoded audio.
     pub duration: Duration,
+    /// ISO 639 code of the language that was heard, where the engine found that out.
+    pub language: Option<String>,
 }
 
 /// What stands between the texts of two segments.
@@ -90,6 +112,14 @@ mod tests {
                 end: second(seconds + 1),
                 confidence: Some(0.5),
             }],
+            decoding: Some(Decoding {
+                seek: second(seconds),
+                tokens: vec![50_363, 2724],
+                temperature: 0.0,
+                avg_logprob: -0.25,
+                compression_ratio: 0.5,
+                no_speech_prob: 0.125,
+            }),
         };
         assert_eq!(at(1).later(second(30)), at(31));
     }
@@ -101,10 +131,12 @@ mod tests {
             start: Duration::ZERO,
             end: Duration::from_secs(1),
             words: vec![],
+            decoding: None,
         };
         let transcript = Transcript {
             segments: vec![segment("go forward"), segment("ten meters")],
             duration: Duration::from_secs(2),
+            language: None,
         };
         assert_eq!(transcript.text(), "go forward ten meters");
         assert_eq!(Transcript::default().text(), "");

@@ -78,10 +78,12 @@ mod tests {
             start: Duration::from_millis(*start),
             end: Duration::from_millis(*end),
             words: vec![],
+            decoding: None,
         };
         Transcript {
             segments: segments.iter().map(segment).collect(),
             duration: Duration::from_secs(400_000),
+            language: None,
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::options::{Format, Granularities, Options, Task};
 use crate::{
     config::EngineSettings,
-    transcript::{BETWEEN, Segment, Transcript},
+    transcript::{BETWEEN, Decoding, Segment, Transcript},
 };
 
 /// What the answer shall be.
@@ -66,12 +66,14 @@ impl Shape {
     }
 
     fn verbose(&self, transcript: &Transcript, cost: Value) -> Value {
+        let language = self.language.as_deref();
+        let language = language.or(transcript.language.as_deref());
         let mut answer = json!({
             "task": match self.task {
                 Task::Transcribe => "transcribe",
                 Task::Translate => "translate",
             },
-            "language": english_name(self.language.as_deref()),
+            "language": english_name(language),
             "duration": seconds(transcript.duration),
             "text": transcript.text(),
             "usage": usage(transcript.duration),
@@ -118,29 +120,49 @@ fn logarithm(probability: f32) -> f64 {
 }
 
 /// Mean of what is known of the words; 0 if nothing is.
-fn mean_logprob(segment: &Segment) -> f64 {
+#[allow(clippy::cast_possible_truncation)]
+fn mean_logprob(segment: &Segment) -> f32 {
     let known = segment.words.iter().filter_map(|word| word.confidence);
     let (sum, count) = known.fold((0.0, 0.0_f64), |(sum, count), probability| {
         (sum + logarithm(probability), count + 1.0)
     });
-    sum / count.max(1.0)
+    (sum / count.max(1.0)) as f32
 }
 
 /// A segment with all fields that OpenAI's have. Those that only Whisper has a value for get one by which no client
 /// takes the segment for a bad one.
 fn described(id: usize, segment: &Segment) -> Value {
+    let unknown = || Decoding {
+        seek: Duration::ZERO,
+        tokens: Vec::new(),
+        temperature: 0.0,
+        avg_logprob: mean_logprob(segment),
+        compression_ratio: 1.0,
+        no_speech_prob: 0.0,
+    };
+    let decoding = segment.decoding.clone().unwrap_or_else(unknown);
     json!({
         "id": id,
-        "seek": 0,
+        "seek": frames(decoding.seek),
         "start": seconds(segment.start),
         "end": seconds(segment.end),
         "text": segment.text,
-        "tokens": [],
-        "temperature": 0.0,
-        "avg_logprob": mean_logprob(segment),
-        "compression_ratio": 1.0,
-        "no_speech_prob": 0.0,
+        "tokens": decoding.tokens,
+        "temperature": figure(decoding.temperature),
+        "avg_logprob": figure(decoding.avg_logprob),
+        "compression_ratio": figure(decoding.compression_ratio),
+        "no_speech_prob": figure(decoding.no_speech_prob),
     })
+}
+
+/// OpenAI counts positions in frames of 10 ms.
+fn frames(position: Duration) -> u64 {
+    position.as_secs() * 100 + u64::from(position.subsec_millis() / 10)
+}
+
+/// A figure with the digits that it has, and not those that come of writing it in twice as many bits.
+fn figure(number: f32) -> f64 {
+    (f64::from(number) * 1e6).round() / 1e6
 }
 
 /// What was used, as OpenAI counts it: whole seconds of audio, a started one for a whole one.

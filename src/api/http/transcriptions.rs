@@ -108,6 +108,7 @@ async fn serve(
         }
     };
     transcript.duration = report.figures.audio;
+    transcript.language = report.figures.language.clone();
     let cost = Cost {
         report: &report,
         mode: model.mode,

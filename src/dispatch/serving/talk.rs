@@ -15,7 +15,7 @@ use crate::{
     config::Limits,
     dispatch::{Feed, Lower, queue::Waiting, statistics::Progress, ticket::Event},
     isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
-    transcript::{Segment, Word},
+    transcript::{Decoding, Segment, Word},
 };
 
 /// How often a silent job is looked at.
@@ -231,6 +231,9 @@ impl<'a> Talk<'a> {
                     return Err("its warnings are too many, too long or no text".into());
                 }
                 let wall = self.start.elapsed();
+                if figures.language.as_ref().is_some_and(|code| !is_code(code)) {
+                    return Err("the language that it heard is none".into());
+                }
                 figures.decode = figures.decode.min(wall);
                 figures.transcribe = figures.transcribe.min(wall);
                 Ok(Heard::End(FromJob::Done { id, figures }))
@@ -315,8 +318,12 @@ impl<'a> Talk<'a> {
             start,
             end,
             words,
+            decoding,
         } = segment;
-        self.pieces += 1 + words.len() as u64;
+        let tokens = decoding
+            .as_ref()
+            .map_or(0, |decoding| decoding.tokens.len());
+        self.pieces += 1 + words.len().max(tokens) as u64;
         self.text += text.len() + words.iter().map(|w| w.text.len()).sum::<usize>();
         let (each_second, beside) = MAX_PIECES;
         let most = most(self.limits.max_audio, each_second, beside);
@@ -340,8 +347,27 @@ impl<'a> Talk<'a> {
         if !words.iter().all(sound) {
             return Err("a word of a segment is impossible".into());
         }
+        if !decoding.as_ref().is_none_or(is_possible) {
+            return Err("the figures of a segment are impossible".into());
+        }
         Ok(())
     }
+}
+
+/// Whether the figures are what they are said to be; JSON has no word for what is no number.
+fn is_possible(decoding: &Decoding) -> bool {
+    let Decoding {
+        seek: _,
+        tokens: _,
+        temperature,
+        avg_logprob,
+        compression_ratio,
+        no_speech_prob,
+    } = decoding;
+    (0.0..=1.0).contains(temperature)
+        && (0.0..=1.0).contains(no_speech_prob)
+        && (f32::MIN..=0.0).contains(avg_logprob)
+        && (0.0..=f32::MAX).contains(compression_ratio)
 }
 
 /// So many for each second of audio, and so many beside that.
@@ -368,6 +394,11 @@ enum Heard {
     Segment(Segment),
     End(FromJob),
     Forbidden(u32),
+}
+
+/// Two or three small letters, as ISO 639 has them.
+fn is_code(language: &str) -> bool {
+    (2..=3).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 /// Text goes to terminals, logs and subtitle files: no control character has any business in it.

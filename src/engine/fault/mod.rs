@@ -163,6 +163,7 @@ fn segment(text: String, end: Duration) -> Segment {
         start: Duration::ZERO,
         end,
         words: Vec::new(),
+        decoding: None,
     }
 }
 

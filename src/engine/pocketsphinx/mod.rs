@@ -333,6 +333,7 @@ fn segment(words: Vec<Word>) -> Option<Segment> {
         start,
         end,
         words,
+        decoding: None,
     })
 }
 

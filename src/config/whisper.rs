@@ -1,0 +1,92 @@
+//! Settings of the engine `whisper`, and what can be known of its model without loading it.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Codes of the languages that multilingual models know, in the order of their tokens.
+const LANGUAGES: [&str; 100] = [
+    "en", "zh", "de", "es", "ru", "ko", "fr", "ja", "pt", "tr", "pl", "ca", "nl", "ar", "sv", "it",
+    "id", "hi", "fi", "vi", "he", "uk", "el", "ms", "cs", "ro", "da", "hu", "ta", "no", "th", "ur",
+    "hr", "bg", "lt", "la", "mi", "ml", "cy", "sk", "te", "fa", "lv", "bn", "sr", "az", "sl", "kn",
+    "et", "mk", "br", "eu", "is", "hy", "ne", "mn", "bs", "kk", "sq", "sw", "gl", "mr", "pa", "si",
+    "km", "sn", "yo", "so", "af", "oc", "ka", "be", "tg", "sd", "gu", "am", "yi", "lo", "uz", "fo",
+    "ht", "ps", "tk", "nn", "mt", "sa", "lb", "my", "bo", "tl", "mg", "as", "tt", "haw", "ln",
+    "ha", "ba", "jw", "su", "yue",
+];
+
+/// `[models.NAME.whisper]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhisperSettings {
+    /// The model: a file in the format of whisper.cpp (`ggml-small.bin`).
+    pub file: PathBuf,
+    /// Threads of each job; in the file 0 stands for as many as its limit of CPUs asks for.
+    pub threads: u32,
+    /// Code of the language of requests that name none; empty: the model finds out.
+    pub language: String,
+    /// How many beginnings of a text are followed at once; 1: only the likeliest.
+    pub beam_size: u32,
+    /// How many of [`LANGUAGES`] the model knows; of one, English, it can only write what is said.
+    #[serde(skip)]
+    languages: Languages,
+}
+
+/// A number of languages: all of them until the model's file was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Languages(usize);
+
+impl Default for Languages {
+    fn default() -> Self {
+        Self(LANGUAGES.len())
+    }
+}
+
+impl Default for WhisperSettings {
+    fn default() -> Self {
+        Self {
+            file: PathBuf::new(),
+            threads: 0,
+            language: String::new(),
+            beam_size: 1,
+            languages: Languages::default(),
+        }
+    }
+}
+
+impl WhisperSettings {
+    /// Note what the model's file says of its languages. A file that cannot be read will not be loaded either.
+    pub(super) fn look_at_file(&mut self) {
+        if let Some(tokens) = vocabulary(&self.file) {
+            let known = match tokens {
+                ..=51_864 => 1,
+                51_865 => LANGUAGES.len() - 1,
+                _ => LANGUAGES.len(),
+            };
+            self.languages = Languages(known);
+        }
+    }
+
+    /// The only language that the model can transcribe; `None` if there are more.
+    pub fn only_language(&self) -> Option<&'static str> {
+        (self.languages == Languages(1)).then_some("en")
+    }
+
+    /// Whether the model can transcribe the language with this code.
+    pub fn speaks(&self, code: &str) -> bool {
+        let known = LANGUAGES.iter().take(self.languages.0);
+        known.into_iter().any(|known| *known == code)
+    }
+}
+
+/// The size of the vocabulary, which is the file's second word.
+fn vocabulary(file: &Path) -> Option<i32> {
+    let mut head = [0; 8];
+    File::open(file).ok()?.read_exact(&mut head).ok()?;
+    let [_, _, _, _, tokens @ ..] = head;
+    Some(i32::from_le_bytes(tokens))
+}

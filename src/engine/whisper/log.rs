@@ -1,0 +1,48 @@
+//! What whisper.cpp says of its own troubles.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, c_char, c_void},
+    fmt::Display,
+    mem,
+    sync::{Mutex, PoisonError},
+};
+
+use whisper_rs::{set_log_callback, whisper_rs_sys};
+
+/// The first complaint since somebody asked: later ones are its consequences.
+static COMPLAINT: Mutex<String> = Mutex::new(String::new());
+
+/// Keep complaints, and let everything else go: by default it writes dozens of lines for each model and job to stderr.
+pub(super) fn listen() {
+    // SAFETY: the function may be called from any thread at any time, and does not panic.
+    unsafe { set_log_callback(Some(hear), std::ptr::null_mut()) };
+}
+
+/// Why something failed: in the library's own words if it had any, else as `error` has it.
+pub(super) fn reason(error: impl Display) -> String {
+    let mut complaint = COMPLAINT.lock().unwrap_or_else(PoisonError::into_inner);
+    let complaint = mem::take(&mut *complaint);
+    if complaint.is_empty() {
+        return error.to_string();
+    }
+    complaint
+}
+
+unsafe extern "C" fn hear(
+    level: whisper_rs_sys::ggml_log_level,
+    text: *const c_char,
+    _: *mut c_void,
+) {
+    if level != whisper_rs_sys::ggml_log_level_GGML_LOG_LEVEL_ERROR || text.is_null() {
+        return;
+    }
+    // SAFETY: the library passes a NUL-terminated text that lives until this returns.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    let mut complaint = COMPLAINT.lock().unwrap_or_else(PoisonError::into_inner);
+    if complaint.is_empty() {
+        // `whisper_model_load: unknown tensor …`
+        let text = text.split_once(": ").map_or(&*text, |(_, text)| text);
+        *complaint = text.trim().chars().take(300).collect();
+    }
+}

@@ -1,0 +1,247 @@
+//! One piece of a recording through whisper.cpp: the only place that reads what it found.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, c_int, c_void},
+    mem,
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use whisper_rs::{
+    FullParams, WhisperError, WhisperState, WhisperSysContext, WhisperSysState, WhisperTokenData,
+    get_lang_str,
+    whisper_rs_sys::{
+        whisper_full_get_segment_no_speech_prob_from_state, whisper_full_get_segment_t0_from_state,
+        whisper_full_get_segment_t1_from_state, whisper_full_get_token_data_from_state,
+        whisper_full_lang_id_from_state, whisper_full_n_segments_from_state,
+        whisper_full_n_tokens_from_state, whisper_token_eot, whisper_token_to_str,
+    },
+};
+
+use super::{
+    Temperatures,
+    decoding::{compression_ratio, mean_logprob, probability},
+    failed, log,
+    words::{Token, clean, words},
+};
+use crate::{
+    engine::{EngineError, SAMPLE_RATE},
+    transcript::{Decoding, Segment},
+};
+
+/// The library's answer if it ran out of memory in the middle: it has then freed the state itself.
+const STATE_IS_FREE: c_int = -7;
+
+/// Transcribe `samples`, and give the state back with the language that they were found to be in. Segments are emitted
+/// as soon as they are found; when nobody wants more, the work ends with the computation that is under way.
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one promise for all callbacks"
+)]
+pub(super) fn run(
+    mut state: WhisperState,
+    mut params: FullParams<'_, '_>,
+    samples: &[f32],
+    temperatures: Temperatures,
+    emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+) -> Result<(WhisperState, Option<&'static str>), EngineError> {
+    let mut course = Course {
+        emit,
+        temperatures,
+        tries: 0,
+        seek: Duration::ZERO,
+        heard: Duration::ZERO,
+        length: Duration::from_secs(samples.len() as u64) / SAMPLE_RATE,
+        language: None,
+        is_unwanted: false,
+    };
+    let user_data = (&raw mut course).cast::<c_void>();
+    // SAFETY: the functions are called by `full` below only, with this very pointer, to what lives longer than that
+    // call and is used by nobody else meanwhile. None of them unwinds: a panic aborts.
+    unsafe {
+        params.set_new_segment_callback(Some(found));
+        params.set_new_segment_callback_user_data(user_data);
+        params.set_start_encoder_callback(Some(another_window));
+        params.set_start_encoder_callback_user_data(user_data);
+        params.set_filter_logits_callback(Some(another_token));
+        params.set_filter_logits_callback_user_data(user_data);
+        params.set_abort_callback(Some(is_unwanted));
+        params.set_abort_callback_user_data(user_data);
+    }
+    let result = state.full(params, samples);
+    let Course {
+        language,
+        is_unwanted,
+        ..
+    } = course;
+    match result {
+        Ok(()) => Ok((state, language)),
+        Err(_) if is_unwanted => {
+            log::reason("");
+            Ok((state, language))
+        }
+        Err(error) => {
+            if matches!(error, WhisperError::GenericError(STATE_IS_FREE)) {
+                mem::forget(state);
+            }
+            Err(failed(log::reason(error)))
+        }
+    }
+}
+
+/// What the library's callbacks know of the run.
+struct Course<'a> {
+    emit: &'a mut dyn FnMut(Segment) -> ControlFlow<()>,
+    temperatures: Temperatures,
+    /// How often the window at hand was begun to be put into words.
+    tries: u16,
+    /// Where that window begins.
+    seek: Duration,
+    /// The end of what was found so far.
+    heard: Duration,
+    length: Duration,
+    language: Option<&'static str>,
+    is_unwanted: bool,
+}
+
+/// The next window, of at most thirty seconds, is to be encoded.
+unsafe extern "C" fn another_window(
+    _: *mut WhisperSysContext,
+    state: *mut WhisperSysState,
+    user_data: *mut c_void,
+) -> bool {
+    // SAFETY: see `run`.
+    let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
+    course.tries = 0;
+    course.seek = course.heard;
+    // SAFETY: the library passes the state that it works on.
+    course.language = get_lang_str(unsafe { whisper_full_lang_id_from_state(state) });
+    !course.is_unwanted
+}
+
+/// Another token is about to be chosen. The first one of a text is chosen again with each temperature that is tried,
+/// and nothing else tells of those.
+unsafe extern "C" fn another_token(
+    _: *mut WhisperSysContext,
+    _: *mut WhisperSysState,
+    _: *const WhisperTokenData,
+    before: c_int,
+    _: *mut f32,
+    user_data: *mut c_void,
+) {
+    // Later ones are chosen by several threads at once.
+    if before == 0 {
+        // SAFETY: see `run`.
+        let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
+        course.tries = course.tries.saturating_add(1);
+    }
+}
+
+unsafe extern "C" fn is_unwanted(user_data: *mut c_void) -> bool {
+    // SAFETY: see `run`.
+    let course = unsafe { &*user_data.cast::<Course<'_>>() };
+    course.is_unwanted
+}
+
+/// So many segments were found.
+unsafe extern "C" fn found(
+    context: *mut WhisperSysContext,
+    state: *mut WhisperSysState,
+    count: c_int,
+    user_data: *mut c_void,
+) {
+    // SAFETY: see `run`.
+    let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
+    // SAFETY: the library passes the state that it works on.
+    let all = unsafe { whisper_full_n_segments_from_state(state) };
+    for index in all.saturating_sub(count)..all {
+        if course.is_unwanted {
+            return;
+        }
+        // SAFETY: context and state are those that the library works on, and have a segment with this number.
+        let segment = unsafe { course.segment(context, state, index) };
+        if let Some(segment) = segment {
+            course.is_unwanted = (course.emit)(segment).is_break();
+        }
+    }
+}
+
+impl Course<'_> {
+    /// Segment `index`; `None` if it has no text.
+    ///
+    /// # Safety
+    /// `state` is one of `context`'s, and has such a segment.
+    unsafe fn segment(
+        &mut self,
+        context: *mut WhisperSysContext,
+        state: *mut WhisperSysState,
+        index: c_int,
+    ) -> Option<Segment> {
+        // SAFETY: as the caller promises, here and below.
+        let start = unsafe { whisper_full_get_segment_t0_from_state(state, index) };
+        // SAFETY: see above.
+        let end = unsafe { whisper_full_get_segment_t1_from_state(state, index) };
+        let start = time(start).clamp(self.heard, self.length.max(self.heard));
+        let end = time(end).clamp(start, self.length.max(start));
+        self.heard = end;
+        // SAFETY: see above.
+        let no_speech = unsafe { whisper_full_get_segment_no_speech_prob_from_state(state, index) };
+        // SAFETY: see above.
+        let end_of_text = unsafe { whisper_token_eot(context) };
+        // SAFETY: see above.
+        let count = unsafe { whisper_full_n_tokens_from_state(state, index) };
+        let data: Vec<WhisperTokenData> = (0..count)
+            // SAFETY: see above; the segment has a token with this number.
+            .map(|token| unsafe { whisper_full_get_token_data_from_state(state, index, token) })
+            .collect();
+        let mut last = start;
+        let text = data.iter().filter(|token| token.id < end_of_text);
+        let tokens: Vec<Token> = text
+            .map(|token| {
+                // SAFETY: see above; the number is one of this vocabulary.
+                let bytes = unsafe { whisper_token_to_str(context, token.id) };
+                // SAFETY: a text of the vocabulary is NUL-terminated, and lives as long as the context.
+                let bytes = unsafe { CStr::from_ptr(bytes) }.to_bytes().to_vec();
+                let start = time(token.t0).clamp(last, end);
+                last = time(token.t1).clamp(start, end);
+                Token {
+                    bytes,
+                    probability: token.p,
+                    start,
+                    end: last,
+                }
+            })
+            .collect();
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flat_map(|t| t.bytes.iter().copied())
+            .collect();
+        let text = clean(&bytes);
+        if text.is_empty() {
+            return None;
+        }
+        let decoding = Decoding {
+            seek: self.seek,
+            tokens: (data.iter())
+                .filter_map(|token| u32::try_from(token.id).ok())
+                .collect(),
+            temperature: self.temperatures.after(self.tries.saturating_sub(1)),
+            avg_logprob: mean_logprob(data.iter().map(|token| token.plog)),
+            compression_ratio: compression_ratio(&text),
+            no_speech_prob: probability(no_speech),
+        };
+        Some(Segment {
+            words: words(&tokens, self.language),
+            text,
+            start,
+            end,
+            decoding: Some(decoding),
+        })
+    }
+}
+
+/// The library counts in hundredths of a second; what it does not know is negative.
+fn time(hundredths: i64) -> Duration {
+    Duration::from_millis(u64::try_from(hundredths).unwrap_or(0).saturating_mul(10))
+}

@@ -11,6 +11,10 @@ const LONGEST: usize = 30 * SAMPLE_RATE as usize;
 /// pauses are mostly shorter.
 const PAUSE: usize = frames(700);
 
+/// The same for [`Cutter::long`] pieces: nobody would go on with a sentence after 3 s, and much more silence makes Whisper's
+/// models say what nobody said.
+const LONG_PAUSE: usize = frames(3_000);
+
 /// What is kept in front of the first frame that is speech, in frames: 0.3 s. A plosive begins with silence, and engines
 /// want some quiet to know the noise by.
 const BEFORE: usize = frames(300);
@@ -73,6 +77,8 @@ struct Judged {
 pub struct Cutter {
     vad: Vad,
     keep: Keep,
+    /// A pause of so many frames ends a piece.
+    pause: usize,
     /// The sample of the recording with which `samples` begins.
     start: u64,
     samples: Vec<f32>,
@@ -99,11 +105,21 @@ impl Cutter {
         Self {
             vad: Vad::new(),
             keep,
+            pause: PAUSE,
             start: 0,
             samples: Vec::new(),
             frames: Vec::new(),
             is_over: false,
             is_long: false,
+        }
+    }
+
+    /// Pieces that are as long as can be: short pauses are left in them.
+    #[must_use]
+    pub fn long(self) -> Self {
+        Self {
+            pause: LONG_PAUSE,
+            ..self
         }
     }
 
@@ -206,7 +222,7 @@ impl Cutter {
         for (n, frame) in self.frames.iter().enumerate().skip(last) {
             if frame.speech >= GOES_ON {
                 last = n + 1;
-            } else if n + 1 - last >= PAUSE {
+            } else if n + 1 - last >= self.pause {
                 return Some(last);
             }
         }

@@ -37,6 +37,8 @@ pub enum Hearing {
     /// In pieces of at most 30 s, each an [`Engine::transcribe`] of its own with times from the piece's beginning.
     /// What is no speech is left out.
     Pieces,
+    /// Likewise, but as long as can be: for engines to which a short piece is as much work as a long one.
+    LongPieces,
     /// As it is, from beginning to end: for engines that find the speech themselves.
     Whole,
 }

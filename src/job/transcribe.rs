@@ -69,15 +69,19 @@ pub fn transcribe(
     engine.begin();
     let result = match engine.hearing() {
         Hearing::Whole => engine.transcribe(&mut source, &options, &mut emit),
-        Hearing::Pieces => {
+        hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
             let keep = if request.vad {
                 Keep::Speech
             } else {
                 Keep::Everything
             };
+            let mut cutter = Cutter::new(keep);
+            if hearing == Hearing::LongPieces {
+                cutter = cutter.long();
+            }
             source
                 .measure(&recording, open)
-                .and_then(|()| in_pieces(engine, &mut source, keep, &options, &mut emit))
+                .and_then(|()| in_pieces(engine, &mut source, cutter, &options, &mut emit))
         }
     };
     if source.too_long {
@@ -109,11 +113,10 @@ pub fn transcribe(
 fn in_pieces(
     engine: &mut dyn Engine,
     source: &mut dyn AudioSource,
-    keep: Keep,
+    mut cutter: Cutter,
     options: &Options,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
 ) -> Result<(), EngineError> {
-    let mut cutter = Cutter::new(keep);
     let mut is_over = false;
     while !is_over {
         match source.next_block()? {

@@ -7,9 +7,12 @@ use crate::audio::{Cutter, Keep, Piece, SAMPLE_RATE};
 
 const RATE: usize = SAMPLE_RATE as usize;
 
-/// The pieces of a recording that comes in blocks of an awkward length.
 fn pieces(samples: &[f32], keep: Keep) -> Vec<Piece> {
-    let mut cutter = Cutter::new(keep);
+    pieces_of(Cutter::new(keep), samples)
+}
+
+/// The pieces of a recording that comes in blocks of an awkward length.
+fn pieces_of(mut cutter: Cutter, samples: &[f32]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for block in samples.chunks(3_777) {
         cutter.push(block);
@@ -71,6 +74,24 @@ fn a_short_recording_with_speech_is_one_piece() {
         assert_eq!(pieces.len(), 1);
         assert!(pieces[0].start == 0 && pieces[0].samples == recording);
     }
+}
+
+#[test]
+fn long_pieces_have_pauses_in_them_but_no_long_ones() {
+    let speech = speech_f32();
+    let after = |pause: usize| [&speech[..], &silence(pause)].concat();
+    // Three sentences, a long pause, and more sentences than one piece can hold.
+    let recording = [after(1), after(1), after(5), after(1).repeat(10)].concat();
+    let long = pieces_of(Cutter::new(Keep::Speech).long(), &recording);
+    assert_eq!(pieces(&recording, Keep::Speech).len(), 13);
+    assert_eq!(
+        long.len(),
+        3,
+        "{:?}",
+        long.iter().map(|p| p.start).collect::<Vec<_>>()
+    );
+    let rest = recording.len() - after(1).len() * 10;
+    assert!(long[1].start as usize > rest - RATE && long[1].samples.len() > 22 * RATE);
 }
 
 #[test]

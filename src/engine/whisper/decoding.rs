@@ -46,7 +46,8 @@ mod tests {
         let ratio = compression_ratio("and so my fellow americans");
         assert!((0.7..0.9).contains(&ratio), "{ratio}");
         let ratio = compression_ratio(&"thank you ".repeat(20));
-        assert!(ratio > 8.0, "{ratio}");
+        // 9.5 there; OpenAI's limit is 2.4.
+        assert!(ratio > 5.0, "{ratio}");
     }
 
     #[test]

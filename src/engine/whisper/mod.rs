@@ -22,7 +22,7 @@ use whisper_rs::{
     get_lang_id,
 };
 
-use super::{AudioSource, Engine, EngineError, Options, Preload};
+use super::{AudioSource, Engine, EngineError, Hearing, Options, Preload};
 use crate::{config::WhisperSettings, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
@@ -70,7 +70,12 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     };
     file::check(path).map_err(unusable)?;
     log::listen();
-    let context = WhisperContext::new_with_params(path, WhisperContextParameters::default())
+    let params = WhisperContextParameters {
+        // Half the memory of a job (`small`: 156 MiB instead of 288), for a tenth more of its time.
+        flash_attn: true,
+        ..WhisperContextParameters::default()
+    };
+    let context = WhisperContext::new_with_params(path, params)
         .map_err(|error| unusable(log::reason(error)))?;
     Ok(Whisper {
         state: None,
@@ -81,6 +86,10 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
 }
 
 impl Engine for Whisper {
+    fn hearing(&self) -> Hearing {
+        Hearing::LongPieces
+    }
+
     fn begin(&mut self) {
         // A state remembers what it has chosen by chance, which would show in what it chooses next.
         self.state = None;

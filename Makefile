@@ -53,7 +53,7 @@ fmt: ## Format the code
 lint: ## Check format and lints, every warning an error
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) clippy --all-targets --locked --features fault-engine -- -D warnings
+	$(CARGO) clippy --all-targets --locked --features fault-engine,whisper -- -D warnings
 
 .PHONY: clean
 clean: ## Remove everything that was built

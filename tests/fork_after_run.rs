@@ -2,12 +2,17 @@
 //!
 //! What this catches: locks that a library leaves taken, threads that a fork does not copy (a warmed-up OpenMP hangs the
 //! child), state that changes the next result. It needs a process with a single thread, which no test harness has.
+//!
+//! And what a fork of a process that holds a model takes is printed, since that is what a request may have to wait for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
 #[path = "common/clips.rs"]
 mod clips;
+#[cfg(feature = "whisper")]
+#[path = "common/ggml.rs"]
+mod ggml;
 
 use std::{
     collections::VecDeque,
@@ -25,7 +30,20 @@ use stt_isolated::{
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
 };
 
-const NAME: &str = "every_fork_after_a_run_transcribes_alike";
+/// The cases by their names.
+const CASES: &[(&str, fn())] = &[
+    (
+        "every_fork_after_a_run_transcribes_alike",
+        pocketsphinx_transcribes_alike,
+    ),
+    #[cfg(feature = "whisper")]
+    (
+        "every_fork_after_a_run_of_whisper_transcribes_alike",
+        whisper_transcribes_alike,
+    ),
+    #[cfg(feature = "whisper")]
+    ("a_fork_copies_no_weights", a_fork_copies_no_weights),
+];
 
 /// Forks in all, between two runs, and children at once.
 const FORKS: usize = 200;
@@ -40,27 +58,29 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     // What cargo-nextest and cargo ask of a test program.
     if has("--list") {
-        if !has("--ignored") {
-            println!("{NAME}: test");
-        }
+        let cases = CASES.iter().filter(|_| !has("--ignored"));
+        cases.for_each(|(name, _)| println!("{name}: test"));
         return;
     }
-    let exact = has("--exact");
-    let wanted = |filter: &&String| match exact {
-        true => *filter == NAME,
-        false => NAME.contains(filter.as_str()),
-    };
     let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    if has("--ignored") || !(filters.is_empty() || filters.iter().any(wanted)) {
-        println!("\ntest result: ok. 0 passed; 0 failed");
-        return;
+    let wanted = |name: &str| {
+        let fits = |filter: &&String| match has("--exact") {
+            true => *filter == name,
+            false => name.contains(filter.as_str()),
+        };
+        !has("--ignored") && (filters.is_empty() || filters.iter().any(fits))
+    };
+    let cases: Vec<_> = CASES.iter().filter(|(name, _)| wanted(name)).collect();
+    if !cases.is_empty() {
+        as_a_zygote_is_started();
     }
-    as_a_zygote_is_started();
-    let begin = Instant::now();
-    every_fork_after_a_run_transcribes_alike();
-    let seconds = begin.elapsed().as_secs_f64();
-    println!("test {NAME} ... ok ({FORKS} forks, {seconds:.1} s)");
-    println!("\ntest result: ok. 1 passed, 0 failed");
+    for (name, case) in &cases {
+        let begin = Instant::now();
+        case();
+        let seconds = begin.elapsed().as_secs_f64();
+        println!("test {name} ... ok ({seconds:.1} s)");
+    }
+    println!("\ntest result: ok. {} passed; 0 failed", cases.len());
 }
 
 /// The environment under which zygotes run, which takes effect only at the start of a program.
@@ -81,9 +101,68 @@ fn as_a_zygote_is_started() {
     panic!("{error}");
 }
 
-fn every_fork_after_a_run_transcribes_alike() {
+fn pocketsphinx_transcribes_alike() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
-    let mut engine = engine::load(&settings).unwrap();
+    every_fork_transcribes_alike(&settings);
+}
+
+/// With threads, which a job of this engine starts and ends all the time.
+#[cfg(feature = "whisper")]
+fn whisper_transcribes_alike() {
+    let folder = tempfile::TempDir::new().unwrap();
+    every_fork_transcribes_alike(&whisper(folder.path(), ggml::TOY));
+}
+
+/// A model of this shape that hears what is said in the clip.
+#[cfg(feature = "whisper")]
+fn whisper(folder: &std::path::Path, shape: ggml::Shape) -> EngineSettings {
+    let file = folder.join("ggml-test.bin");
+    let model = ggml::Ggml {
+        shape,
+        ..ggml::Ggml::english(ggml::segment(0.0, GOFORWARD.text, 2.6))
+    };
+    model.write(&file);
+    let mut settings = stt_isolated::config::WhisperSettings::of(file);
+    settings.threads = 2;
+    EngineSettings::Whisper(settings)
+}
+
+#[cfg(feature = "whisper")]
+fn a_fork_copies_no_weights() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let begin = Instant::now();
+    let model = engine::load(&whisper(folder.path(), ggml::SMALL)).unwrap();
+    let load = begin.elapsed();
+    let rollup = procfs::process::Process::myself().unwrap().smaps_rollup();
+    let map = &rollup.unwrap().memory_map_rollup.0[0].extension.map.clone();
+    let mib = |name: &str| map[name] >> 20;
+    let mut thread = SingleThreaded::open().unwrap();
+    let mut times: Vec<_> = (0..100)
+        .map(|_| {
+            let begin = Instant::now();
+            match fork(&mut thread, Parentage::Own, None).unwrap() {
+                Forked::Child => exit_now(0),
+                Forked::Parent { pidfd, .. } => {
+                    let time = begin.elapsed();
+                    assert_eq!(pidfd.reap().unwrap().how, How::Status(0));
+                    time
+                }
+            }
+        })
+        .collect();
+    drop(model);
+    times.sort_unstable();
+    println!(
+        "a small model: loaded in {load:?}, {} MiB, {} MiB of it in huge pages; a fork takes {:?} (p50), {:?} (p99)",
+        mib("Rss"),
+        mib("AnonHugePages"),
+        times[50],
+        times[98]
+    );
+}
+
+fn every_fork_transcribes_alike(settings: &EngineSettings) {
+    let mut engine = engine::load(settings).unwrap();
     let mut thread = SingleThreaded::open().unwrap();
     let mut children = VecDeque::new();
     for number in 0..FORKS {

@@ -59,6 +59,14 @@ impl Default for WhisperSettings {
 }
 
 impl WhisperSettings {
+    /// Those of the model in this file, all else as it is by default.
+    pub fn of(file: PathBuf) -> Self {
+        Self {
+            file,
+            ..Self::default()
+        }
+    }
+
     /// Note what the model's file says of its languages. A file that cannot be read will not be loaded either.
     pub(super) fn look_at_file(&mut self) {
         if let Some(tokens) = vocabulary(&self.file) {

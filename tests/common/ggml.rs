@@ -6,6 +6,7 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
@@ -48,6 +49,9 @@ const BANDS: usize = 201;
 /// Where the words' tokens begin in the vocabulary.
 const WORDS: i32 = 1000;
 
+/// By how many seconds a translation begins later than a transcript: by that they are told apart.
+pub const TRANSLATED_LATER: f64 = 0.2;
+
 /// A model in the making.
 #[derive(Clone, Debug)]
 pub struct Ggml {
@@ -79,6 +83,13 @@ pub fn segment(start: f64, text: &'static str, end: f64) -> Vec<Say> {
 }
 
 impl Ggml {
+    pub fn multilingual(language: i32, script: Vec<Say>) -> Ggml {
+        Ggml {
+            language: Some(language),
+            ..Ggml::english(script)
+        }
+    }
+
     pub fn english(script: Vec<Say>) -> Ggml {
         Ggml {
             shape: TOY,
@@ -101,20 +112,43 @@ impl Ggml {
         self.end() + 107 + (seconds / 0.02).round() as i32
     }
 
-    /// The token to be said at each position: behind the beginning, and in a multilingual model language and task.
-    fn said(&self) -> Vec<i32> {
-        let mut words = WORDS..;
-        let mut said: Vec<i32> = match self.language {
+    /// The token to be said at each position, the last of which stands for all that follow. In a multilingual model the
+    /// first says the language, the second is not asked for, and at the third the task alone decides.
+    fn said(&self) -> Vec<Option<i32>> {
+        let mut said = match self.language {
             None => Vec::new(),
-            // Nobody asks for the one after the language. Half way to the task's token, it would be unlikely.
-            Some(language) => vec![self.end() + 2 + language, 0],
+            Some(language) => vec![Some(self.end() + 2 + language), None, None],
         };
-        said.extend(self.script.iter().map(|say| match *say {
-            Say::Word(_) => words.next().unwrap(),
-            Say::Time(seconds) => self.time(seconds),
-        }));
-        said.resize(TEXT, self.end());
+        let mut words = WORDS..;
+        let script = self.script.iter().map(|say| match *say {
+            Say::Word(_) => words.next(),
+            Say::Time(seconds) => Some(self.time(seconds)),
+        });
+        // The first time is the task's.
+        said.extend(script.skip(usize::from(self.language.is_some())));
+        said.resize(TEXT, Some(self.end()));
         said
+    }
+
+    /// The token that `token` looks like, itself or another; `None` if it looks like nothing. Who is to transcribe begins
+    /// with the first time of the script, who is to translate [`TRANSLATED_LATER`].
+    fn looks(&self) -> BTreeMap<i32, i32> {
+        let mut looks: BTreeMap<i32, i32> =
+            self.said().into_iter().flatten().map(|t| (t, t)).collect();
+        if self.language.is_some() {
+            let Some(Say::Time(first)) = self.script.first() else {
+                panic!("a script begins with a time");
+            };
+            let translated = self.time(first + TRANSLATED_LATER);
+            let transcribed = self.time(*first);
+            looks.extend([(translated, translated), (transcribed, transcribed)]);
+            // The library lets nobody say these two.
+            looks.extend([
+                (self.end() + 101, translated),
+                (self.end() + 102, transcribed),
+            ]);
+        }
+        looks
     }
 
     pub fn write(&self, path: &Path) {
@@ -184,21 +218,24 @@ impl Ggml {
             file.attention(&name, "attn", state);
             file.feed_forward(&name, state);
         }
-        let said = self.said();
         file.tensor("decoder.positional_embedding", &[state, TEXT], 4);
-        for &token in &said {
-            // So much louder than the token that stands there.
-            file.floats(self.look(token).map(|x| x * 20.0));
+        for token in self.said() {
+            match token {
+                // So much louder than the token that stands there.
+                Some(token) => file.floats(self.look(token).map(|x| x * 20.0)),
+                None => file.skip(state * 4),
+            }
         }
+        let looks = self.looks();
         file.tensor(
             "decoder.token_embedding.weight",
             &[state, self.tokens() as usize],
             2,
         );
         for token in 0..self.tokens() {
-            match said.contains(&token) {
-                true => file.halves(self.look(token)),
-                false => file.skip(state * 2),
+            match looks.get(&token) {
+                Some(&look) => file.halves(self.look(look)),
+                None => file.skip(state * 2),
             }
         }
         file.norm("decoder.ln", state);

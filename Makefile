@@ -14,7 +14,7 @@ deps: # What building and testing needs from the system, installed by name
 
 .PHONY: build
 build: deps ## Build the daemon and the client (release)
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --features whisper
 
 .PHONY: demo
 demo: build ## Transcribe real speech through the real path, and print what it cost

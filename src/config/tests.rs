@@ -38,6 +38,34 @@ fn the_documented_file_has_every_key_with_its_default() {
     );
 }
 
+#[cfg(feature = "whisper")]
+#[test]
+fn whisper_gets_as_many_threads_as_a_job_has_cpus() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"lmgg\x99\xca\0\0").unwrap();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    for (limits, threads, expected) in [
+        ("", 0, cpus.min(4)),
+        ("cpus = 1.5", 0, cpus.min(2)),
+        ("cpus = 0.5", 0, 1),
+        ("cpus = 900.0\npids = 1", 0, 1),
+        ("cpus = 1.0", 3, 3),
+    ] {
+        let config = format!(
+            "[models.m]\nengine = \"whisper\"\nlimits = {{ {} }}\nwhisper = {{ file = {:?}, threads = {threads} }}",
+            limits.replace('\n', ", "),
+            file.path()
+        );
+        let config = load(&config, &[]).unwrap();
+        let EngineSettings::Whisper(settings) = &config.models[0].engine else {
+            panic!("{config:?}");
+        };
+        assert_eq!(settings.threads, expected, "{limits}");
+        // 51865 tokens: multilingual, from before `large-v3`.
+        assert!(settings.speaks("de") && !settings.speaks("yue"));
+    }
+}
+
 #[test]
 fn each_mistake_is_told_with_line_and_key() {
     for (text, expected) in [

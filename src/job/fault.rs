@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `ready-twice` | says again that it is ready | 502 `worker_misbehaved` |
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
-//! | `progress-back` `lie-audio` `lie-figures` | claims less audio than before, or more than there may be | 502 `worker_misbehaved` |
+//! | `progress-back` `lie-audio` `lie-figures` `lie-language` | claims less audio than before, or more than there may be, or no language | 502 `worker_misbehaved` |
 //! | `progress-flood` | tells the same progress for ever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
 //! | `malformed` `oversized` `empty-datagram` `bad-version` `trailing-bytes` | sends what is no message | 502 `worker_misbehaved` |
@@ -79,6 +79,13 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
             id,
             figures: Figures {
                 audio: request.max_audio * 2,
+                ..Figures::default()
+            },
+        }),
+        Some("lie-language") => say(&FromJob::Done {
+            id,
+            figures: Figures {
+                language: Some("<b>".into()),
                 ..Figures::default()
             },
         }),

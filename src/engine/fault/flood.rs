@@ -3,7 +3,7 @@
 use std::{io::Write, ops::ControlFlow, thread::Builder, time::Duration};
 
 use super::{Emit, EngineError, TEXT, failed, segment};
-use crate::transcript::{Segment, Word};
+use crate::transcript::{Decoding, Segment, Word};
 
 /// What a flood of stderr amounts to, in bytes.
 pub(super) const MUCH: usize = 16 << 20;
@@ -112,5 +112,18 @@ pub(super) fn control_characters(emit: &mut Emit<'_>) {
 pub(super) fn nan_confidence(emit: &mut Emit<'_>) {
     let mut segment = segment("not a number".into(), Duration::ZERO);
     segment.words.push(word("not", Some(f32::NAN)));
+    let _ = emit(segment);
+}
+
+pub(super) fn nan_figures(emit: &mut Emit<'_>) {
+    let mut segment = segment("not a number".into(), Duration::ZERO);
+    segment.decoding = Some(Decoding {
+        seek: Duration::ZERO,
+        tokens: vec![1],
+        temperature: 0.0,
+        avg_logprob: f32::NAN,
+        compression_ratio: 1.0,
+        no_speech_prob: 0.0,
+    });
     let _ = emit(segment);
 }

@@ -23,7 +23,7 @@
 //! | `burst=N` | N segments without a pause, each as good as the one | 200 |
 //! | `stderr-flood` | 16 MiB to stderr; answers | 200 |
 //! | `stderr-storm` | the same for ever on four threads, beside and after its answer | 200 |
-//! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` | segments that cannot be | 502 `worker_misbehaved` |
+//! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` `nan-figures` | segments that cannot be | 502 `worker_misbehaved` |
 //! | `options` | answers with what it was told of prompt, keywords, temperature and translation | 200 |
 //! | `plant=MARK` | leaves MARK in its stack, heap and static memory; answers | 200 |
 //! | `escape-…` | one attempt to get out, see [`escape`] | 502 `worker_misbehaved`, or 200 with `denied …` |
@@ -131,6 +131,7 @@ fn misbehave(
         "empty-text" => flood::empty_text(emit),
         "control-characters" => flood::control_characters(emit),
         "nan-confidence" => flood::nan_confidence(emit),
+        "nan-figures" => flood::nan_figures(emit),
         "plant" => leftovers::plant(mark(parameter)?),
         "list" => {
             let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();

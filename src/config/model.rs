@@ -112,6 +112,8 @@ impl EngineSettings {
     pub fn origin(&self) -> (&'static str, &'static str) {
         match self {
             Self::Pocketsphinx(_) => ("CMU Sphinx", "https://cmusphinx.github.io"),
+            #[cfg(feature = "whisper")]
+            Self::Whisper(_) => ("OpenAI", "https://github.com/openai/whisper"),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault => ("stt-isolated", ""),
         }
@@ -121,6 +123,8 @@ impl EngineSettings {
     pub fn languages(&self) -> Vec<&str> {
         match self {
             Self::Pocketsphinx(settings) => vec![&settings.language],
+            #[cfg(feature = "whisper")]
+            Self::Whisper(settings) => settings.languages().to_vec(),
             // They are told all, and hear none.
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault => vec!["en"],

@@ -84,10 +84,14 @@ impl WhisperSettings {
         (self.languages == Languages(1)).then_some("en")
     }
 
+    /// The codes of all languages that the model can transcribe.
+    pub fn languages(&self) -> &'static [&'static str] {
+        LANGUAGES.get(..self.languages.0).unwrap_or(&LANGUAGES)
+    }
+
     /// Whether the model can transcribe the language with this code.
     pub fn speaks(&self, code: &str) -> bool {
-        let known = LANGUAGES.iter().take(self.languages.0);
-        known.into_iter().any(|known| *known == code)
+        self.languages().contains(&code)
     }
 }
 

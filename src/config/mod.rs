@@ -22,8 +22,11 @@ use std::{
 
 pub use access::Access;
 pub use clients::{Clients, Share, ShareOverride};
+#[cfg(feature = "fault-engine")]
+pub use model::FaultSettings;
 pub use model::{
-    Capabilities, EngineKind, EngineSettings, Limits, Mode, PocketsphinxSettings, Recycle, Spares,
+    Capabilities, EngineKind, EngineSettings, Limits, Mode, PocketsphinxSettings, Preload, Profile,
+    Recycle, Spares,
 };
 pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Service, Zygote};
 pub use units::{ByteSize, Lifetime, MemoryBudget};
@@ -131,7 +134,7 @@ impl Config {
             Some((model, mode))
                 if self
                     .model(model)
-                    .is_some_and(|model| model.engine == EngineSettings::Fault) =>
+                    .is_some_and(|model| matches!(model.engine, EngineSettings::Fault(_))) =>
             {
                 (model.into(), Some(mode.into()))
             }

@@ -36,6 +36,10 @@ pub struct ModelTable {
     #[cfg(feature = "whisper")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whisper: Option<WhisperSettings>,
+    /// Settings of the engine `fault`.
+    #[cfg(feature = "fault-engine")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultSettings>,
 }
 
 /// What serves a request.
@@ -91,10 +95,42 @@ pub enum EngineSettings {
     Null,
     /// The engine that misbehaves.
     #[cfg(feature = "fault-engine")]
-    Fault,
+    Fault(FaultSettings),
+}
+
+/// When a model may be loaded relative to the fork of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preload {
+    /// Into the zygote: every job shares its pages. The library must have no threads after loading.
+    #[default]
+    BeforeFork,
+    /// Into the job, ahead of its request: for libraries that cannot be forked once loaded.
+    AfterFork,
+}
+
+/// What an engine's processes must be allowed; the sandbox forbids all the rest (`isolation::sandbox`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A library that computes: it opens no file once its model is loaded, and never a socket.
+    Library,
 }
 
 impl EngineSettings {
+    /// When the model is loaded.
+    pub fn preload(&self) -> Preload {
+        match self {
+            #[cfg(feature = "fault-engine")]
+            Self::Fault(settings) => settings.preload,
+            _ => Preload::BeforeFork,
+        }
+    }
+
+    /// What its processes must be allowed.
+    pub fn profile(&self) -> Profile {
+        Profile::Library
+    }
+
     /// The engine's name, as in `engine = "…"`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -104,7 +140,7 @@ impl EngineSettings {
             #[cfg(feature = "fault-engine")]
             Self::Null => "null",
             #[cfg(feature = "fault-engine")]
-            Self::Fault => "fault",
+            Self::Fault(_) => "fault",
         }
     }
 
@@ -115,7 +151,7 @@ impl EngineSettings {
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => ("OpenAI", "https://github.com/openai/whisper"),
             #[cfg(feature = "fault-engine")]
-            Self::Null | Self::Fault => ("stt-isolated", ""),
+            Self::Null | Self::Fault(_) => ("stt-isolated", ""),
         }
     }
 
@@ -127,7 +163,7 @@ impl EngineSettings {
             Self::Whisper(settings) => settings.languages().to_vec(),
             // They are told all, and hear none.
             #[cfg(feature = "fault-engine")]
-            Self::Null | Self::Fault => vec!["en"],
+            Self::Null | Self::Fault(_) => vec!["en"],
         }
     }
 
@@ -142,7 +178,7 @@ impl EngineSettings {
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => vec![settings.file.clone()],
             #[cfg(feature = "fault-engine")]
-            Self::Null | Self::Fault => Vec::new(),
+            Self::Null | Self::Fault(_) => Vec::new(),
         }
     }
 
@@ -153,7 +189,7 @@ impl EngineSettings {
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.only_language(),
             #[cfg(feature = "fault-engine")]
-            Self::Null | Self::Fault => None,
+            Self::Null | Self::Fault(_) => None,
         }
     }
 
@@ -177,7 +213,7 @@ impl EngineSettings {
             #[cfg(feature = "fault-engine")]
             Self::Null => Capabilities::default(),
             #[cfg(feature = "fault-engine")]
-            Self::Fault => Capabilities {
+            Self::Fault(_) => Capabilities {
                 prompt: true,
                 keywords: true,
                 temperature: true,
@@ -195,7 +231,7 @@ impl EngineSettings {
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.speaks(&primary.to_ascii_lowercase()),
             #[cfg(feature = "fault-engine")]
-            Self::Null | Self::Fault => true,
+            Self::Null | Self::Fault(_) => true,
         }
     }
 }
@@ -241,6 +277,17 @@ impl Default for PocketsphinxSettings {
             language: "en".into(),
         }
     }
+}
+
+/// Settings of the engine `fault`.
+#[cfg(feature = "fault-engine")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultSettings {
+    /// When it is loaded.
+    pub preload: Preload,
+    /// What goes wrong then: `fail`, `crash`, `hang`, `escape`, or nothing.
+    pub load: Option<String>,
 }
 
 /// What one job may use.

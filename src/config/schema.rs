@@ -59,6 +59,8 @@ impl Default for File {
             pocketsphinx: None,
             #[cfg(feature = "whisper")]
             whisper: None,
+            #[cfg(feature = "fault-engine")]
+            fault: None,
         };
         Self {
             default_model: String::new(),

@@ -289,6 +289,13 @@ fn engine(
         let what = "this table is for engine = \"whisper\" only".into();
         wrong(&["whisper"], what);
     }
+    #[cfg(feature = "fault-engine")]
+    if table.fault.is_some() && table.engine != EngineKind::Fault {
+        wrong(
+            &["fault"],
+            "this table is for engine = \"fault\" only".into(),
+        );
+    }
     match table.engine {
         EngineKind::Pocketsphinx => {
             let settings = table.pocketsphinx.clone().unwrap_or_default();
@@ -303,7 +310,7 @@ fn engine(
         #[cfg(feature = "fault-engine")]
         EngineKind::Null => EngineSettings::Null,
         #[cfg(feature = "fault-engine")]
-        EngineKind::Fault => EngineSettings::Fault,
+        EngineKind::Fault => EngineSettings::Fault(table.fault.clone().unwrap_or_default()),
     }
 }
 

@@ -22,15 +22,6 @@ pub trait AudioSource {
     fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError>;
 }
 
-/// When a model may be loaded relative to the fork of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preload {
-    /// Into the zygote: every job shares its pages. The library must have no threads after loading.
-    BeforeFork,
-    /// Into the job, ahead of its request: for libraries that cannot be forked once loaded.
-    AfterFork,
-}
-
 /// How an engine wants to hear a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
@@ -126,6 +117,6 @@ pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
         #[cfg(feature = "fault-engine")]
         EngineSettings::Null => Ok(Box::new(null::Null)),
         #[cfg(feature = "fault-engine")]
-        EngineSettings::Fault => Ok(Box::new(fault::Fault)),
+        EngineSettings::Fault(settings) => Ok(Box::new(fault::load(settings)?)),
     }
 }

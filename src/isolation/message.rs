@@ -84,6 +84,8 @@ pub struct JobRequest {
 pub enum FromJob {
     /// Sandboxed, warm, and waiting for a request.
     Ready,
+    /// The model cannot be loaded into this job; why. The only message: the job is of no use.
+    LoadFailed(String),
     /// A job that has served before has this request now: nothing that it said until here was about it. Not said to
     /// the first request of a job, before which there was nothing to say.
     Taken {

@@ -18,13 +18,15 @@ use super::{
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromJob, FromZygote, Load, ToJob, ToZygote},
     pidfd::PidFd,
-    sandbox::{CHANNEL, Sandbox},
+    sandbox::{CHANNEL, Sandbox, report_to_supervisor},
 };
+use crate::config::Preload;
 
 /// The job's end of its channel.
 pub type JobChannel = Channel<FromJob, ToJob>;
 
-/// Be a zygote: load the model that the supervisor names over stdin, then fork a job whenever it asks for one.
+/// Be a zygote: load the model that the supervisor names over stdin, unless it is one that each job loads, then fork a
+/// job whenever it asks for one.
 ///
 /// `work` is what a job does with the model; it runs in the forked child, which ends when it returns.
 /// This function returns when the supervisor is gone or the model cannot be loaded.
@@ -32,7 +34,7 @@ pub type JobChannel = Channel<FromJob, ToJob>;
 /// # Errors
 /// The process was not started by a supervisor, or the machine lacks something basic.
 pub fn run<Model>(
-    load: impl FnOnce(&Load) -> Result<Model, String>,
+    load: impl Fn(&Load) -> Result<Model, String>,
     work: impl Fn(&mut Model, &'static JobChannel),
 ) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -46,12 +48,22 @@ pub fn run<Model>(
     };
     set_name(&format!("zyg:{}", order.model))?;
     let start = || -> Result<_, String> {
-        let sandbox = Sandbox::enter(&order.engine.files()).map_err(|e| e.to_string())?;
-        let model = load(&order)?;
-        let confinement = sandbox.loaded().map_err(|e| e.to_string())?;
+        let engine = &order.engine;
+        let (profile, preload) = (engine.profile(), engine.preload());
+        let sandbox =
+            Sandbox::enter(profile, preload, &engine.files()).map_err(|e| e.to_string())?;
+        let model = match preload {
+            Preload::BeforeFork => {
+                let model = load(&order)?;
+                sandbox.loaded().map_err(|e| e.to_string())?;
+                Some(model)
+            }
+            Preload::AfterFork => None,
+        };
+        let confinement = sandbox.check().map_err(|e| e.to_string())?;
         Ok((model, sandbox, confinement))
     };
-    let (mut model, mut sandbox, confinement) = match start() {
+    let (model, mut sandbox, confinement) = match start() {
         Ok(started) => started,
         Err(message) => {
             return tell(&control, &FromZygote::LoadFailed(message), None);
@@ -76,11 +88,16 @@ pub fn run<Model>(
             cgroup.as_ref().map(AsFd::as_fd),
         ) {
             Ok(Forked::Child) => {
-                let status = match become_job(channel, &stderr, &mut sandbox) {
-                    Ok(channel) => {
+                let load = || model.map_or_else(|| load(&order), Ok);
+                let status = match become_job(channel, &stderr, &mut sandbox, load) {
+                    Ok((channel, Ok(mut model))) => {
                         // A job has one channel for its whole life, which a panic hook must reach as well.
                         work(&mut model, Box::leak(Box::new(channel)));
                         0
+                    }
+                    Ok((channel, Err(message))) => {
+                        let _ = channel.send(&FromJob::LoadFailed(message), &[]);
+                        1
                     }
                     Err(error) => {
                         eprintln!("a job cannot set itself up: {error}");
@@ -143,12 +160,18 @@ fn set_name(name: &str) -> io::Result<()> {
     Ok(prctl::set_name(&name)?)
 }
 
-/// In the forked child: leave everything of the zygote behind but its memory.
-fn become_job(channel: OwnedFd, stderr: &OwnedFd, sandbox: &mut Sandbox) -> io::Result<JobChannel> {
+/// In the forked child: leave everything of the zygote behind but its memory. `load` gives the model, which is in that
+/// memory or must be loaded now.
+fn become_job<Model>(
+    channel: OwnedFd,
+    stderr: &OwnedFd,
+    sandbox: &mut Sandbox,
+    load: impl FnOnce() -> Result<Model, String>,
+) -> io::Result<(JobChannel, Result<Model, String>)> {
     // A supervisor that died before this call is noticed at the first read of the channel.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     set_name("job")?;
-    sandbox.enter_nothing()?;
+    sandbox.enter_domain()?;
     let source = channel.into_raw_fd();
     // SAFETY: both descriptors are open and ours. What descriptor 3 was before belongs to a zygote's value that this
     // process never uses or drops again: it leaves by _exit.
@@ -164,7 +187,10 @@ fn become_job(channel: OwnedFd, stderr: &OwnedFd, sandbox: &mut Sandbox) -> io::
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    sandbox.enter_job()?;
     // SAFETY: dup2 has just made this descriptor; nothing else in this process owns it.
-    Ok(Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) }))
+    let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) });
+    report_to_supervisor();
+    let model = load();
+    sandbox.enter_job()?;
+    Ok((channel, model))
 }

@@ -151,7 +151,8 @@ async fn raise(shared: Arc<Shared>, id: PoolId, model: Arc<Model>, forked: Forke
         memory,
         generation,
     } = forked;
-    let ready = lifecycle::ready(&mut job).await;
+    let load_timeout = shared.config().zygote.load_timeout;
+    let ready = lifecycle::ready(&mut job, model.engine.preload(), load_timeout).await;
     let now = shared.coming(id, -1);
     let books = shared.statistics.model(&model.name);
     match ready {

@@ -121,7 +121,8 @@ async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Resul
         tokio::time::sleep(SLOT_PAUSE).await;
     };
     let mut job = zygote.fork(slot).await.map_err(|error| error.to_string())?;
-    lifecycle::ready(&mut job).await?;
+    let load_timeout = shared.config().zygote.load_timeout;
+    lifecycle::ready(&mut job, model.engine.preload(), load_timeout).await?;
     let name = &model.name;
     match sandbox::read_back(job.pid()) {
         Ok(true) => {}

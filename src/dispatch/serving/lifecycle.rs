@@ -16,7 +16,7 @@ use super::{
     talk::unasked,
 };
 use crate::{
-    config::{Lifetime, Mode, Model},
+    config::{Lifetime, Mode, Model, Preload},
     dispatch::{
         PoolId, Shared,
         queue::Waiting,
@@ -38,15 +38,24 @@ const MAX_UNREAD: u32 = 3;
 /// Lines of a job's stderr that go to the log, and the length in characters at which each is cut.
 const MAX_LOG: (usize, usize) = (20, 500);
 
-/// Wait until a forked job is ready.
+/// Wait until a forked job is ready. `load` is how long it may take to load a model, if it does that itself.
 ///
 /// # Errors
 /// It ended, broke the protocol or took too long; the reason for the log. It is gone by then.
-pub(in crate::dispatch) async fn ready(job: &mut JobProcess) -> Result<(), String> {
-    let failure = match timeout(READY_TIMEOUT, job.receive()).await {
+pub(in crate::dispatch) async fn ready(
+    job: &mut JobProcess,
+    preload: Preload,
+    load: Duration,
+) -> Result<(), String> {
+    let limit = match preload {
+        Preload::BeforeFork => READY_TIMEOUT,
+        Preload::AfterFork => READY_TIMEOUT + load,
+    };
+    let failure = match timeout(limit, job.receive()).await {
         Ok(Ok(FromJob::Ready)) => return Ok(()),
+        Ok(Ok(FromJob::LoadFailed(message))) => return Err(clean(&message)),
         Ok(heard) => trouble(job, heard).await,
-        Err(_) => format!("it was not ready within {READY_TIMEOUT:?}"),
+        Err(_) => format!("it was not ready within {limit:?}"),
     };
     Err(format!(
         "a forked job is of no use: {failure}{}",
@@ -341,21 +350,19 @@ async fn serve(
     None
 }
 
-/// What the job wrote to stderr, for the log: cut, and without control characters.
+/// What the job wrote to stderr, for the log.
 fn last_words(job: &mut JobProcess) -> String {
-    let (lines, length) = MAX_LOG;
     let raw = job.slot().take_stderr();
     String::from_utf8_lossy(&raw)
         .lines()
         .filter(|line| !line.trim().is_empty())
-        .take(lines)
-        .map(|line| {
-            let line: String = line
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(length)
-                .collect();
-            format!(": {line}")
-        })
+        .take(MAX_LOG.0)
+        .map(|line| format!(": {}", clean(line)))
         .collect()
+}
+
+/// A child's words for the log: cut, and without control characters.
+fn clean(text: &str) -> String {
+    let clean = text.chars().filter(|c| !c.is_control());
+    clean.take(MAX_LOG.1).collect()
 }

@@ -195,7 +195,9 @@ impl<'a> Talk<'a> {
     /// Take one message for what it may be: nothing in it is trusted.
     fn check(&mut self, message: FromJob) -> Result<Heard, String> {
         let id = match &message {
-            FromJob::Ready => return Err("it said twice that it is ready".into()),
+            FromJob::Ready | FromJob::LoadFailed(_) => {
+                return Err("it said twice whether it is ready".into());
+            }
             FromJob::Violation { call } => return Ok(Heard::Forbidden(*call)),
             // A job that has served before says so once, and it was heard then.
             FromJob::Taken { .. } => return Err("it took the request twice".into()),
@@ -208,9 +210,10 @@ impl<'a> Talk<'a> {
             return Err(format!("it answered request {id} instead of {}", self.id));
         }
         match message {
-            FromJob::Ready | FromJob::Taken { .. } | FromJob::Violation { .. } => {
-                Ok(Heard::Nothing)
-            }
+            FromJob::Ready
+            | FromJob::LoadFailed(_)
+            | FromJob::Taken { .. }
+            | FromJob::Violation { .. } => Ok(Heard::Nothing),
             FromJob::Progress { audio, .. } => {
                 self.progress(audio)?;
                 Ok(Heard::Nothing)

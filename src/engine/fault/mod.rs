@@ -41,7 +41,7 @@ mod leftovers;
 use std::{ops::ControlFlow, str::FromStr, time::Duration};
 
 use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE};
-use crate::transcript::Segment;
+use crate::{config::FaultSettings, transcript::Segment};
 
 /// What the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";
@@ -49,6 +49,24 @@ pub const TEXT: &str = "fault engine";
 /// The engine.
 #[derive(Debug)]
 pub struct Fault;
+
+/// Load it, or do what else the settings say.
+///
+/// # Errors
+/// They say so.
+pub fn load(settings: &FaultSettings) -> Result<Fault, EngineError> {
+    match settings.load.as_deref() {
+        None => Ok(Fault),
+        Some("crash") => std::process::abort(),
+        Some("escape") => {
+            let attempt = escape::all().find(|attempt| attempt.name == "escape-socket-tcp");
+            let attempt = attempt.ok_or_else(|| failed("there is no such attempt".into()))?;
+            Err(failed(attempt.run(&escape::Surroundings::noted())?))
+        }
+        Some("hang") => sleep_for_ever(),
+        Some(_) => Err(EngineError::Unavailable("it was asked not to load".into())),
+    }
+}
 
 /// Where the segments go.
 type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;

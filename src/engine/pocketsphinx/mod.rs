@@ -17,15 +17,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{AudioSource, Engine, EngineError, Options, Preload, SAMPLE_RATE};
+use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
 use crate::config::PocketsphinxSettings;
 use crate::transcript::{Segment, Word};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "pocketsphinx";
-
-/// The library has no threads after loading, and a forked copy decodes exactly like the original.
-pub const PRELOAD: Preload = Preload::BeforeFork;
 
 /// Debian's package of the library.
 const LIBRARY_PACKAGE: &str = "libpocketsphinx3";

@@ -22,14 +22,11 @@ use whisper_rs::{
     get_lang_id,
 };
 
-use super::{AudioSource, Engine, EngineError, Hearing, Options, Preload};
+use super::{AudioSource, Engine, EngineError, Hearing, Options};
 use crate::{config::WhisperSettings, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "whisper";
-
-/// It has no threads after loading, and a forked copy transcribes exactly like the original.
-pub const PRELOAD: Preload = Preload::BeforeFork;
 
 /// Where the chosen temperature finds nothing likely, it is raised in such steps up to 1. OpenAI's value.
 const TEMPERATURE_STEP: f32 = 0.2;

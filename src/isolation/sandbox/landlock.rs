@@ -51,18 +51,22 @@ fn everything() -> Result<RulesetCreated, RulesetError> {
         .create()
 }
 
+/// Everything forbidden but to read libraries and `files`. Executing is about execve only; code of libraries is mapped
+/// by the right to read.
+fn but_to_read(files: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    everything()?
+        .add_rules(path_beneath_rules(LIBRARIES, read))?
+        .add_rules(path_beneath_rules(files, read))
+}
+
 /// Confine this process: it can read libraries and `files` (folders with all that is in them), and nothing else.
 /// Gives the version of Landlock's interface in force, 0 for none.
 ///
 /// # Errors
 /// The kernel has Landlock and yet refuses.
 pub(super) fn confine(files: &[PathBuf]) -> Result<u32, RulesetError> {
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    // Executing is about execve only; code of libraries is mapped by the right to read.
-    let status = everything()?
-        .add_rules(path_beneath_rules(LIBRARIES, read))?
-        .add_rules(path_beneath_rules(files, read))?
-        .restrict_self()?;
+    let status = but_to_read(files)?.restrict_self()?;
     Ok(match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
         _ => 0,
@@ -85,6 +89,14 @@ impl Domain {
     /// The kernel has Landlock and yet refuses.
     pub(super) fn of_nothing() -> Result<Self, RulesetError> {
         Ok(Self(everything()?.into()))
+    }
+
+    /// A domain in which libraries and `files` can be read.
+    ///
+    /// # Errors
+    /// The kernel has Landlock and yet refuses.
+    pub(super) fn to_read(files: &[PathBuf]) -> Result<Self, RulesetError> {
+        Ok(Self(but_to_read(files)?.into()))
     }
 
     /// Enter it, for ever. Each process that enters is alone in it: it cannot trace or signal another one that did.

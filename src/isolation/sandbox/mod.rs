@@ -12,6 +12,10 @@
 //!    keeps jobs from tracing and signalling each other, and a third, small filter that takes away what the zygote
 //!    still needed to fork (`policy/job.toml` is what remains).
 //!
+//! A model that is loaded into each job ([`Preload::AfterFork`]) needs the rights of step 1 there: the zygote is empty
+//! and never comes to step 2. The job enters a Landlock domain of its own in which it can read what the zygote can, loads,
+//! and then takes the filter of step 3 with all the threads that the library has by then, which Landlock could not.
+//!
 //! The policy files say all that is allowed; the filters of the stages 2 and 3 are the differences, computed. seccomp
 //! is required. Landlock is taken as far as the kernel has it, and [`Confinement`] tells how far that is.
 
@@ -38,11 +42,15 @@ use self::{
     landlock::Domain,
     policy::Policy,
     privileges::PrivilegeError,
+    seccomp::Threads,
 };
+use crate::config::{Preload, Profile};
 
 /// The descriptor by which a zygote talks to the supervisor, and a job, which has no other beside stdin, stdout and
 /// stderr when it starts. The policies allow to send and receive on this one only.
 pub(super) const CHANNEL: i32 = 3;
+
+pub(super) use violation::report_to_supervisor;
 
 /// Why a process cannot be confined.
 #[derive(Debug, thiserror::Error)]
@@ -75,64 +83,81 @@ pub enum SandboxError {
 pub struct Sandbox {
     status: OwnStatus,
     landlock: u32,
-    nothing: Domain,
+    /// That of the jobs.
+    domain: Domain,
+    /// Those that a job can have when its filter is put in force.
+    threads: Threads,
     forking: Program,
     job: Program,
 }
 
 impl Sandbox {
-    /// Enter stage 1. This process can read shared libraries and `files` from now on, and write nothing.
-    /// It must have one thread.
+    /// Enter stage 1, with what processes of this profile are allowed. This process can read shared libraries and
+    /// `files` from now on, and write nothing. It must have one thread.
     ///
     /// # Errors
     /// Something that is required cannot be put in force; the process must not go on.
-    pub fn enter(files: &[PathBuf]) -> Result<Self, SandboxError> {
-        let policy = Policy::load()?;
+    pub fn enter(
+        profile: Profile,
+        preload: Preload,
+        files: &[PathBuf],
+    ) -> Result<Self, SandboxError> {
+        let policy = Policy::load(profile)?;
         let status = OwnStatus::open()?;
         privileges::give_up()?;
         privileges::limit()?;
         violation::watch()?;
-        let nothing = Domain::of_nothing()?;
+        let (domain, last, threads) = match preload {
+            Preload::BeforeFork => (Domain::of_nothing()?, Stage::Fork, Threads::Own),
+            Preload::AfterFork => (Domain::to_read(files)?, Stage::Load, Threads::All),
+        };
         let landlock = landlock::confine(files)?;
-        let loading = Program::new(&policy.changes(Stage::Load), Others::Forbidden);
-        seccomp::install(&loading).map_err(SandboxError::Seccomp)?;
+        let loading = Program::new(&policy.rules(Stage::Load), Others::Forbidden);
+        seccomp::install(&loading, Threads::Own).map_err(SandboxError::Seccomp)?;
         Ok(Self {
             status,
             landlock,
-            nothing,
-            forking: Program::new(&policy.changes(Stage::Fork), Others::AsBefore),
-            job: Program::new(&policy.changes(Stage::Job), Others::AsBefore),
+            domain,
+            threads,
+            forking: Program::new(&policy.changes(Stage::Load, Stage::Fork), Others::AsBefore),
+            job: Program::new(&policy.changes(last, Stage::Job), Others::AsBefore),
         })
     }
 
-    /// Enter stage 2: the model is loaded. Gives what is in force, as the kernel says.
+    /// Enter stage 2: the model is loaded.
     ///
     /// # Errors
     /// As [`Self::enter`].
-    pub fn loaded(&self) -> Result<Confinement, SandboxError> {
-        seccomp::install(&self.forking).map_err(SandboxError::Seccomp)?;
+    pub fn loaded(&self) -> Result<(), SandboxError> {
+        seccomp::install(&self.forking, Threads::Own).map_err(SandboxError::Seccomp)
+    }
+
+    /// What is in force, as the kernel says.
+    ///
+    /// # Errors
+    /// It is not what it should be.
+    pub fn check(&self) -> Result<Confinement, SandboxError> {
         Ok(Confinement {
             landlock: self.landlock,
             bounding_set_empty: self.status.check()?,
         })
     }
 
-    /// Enter the Landlock domain of a job: the first half of stage 3, while the domain's descriptor is open.
+    /// Enter the Landlock domain of a job: the first half of stage 3, while the domain's descriptor is open and before
+    /// the library has threads.
     ///
     /// # Errors
     /// As [`Self::enter`].
-    pub(super) fn enter_nothing(&self) -> io::Result<()> {
-        self.nothing.enter()
+    pub(super) fn enter_domain(&self) -> io::Result<()> {
+        self.domain.enter()
     }
 
-    /// Enter stage 3 for good. From now on a violation ends this process with a word to the supervisor over
-    /// [`CHANNEL`].
+    /// Enter stage 3 for good, all threads.
     ///
     /// # Errors
     /// As [`Self::enter`].
     pub(super) fn enter_job(&mut self) -> io::Result<()> {
-        violation::report_to_supervisor();
         self.job.set_own_pid(std::process::id());
-        seccomp::install(&self.job)
+        seccomp::install(&self.job, self.threads)
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use syscalls::Sysno;
 
 use super::constants;
+use crate::config::Profile;
 
 /// How far a process has come. Each stage is allowed a part of what the one before it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,14 +23,22 @@ impl Stage {
     /// Every stage, in the order of a process's life.
     pub const ALL: [Self; 3] = [Self::Load, Self::Fork, Self::Job];
 
-    fn file(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Load => ("zygote-load.toml", include_str!("policy/zygote-load.toml")),
-            Self::Fork => ("zygote-fork.toml", include_str!("policy/zygote-fork.toml")),
-            Self::Job => ("job.toml", include_str!("policy/job.toml")),
+    /// What processes of this profile are allowed at this stage, beyond what they are at the later ones.
+    fn files(self, profile: Profile) -> &'static [File] {
+        match (profile, self) {
+            (Profile::Library, Self::Load) => &[LOAD],
+            (Profile::Library, Self::Fork) => &[FORK],
+            (Profile::Library, Self::Job) => &[JOB],
         }
     }
 }
+
+/// A policy file: its name and what it says.
+type File = (&'static str, &'static str);
+
+const LOAD: File = ("zygote-load.toml", include_str!("policy/zygote-load.toml"));
+const FORK: File = ("zygote-fork.toml", include_str!("policy/zygote-fork.toml"));
+const JOB: File = ("job.toml", include_str!("policy/job.toml"));
 
 /// A policy file that says something impossible. The files are part of the program, so this is a mistake of its build.
 #[derive(Debug, thiserror::Error)]
@@ -76,29 +85,33 @@ pub(super) struct Condition {
 /// rule, is a violation.
 pub(super) type Rules = BTreeMap<u32, Vec<Rule>>;
 
-/// All policy files.
+/// The policy files of one profile.
 #[derive(Debug)]
 pub(super) struct Policy {
-    /// For each stage what its own file says.
-    files: [Rules; 3],
+    /// For each stage what its own files say.
+    stages: [Rules; 3],
 }
 
 impl Policy {
-    /// The policies of this build.
-    pub(super) fn load() -> Result<Self, PolicyError> {
-        let mut files = [Rules::new(), Rules::new(), Rules::new()];
-        for (stage, rules) in Stage::ALL.into_iter().zip(&mut files) {
-            let (file, text) = stage.file();
-            *rules = parse(text).map_err(|what| PolicyError { file, what })?;
+    /// The policies of this build for processes of this profile.
+    pub(super) fn load(profile: Profile) -> Result<Self, PolicyError> {
+        let mut stages = [Rules::new(), Rules::new(), Rules::new()];
+        for (stage, all) in Stage::ALL.into_iter().zip(&mut stages) {
+            for (file, text) in stage.files(profile) {
+                let rules = parse(text).map_err(|what| PolicyError { file, what })?;
+                for (call, rules) in rules {
+                    all.entry(call).or_default().extend(rules);
+                }
+            }
         }
-        Ok(Self { files })
+        Ok(Self { stages })
     }
 
     /// Everything that `stage` is allowed.
     pub(super) fn rules(&self, stage: Stage) -> Rules {
         let mut all = Rules::new();
         // The file of the earlier stage comes first: it may allow what a later one only answers (clone3).
-        for (of, rules) in Stage::ALL.iter().zip(&self.files) {
+        for (of, rules) in Stage::ALL.iter().zip(&self.stages) {
             if *of >= stage {
                 for (call, rules) in rules {
                     all.entry(*call).or_default().extend(rules.iter().cloned());
@@ -108,15 +121,11 @@ impl Policy {
         all
     }
 
-    /// What changes when a process enters `stage` from the one before it: the calls that it may not make any more as it
+    /// What changes when a process goes from one stage to a later one: the calls that it may not make any more as it
     /// could, with what remains of them (nothing: no rules).
-    pub(super) fn changes(&self, stage: Stage) -> Rules {
-        let before = match stage {
-            Stage::Load => return self.rules(stage),
-            Stage::Fork => self.rules(Stage::Load),
-            Stage::Job => self.rules(Stage::Fork),
-        };
-        let now = self.rules(stage);
+    pub(super) fn changes(&self, before: Stage, now: Stage) -> Rules {
+        let before = self.rules(before);
+        let now = self.rules(now);
         let mut changes = Rules::new();
         for (call, rules) in before {
             let rest = now.get(&call).cloned().unwrap_or_default();

@@ -5,18 +5,30 @@ use std::io;
 
 use super::filter::Program;
 
-/// Put `program` in force for the calling thread and all that it starts, for ever. It wants `no_new_privs`.
+/// For whom a filter is put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// The calling thread, which is the only one.
+    Own,
+    /// All that the process has.
+    All,
+}
+
+/// Put `program` in force for these threads and all that they start, for ever. It wants `no_new_privs`.
 ///
 /// # Errors
-/// The kernel has no seccomp filters, or no memory.
-pub(super) fn install(program: &Program) -> io::Result<()> {
+/// The kernel has no seccomp filters, or no memory; or one of the threads has a filter of its own.
+pub(super) fn install(program: &Program, threads: Threads) -> io::Result<()> {
     let code = program.code();
     let program = libc::sock_fprog {
         // The kernel's own limit is 4096 instructions; what does not fit is refused there.
         len: u16::try_from(code.len()).unwrap_or(u16::MAX),
         filter: code.as_ptr().cast_mut(),
     };
-    let flags: libc::c_uint = 0;
+    let flags = match threads {
+        Threads::Own => 0,
+        Threads::All => libc::SECCOMP_FILTER_FLAG_TSYNC,
+    };
     // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel only reads them.
     let result = unsafe {
         libc::syscall(
@@ -28,6 +40,10 @@ pub(super) fn install(program: &Program) -> io::Result<()> {
     };
     match result {
         0 => Ok(()),
+        thread @ 1.. => {
+            let what = format!("the thread {thread} has a filter of its own");
+            Err(io::Error::other(what))
+        }
         _ => Err(io::Error::last_os_error()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::policy::{Action, Condition, Rule, Rules, number};
 use super::*;
+use crate::config::Profile;
 use syscalls::Sysno;
 
 /// What no stage may ever do, however it is asked: new processes (but the zygote's jobs), other programs, other
@@ -24,7 +25,7 @@ const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset ch
     vmsplice wait4 waitid write_process_vm";
 
 fn policy() -> Policy {
-    Policy::load().unwrap()
+    Policy::load(Profile::Library).unwrap()
 }
 
 /// Run `code` as the kernel does (Documentation/networking/filter.rst), as far as such programs go.
@@ -96,14 +97,20 @@ fn stricter(a: u32, b: u32) -> u32 {
 
 #[test]
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
+    follow(&Stage::ALL);
+    // A job that loads its model itself.
+    follow(&[Stage::Load, Stage::Job]);
+}
+
+fn follow(stages: &[Stage]) {
     let policy = policy();
     let mut filters = Vec::new();
-    for stage in Stage::ALL {
-        let others = match stage {
-            Stage::Load => Others::Forbidden,
-            Stage::Fork | Stage::Job => Others::AsBefore,
-        };
-        filters.push(Program::new(&policy.changes(stage), others));
+    let mut before = None;
+    for stage in stages.iter().copied() {
+        filters.push(match before.replace(stage) {
+            None => Program::new(&policy.rules(stage), Others::Forbidden),
+            Some(before) => Program::new(&policy.changes(before, stage), Others::AsBefore),
+        });
         let rules = policy.rules(stage);
         // Every value that any rule compares with, its neighbours, and strays in the upper half.
         let mut values = vec![0, 1, u64::MAX, 1 << 32];
@@ -164,7 +171,7 @@ fn a_call_of_another_architecture_is_the_end() {
 
 #[test]
 fn only_the_own_process_can_be_signalled_by_a_job() {
-    let mut job = Program::new(&policy().changes(Stage::Job), Others::AsBefore);
+    let mut job = Program::new(&policy().changes(Stage::Fork, Stage::Job), Others::AsBefore);
     let call = number(Sysno::tgkill);
     let abort = |pid: u64| [pid, pid, 6, 0, 0, 0];
     for pid in [1, 77, 4711, u64::from(u32::MAX)] {

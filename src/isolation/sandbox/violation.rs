@@ -71,7 +71,7 @@ fn set_action(signal: c_int, handler: libc::sighandler_t, flags: c_int) -> io::R
 }
 
 /// From now on this process is a job.
-pub(super) fn report_to_supervisor() {
+pub(in crate::isolation) fn report_to_supervisor() {
     IS_JOB.store(true, Ordering::Relaxed);
 }
 

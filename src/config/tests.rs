@@ -40,27 +40,30 @@ fn the_documented_file_has_every_key_with_its_default() {
 
 #[cfg(feature = "whisper")]
 #[test]
-fn whisper_gets_as_many_threads_as_a_job_has_cpus() {
+fn all_jobs_of_whisper_together_have_no_more_threads_than_there_are_cpus() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"lmgg\x99\xca\0\0").unwrap();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    for (limits, threads, expected) in [
-        ("", 0, cpus.min(4)),
-        ("cpus = 1.5", 0, cpus.min(2)),
-        ("cpus = 0.5", 0, 1),
-        ("cpus = 900.0\npids = 1", 0, 1),
-        ("cpus = 1.0", 3, 3),
+    for (running, limits, threads, expected) in [
+        (0, "", 0, 1),
+        (1, "", 0, cpus.min(32)),
+        (2, "", 0, (cpus / 2).clamp(1, 32)),
+        (1000, "", 0, 1),
+        (1, "cpus = 1.5", 0, cpus.min(2)),
+        (1, "cpus = 0.5", 0, 1),
+        (1, "cpus = 900.0, pids = 1", 0, 1),
+        (0, "cpus = 1.0", 3, 3),
     ] {
         let config = format!(
-            "[models.m]\nengine = \"whisper\"\nlimits = {{ {} }}\nwhisper = {{ file = {:?}, threads = {threads} }}",
-            limits.replace('\n', ", "),
+            "jobs.max_running = {running}\n[models.m]\nengine = \"whisper\"\nlimits = {{ {limits} }}\n\
+             whisper = {{ file = {:?}, threads = {threads} }}",
             file.path()
         );
         let config = load(&config, &[]).unwrap();
         let EngineSettings::Whisper(settings) = &config.models[0].engine else {
             panic!("{config:?}");
         };
-        assert_eq!(settings.threads, expected, "{limits}");
+        assert_eq!(settings.threads, expected, "{running}, {limits}");
         // 51865 tokens: multilingual, from before `large-v3`.
         assert!(settings.speaks("de") && !settings.speaks("yue"));
     }

@@ -122,7 +122,7 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
     let models: Vec<Model> = file
         .models
         .iter()
-        .map(|(name, table)| model(name, table, &file, source, &mut wrong))
+        .map(|(name, table)| model(name, table, &file, jobs.max_running, source, &mut wrong))
         .collect();
     names(&models, &mut wrong);
     let default_model = match (file.default_model.as_str(), models.as_slice()) {
@@ -177,6 +177,7 @@ fn model(
     name: &str,
     table: &ModelTable,
     file: &File,
+    at_once: usize,
     source: &Source<'_>,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> Model {
@@ -267,7 +268,7 @@ fn model(
         name: name.into(),
         aliases: table.aliases.clone(),
         mode,
-        engine: engine(table, &limits, &mut wrong),
+        engine: engine(table, &limits, at_once, &mut wrong),
         limits,
         spares,
         recycle,
@@ -278,6 +279,7 @@ fn model(
 fn engine(
     table: &ModelTable,
     limits: &Limits,
+    at_once: usize,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> EngineSettings {
     if table.pocketsphinx.is_some() && table.engine != EngineKind::Pocketsphinx {
@@ -305,7 +307,7 @@ fn engine(
         #[cfg(feature = "whisper")]
         EngineKind::Whisper => {
             let settings = table.whisper.clone().unwrap_or_default();
-            EngineSettings::Whisper(whisper(settings, limits, wrong))
+            EngineSettings::Whisper(whisper(settings, limits, at_once, wrong))
         }
         #[cfg(feature = "fault-engine")]
         EngineKind::Null => EngineSettings::Null,
@@ -346,11 +348,6 @@ fn pocketsphinx(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str],
     }
 }
 
-/// Threads of a job where neither its settings nor its limits say how many: with more, one job takes a whole small
-/// machine for itself and hardly gets faster.
-#[cfg(feature = "whisper")]
-const WHISPER_THREADS: usize = 4;
-
 /// Most beginnings of a text that whisper.cpp can follow at once.
 #[cfg(feature = "whisper")]
 const MAX_BEAM: u32 = 8;
@@ -359,6 +356,7 @@ const MAX_BEAM: u32 = 8;
 fn whisper(
     mut settings: WhisperSettings,
     limits: &Limits,
+    at_once: usize,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> WhisperSettings {
     let file = &settings.file;
@@ -372,14 +370,7 @@ fn whisper(
     settings.look_at_file();
     if settings.threads == 0 {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = match limits.cpus {
-            0.0 => WHISPER_THREADS,
-            // Between 0.01 and 1000, or it is refused anyhow.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            limit => limit.ceil() as usize,
-        };
-        let threads = u32::try_from(wanted.min(cpus)).unwrap_or(u32::MAX);
-        settings.threads = threads.clamp(1, limits.pids.max(1));
+        settings.threads = whisper_threads(cpus, at_once, limits);
     } else if settings.threads > limits.pids {
         let what = format!(
             "{} threads are more than limits.pids, {}, allows",
@@ -399,6 +390,20 @@ fn whisper(
         wrong(&["whisper", "beam_size"], what);
     }
     settings
+}
+
+/// Threads of a job where its settings do not say how many. They spin while they wait for each other, so all jobs that
+/// may run together have no more of them than there are CPUs; nor has one more than it may keep busy.
+#[cfg(feature = "whisper")]
+fn whisper_threads(cpus: usize, at_once: usize, limits: &Limits) -> u32 {
+    let share = u32::try_from(cpus / at_once.max(1)).unwrap_or(u32::MAX);
+    // Between 0.01 and 1000, or it is refused anyhow.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let limit = match limits.cpus {
+        0.0 => u32::MAX,
+        limit => limit.ceil() as u32,
+    };
+    share.min(limit).clamp(1, limits.pids.max(1))
 }
 
 /// A name goes into URLs, headers, file names of the cgroup tree and the journal: no character may need escaping there.

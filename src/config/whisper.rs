@@ -25,7 +25,7 @@ const LANGUAGES: [&str; 100] = [
 pub struct WhisperSettings {
     /// The model: a file in the format of whisper.cpp (`ggml-small.bin`).
     pub file: PathBuf,
-    /// Threads of each job; in the file 0 stands for as many as its limit of CPUs asks for.
+    /// Threads of each job; in the file 0 stands for its share of the CPUs if `jobs.max_running` jobs run.
     pub threads: u32,
     /// Code of the language of requests that name none; empty: the model finds out.
     pub language: String,

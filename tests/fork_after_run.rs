@@ -102,28 +102,33 @@ fn as_a_zygote_is_started() {
 
 fn pocketsphinx_transcribes_alike() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
-    every_fork_transcribes_alike(&settings, 4);
+    every_fork_transcribes_alike(&[settings], 4, GOFORWARD.text);
 }
 
-/// With threads, which a job of this engine starts and ends all the time. They spin while they wait for each other: more
-/// of them than there are CPUs would take minutes.
+/// A job of this engine starts and ends threads all the time. They spin while they wait for each other, which takes
+/// minutes where the CPUs have other work: most children have one thread only.
 #[cfg(feature = "whisper")]
 fn whisper_transcribes_alike() {
     let folder = tempfile::TempDir::new().unwrap();
-    every_fork_transcribes_alike(&whisper(folder.path(), ggml::TOY), 1);
+    let engines = [2, 1].map(|threads| whisper(folder.path(), ggml::TOY, threads));
+    every_fork_transcribes_alike(&engines, 2, HEARD);
 }
 
-/// A model of this shape that hears what is said in the clip.
+/// What the models hear. Each word is as much work as the clip.
 #[cfg(feature = "whisper")]
-fn whisper(folder: &std::path::Path, shape: ggml::Shape) -> EngineSettings {
+const HEARD: &str = "forward";
+
+/// A model of this shape.
+#[cfg(feature = "whisper")]
+fn whisper(folder: &std::path::Path, shape: ggml::Shape, threads: u32) -> EngineSettings {
     let file = folder.join("ggml-test.bin");
     let model = ggml::Ggml {
         shape,
-        ..ggml::Ggml::english(ggml::segment(0.0, GOFORWARD.text, 2.6))
+        ..ggml::Ggml::english(ggml::segment(0.0, HEARD, 2.6))
     };
     model.write(&file);
     let mut settings = stt_isolated::config::WhisperSettings::of(file);
-    settings.threads = 2;
+    settings.threads = threads;
     EngineSettings::Whisper(settings)
 }
 
@@ -131,7 +136,7 @@ fn whisper(folder: &std::path::Path, shape: ggml::Shape) -> EngineSettings {
 fn a_fork_copies_no_weights() {
     let folder = tempfile::TempDir::new().unwrap();
     let begin = Instant::now();
-    let model = engine::load(&whisper(folder.path(), ggml::SMALL)).unwrap();
+    let model = engine::load(&whisper(folder.path(), ggml::SMALL, 1)).unwrap();
     let load = begin.elapsed();
     let rollup = procfs::process::Process::myself().unwrap().smaps_rollup();
     let map = &rollup.unwrap().memory_map_rollup.0[0].extension.map.clone();
@@ -161,38 +166,44 @@ fn a_fork_copies_no_weights() {
     );
 }
 
-/// With so many children at once.
-fn every_fork_transcribes_alike(settings: &EngineSettings, at_once: usize) {
-    let mut engine = engine::load(settings).unwrap();
+/// With so many children at once. Every tenth of them uses the first engine, all others the last.
+fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, expected: &str) {
+    let load = |settings| engine::load(settings).unwrap();
+    let mut engines: Vec<_> = settings.iter().map(load).collect();
     let mut thread = SingleThreaded::open().unwrap();
     let mut children = VecDeque::new();
     for number in 0..FORKS {
         if number % ROUND == 0 {
-            assert_eq!(transcribe(engine.as_mut()), GOFORWARD.text);
+            for engine in &mut engines {
+                assert_eq!(transcribe(engine.as_mut()), expected);
+            }
         }
         if children.len() == at_once {
-            check(children.pop_front().unwrap());
+            check(children.pop_front().unwrap(), expected);
         }
         let (reader, mut writer) = pipe().unwrap();
         match fork(&mut thread, Parentage::Own, None).unwrap() {
             Forked::Child => {
                 nix::unistd::alarm::set(PATIENCE);
-                let text = transcribe(engine.as_mut());
+                let which = (number % 10).min(engines.len() - 1);
+                let text = transcribe(engines[which].as_mut());
                 exit_now(writer.write_all(text.as_bytes()).is_err().into());
             }
             Forked::Parent { pidfd, .. } => children.push_back((number, pidfd, reader)),
         }
     }
-    children.into_iter().for_each(check);
+    children
+        .into_iter()
+        .for_each(|child| check(child, expected));
 }
 
 /// Waits for the end of a child, and fails unless it was a good one.
-fn check((number, child, mut output): (usize, PidFd, PipeReader)) {
+fn check((number, child, mut output): (usize, PidFd, PipeReader), expected: &str) {
     let exit = child.reap().unwrap();
     assert_eq!(exit.how, How::Status(0), "child {number}");
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();
-    assert_eq!(text, GOFORWARD.text, "child {number}");
+    assert_eq!(text, expected, "child {number}");
 }
 
 fn transcribe(engine: &mut dyn Engine) -> String {

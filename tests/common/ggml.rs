@@ -24,6 +24,8 @@ use std::{
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
+    /// Places of what is heard in 30 s.
+    pub audio: usize,
     pub state: usize,
     pub heads: usize,
     pub layers: usize,
@@ -31,18 +33,19 @@ pub struct Shape {
 
 /// No real one: as small as the library takes.
 pub const TOY: Shape = Shape {
+    audio: 100,
     state: 64,
     heads: 1,
     layers: 1,
 };
 
 pub const SMALL: Shape = Shape {
+    audio: 1500,
     state: 768,
     heads: 12,
     layers: 12,
 };
 
-const AUDIO: usize = 1500;
 const TEXT: usize = 448;
 const MELS: usize = 80;
 const BANDS: usize = 201;
@@ -157,13 +160,14 @@ impl Ggml {
             hole: 0,
         };
         let Shape {
+            audio,
             state,
             heads,
             layers,
         } = self.shape;
         file.numbers(&[0x6767_6d6c, self.tokens()]);
         for size in [
-            AUDIO, state, heads, layers, TEXT, state, heads, layers, MELS, 1,
+            audio, state, heads, layers, TEXT, state, heads, layers, MELS, 1,
         ] {
             file.numbers(&[size as i32]);
         }
@@ -206,8 +210,13 @@ impl Ggml {
     }
 
     fn weights(&self, file: &mut Output) {
-        let Shape { state, layers, .. } = self.shape;
-        file.zeros("encoder.positional_embedding", &[state, AUDIO], 4);
+        let Shape {
+            audio,
+            state,
+            layers,
+            ..
+        } = self.shape;
+        file.zeros("encoder.positional_embedding", &[state, audio], 4);
         file.zeros("encoder.conv1.weight", &[3, MELS, state], 2);
         file.zeros("encoder.conv1.bias", &[1, state], 4);
         file.zeros("encoder.conv2.weight", &[3, state, state], 2);

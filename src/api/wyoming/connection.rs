@@ -154,7 +154,7 @@ impl Client {
         }
         self.begin_transcript(&mut request);
         let mut data = json!({"text": transcript.text()});
-        if let Some(language) = request.language() {
+        if let Some(language) = request.language().or(transcript.language.take()) {
             data["language"] = language.into();
         }
         self.wire.say("transcript", &data);
@@ -291,7 +291,10 @@ impl Client {
             Some(dispatch::Event::Finished(report)) => {
                 match ApiError::of_outcome(&report.outcome) {
                     Some(error) => return Err(error.into()),
-                    None => live.answered(),
+                    None => {
+                        transcript.language.clone_from(&report.figures.language);
+                        live.answered();
+                    }
                 }
             }
             Some(dispatch::Event::Refused(refusal)) => return Err(live.refused(&refusal).into()),

@@ -20,6 +20,11 @@ pub trait AudioSource {
     /// # Errors
     /// The recording cannot be decoded further.
     fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError>;
+
+    /// Whether anybody still wants what is heard, for engines that can stop in the middle.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 /// How an engine wants to hear a recording.

@@ -24,6 +24,10 @@ pub trait Report {
     fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
     /// A piece of the transcript is final.
     fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
+    /// Whether anybody listens. Who listens to a job ends it otherwise.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 /// Transcribe `recording`.
@@ -130,6 +134,7 @@ fn in_pieces(
             let start = position(piece.start);
             let mut flow = ControlFlow::Continue(());
             let mut piece = OnePiece {
+                whole: source,
                 samples: piece.samples,
                 is_given: false,
             };
@@ -146,16 +151,21 @@ fn in_pieces(
 }
 
 /// A piece as the engine sees it: one block.
-struct OnePiece {
+struct OnePiece<'a> {
+    whole: &'a dyn AudioSource,
     samples: Vec<f32>,
     is_given: bool,
 }
 
-impl AudioSource for OnePiece {
+impl AudioSource for OnePiece<'_> {
     fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError> {
         let block = (!self.is_given).then_some(self.samples.as_slice());
         self.is_given = true;
         Ok(block)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.whole.is_wanted()
     }
 }
 
@@ -226,6 +236,10 @@ impl AudioSource for Source<'_, '_> {
             }
         }
         Ok(block)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.report.borrow().is_wanted()
     }
 }
 

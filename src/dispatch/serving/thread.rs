@@ -235,4 +235,8 @@ impl job::Report for ToClient<'_> {
             Err(_) => ControlFlow::Break(()),
         }
     }
+
+    fn is_wanted(&self) -> bool {
+        !self.0.events.is_closed()
+    }
 }

@@ -127,7 +127,7 @@ impl Engine for Whisper {
                 .create_state()
                 .map_err(|error| failed(log::reason(error)))?,
         };
-        let (state, language) = run::run(state, params, &samples, temperatures, emit)?;
+        let (state, language) = run::run(state, params, &samples, temperatures, &*audio, emit)?;
         self.state = Some(state);
         // What the first piece is in, all others are.
         self.language = language.map(str::to_owned).or(self.language.take());

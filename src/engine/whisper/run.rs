@@ -26,7 +26,7 @@ use super::{
     words::{Token, clean, words},
 };
 use crate::{
-    engine::{EngineError, SAMPLE_RATE},
+    engine::{AudioSource, EngineError, SAMPLE_RATE},
     transcript::{Decoding, Segment},
 };
 
@@ -34,7 +34,8 @@ use crate::{
 const STATE_IS_FREE: c_int = -7;
 
 /// Transcribe `samples`, and give the state back with the language that they were found to be in. Segments are emitted
-/// as soon as they are found; when nobody wants more, the work ends with the computation that is under way.
+/// as soon as they are found; when nobody wants more, which `audio` or `emit` tells, the work ends with the computation
+/// that is under way: a window's, or a token's.
 #[expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "one promise for all callbacks"
@@ -44,9 +45,11 @@ pub(super) fn run(
     mut params: FullParams<'_, '_>,
     samples: &[f32],
     temperatures: Temperatures,
+    audio: &dyn AudioSource,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
 ) -> Result<(WhisperState, Option<&'static str>), EngineError> {
     let mut course = Course {
+        audio,
         emit,
         temperatures,
         tries: 0,
@@ -92,6 +95,7 @@ pub(super) fn run(
 
 /// What the library's callbacks know of the run.
 struct Course<'a> {
+    audio: &'a dyn AudioSource,
     emit: &'a mut dyn FnMut(Segment) -> ControlFlow<()>,
     temperatures: Temperatures,
     /// How often the window at hand was begun to be put into words.
@@ -140,7 +144,8 @@ unsafe extern "C" fn another_token(
 
 unsafe extern "C" fn is_unwanted(user_data: *mut c_void) -> bool {
     // SAFETY: see `run`.
-    let course = unsafe { &*user_data.cast::<Course<'_>>() };
+    let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
+    course.is_unwanted |= !course.audio.is_wanted();
     course.is_unwanted
 }
 

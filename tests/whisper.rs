@@ -7,6 +7,7 @@ mod common;
 mod ggml;
 
 use std::{
+    cell::Cell,
     fs::{self, File, OpenOptions},
     io::Write,
     ops::ControlFlow,
@@ -21,6 +22,7 @@ use common::{
     http::{self, Answer, Form, Raw},
     process::Seen,
     wait_for, wait_until,
+    wyoming::{self, Client},
 };
 use ggml::{Ggml, SMALL, Say, TRANSLATED_LATER, segment};
 use http_body_util::Full;
@@ -71,7 +73,7 @@ impl Model {
 
 fn config(name: &str, file: &Path, more: &str) -> String {
     format!(
-        "[models.{name}]\nengine = \"whisper\"\n[models.{name}.whisper]\nfile = {file:?}\nthreads = 2\n{more}\n"
+        "[models.{name}]\nengine = \"whisper\"\n[models.{name}.whisper]\nfile = {file:?}\n{more}\n"
     )
 }
 
@@ -92,7 +94,7 @@ fn goforward() -> Form {
 #[test]
 fn text_times_and_figures_come_as_the_model_says_them() {
     let model = Model::new(&Ggml::english(two_segments()));
-    let daemon = model.start();
+    let daemon = Daemon::start(&model.config("threads = 2"));
     assert_eq!(daemon.post(&goforward()).text(), "go forward ten meters");
     let answer = verbose(&daemon, goforward());
     assert_eq!(answer["language"], "english");
@@ -149,6 +151,24 @@ fn subtitles_and_events_are_as_with_any_engine() {
     assert_eq!(deltas, ["go forward", " ten meters"]);
     assert_eq!(events[0]["logprobs"][1]["token"], " forward");
     assert_eq!(events.last().unwrap()["text"], "go forward ten meters");
+}
+
+#[test]
+fn wyoming_hears_what_http_does() {
+    let model = Model::new(&Ggml::multilingual(2, two_segments()));
+    let socket = model.folder.path().join("wyoming.sock");
+    let _daemon = Setup::new(&model.config(""))
+        .listen_as("wyoming", socket.to_str().unwrap())
+        .start();
+    let mut client = Client::connect(&socket);
+    client.send(&wyoming::request(json!({}), &GOFORWARD.samples()));
+    let transcript = json!({"text": "go forward ten meters", "language": "de"});
+    assert_eq!(client.transcript(), transcript);
+    client.send(&wyoming::request(
+        json!({"language": "fr"}),
+        &GOFORWARD.samples(),
+    ));
+    assert_eq!(client.transcript()["language"], "fr");
 }
 
 #[test]
@@ -278,10 +298,23 @@ fn a_process_that_serves_several_requests_answers_alike() {
     }
 }
 
-/// One block of silence.
+/// One block of silence, of which somebody wants to know a few times.
 struct Silence {
     samples: Vec<f32>,
     is_given: bool,
+    asked: Cell<usize>,
+    wanted: usize,
+}
+
+impl Silence {
+    fn of(wanted: usize) -> Silence {
+        Silence {
+            samples: vec![0.0; 30 * 16_000],
+            is_given: false,
+            asked: Cell::new(0),
+            wanted,
+        }
+    }
 }
 
 impl AudioSource for Silence {
@@ -289,6 +322,11 @@ impl AudioSource for Silence {
         let block = (!self.is_given).then_some(self.samples.as_slice());
         self.is_given = true;
         Ok(block)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() <= self.wanted
     }
 }
 
@@ -299,14 +337,10 @@ fn the_engine_stops_when_nobody_wants_more() {
     let model = Model::new(&Ggml::english(script));
     let settings = WhisperSettings::of(model.file());
     let mut engine = whisper::load(&settings).unwrap();
-    let mut segments = |wanted: usize| {
-        let mut silence = Silence {
-            samples: vec![0.0; 30 * 16_000],
-            is_given: false,
-        };
+    let mut segments = |silence: &mut Silence, wanted: usize| {
         let mut starts = Vec::new();
         engine.begin();
-        let result = engine.transcribe(&mut silence, &Options::default(), &mut |segment| {
+        let result = engine.transcribe(silence, &Options::default(), &mut |segment| {
             starts.push(segment.start.as_secs());
             match starts.len() < wanted {
                 true => ControlFlow::Continue(()),
@@ -316,9 +350,14 @@ fn the_engine_stops_when_nobody_wants_more() {
         result.unwrap();
         starts
     };
-    assert_eq!(segments(usize::MAX), [0, 3]);
-    assert_eq!(segments(1), [0]);
-    assert_eq!(segments(usize::MAX), [0, 3]);
+    let all = usize::MAX;
+    assert_eq!(segments(&mut Silence::of(all), all), [0, 3]);
+    assert_eq!(segments(&mut Silence::of(all), 1), [0]);
+    // In the middle of the first text.
+    let mut silence = Silence::of(2);
+    assert_eq!(segments(&mut silence, all), [0; 0]);
+    assert_eq!(silence.asked.get(), 3);
+    assert_eq!(segments(&mut Silence::of(all), all), [0, 3]);
 }
 
 /// Ways to spoil a model file, and what is said of it.
@@ -423,6 +462,8 @@ fn a_spoilt_file_is_one_clear_message_and_no_trouble_to_others() {
         answer.assert_come_back(503, "engine_unavailable");
         let message = answer.error()["message"].as_str().unwrap().to_owned();
         assert!(message.contains(complaint), "{message}");
+        let reason = &daemon.get("/readyz").json()["models"][name]["reason"];
+        assert!(reason.as_str().unwrap().contains(complaint), "{reason}");
     }
     assert_eq!(daemon.post(&goforward()).text(), "go forward ten meters");
 }
@@ -431,8 +472,8 @@ fn a_spoilt_file_is_one_clear_message_and_no_trouble_to_others() {
 fn mistakes_in_the_settings_are_named() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("ggml-none.bin");
-    let text = config("default", &missing, "beam_size = 9\nlanguage = \"tlh\"")
-        .replace("threads = 2", "threads = 99");
+    let more = "beam_size = 9\nlanguage = \"tlh\"\nthreads = 99";
+    let text = config("default", &missing, more);
     let path = folder.path().join("c.toml");
     fs::write(&path, text).unwrap();
     let output = std::process::Command::new(common::daemon::BINARY)

@@ -24,7 +24,7 @@ use std::{
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Places of what is heard in 30 s.
+    /// Places of what is heard in 30 s. The library lets no text begin after the first thirtieth of them, counted as 0.02 s.
     pub audio: usize,
     pub state: usize,
     pub heads: usize,
@@ -33,7 +33,7 @@ pub struct Shape {
 
 /// No real one: as small as the library takes.
 pub const TOY: Shape = Shape {
-    audio: 100,
+    audio: 300,
     state: 64,
     heads: 1,
     layers: 1,

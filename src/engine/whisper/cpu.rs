@@ -33,7 +33,22 @@ fn all_there(features: &[(&str, bool)]) -> Result<(), EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use super::all_there;
+    use super::{all_there, check};
+
+    #[test]
+    fn the_library_was_built_for_what_is_looked_for_and_without_openmp() {
+        check().unwrap();
+        let built = whisper_rs::print_system_info();
+        assert!(!built.contains("OPENMP"), "{built}");
+        #[cfg(target_arch = "x86_64")]
+        for (feature, is_used) in [("AVX2", true), ("FMA", true), ("AVX512", false)] {
+            assert_eq!(
+                built.contains(&format!("{feature} = 1")),
+                is_used,
+                "{built}"
+            );
+        }
+    }
 
     #[test]
     fn what_the_cpu_lacks_is_named() {

@@ -182,6 +182,7 @@ impl ZygoteProcess {
                     channel,
                     slot,
                     before: Usage::default(),
+                    began_with: 0,
                     is_used: false,
                     asked,
                 })
@@ -232,6 +233,8 @@ pub struct JobProcess {
     slot: Slot,
     /// Without a cgroup: what it had used when it was done with the request before.
     before: Usage,
+    /// Anonymous memory that it had before its request, in bytes.
+    began_with: u64,
     /// Whether it was ever given a request.
     is_used: bool,
     asked: Instant,
@@ -279,6 +282,11 @@ impl JobProcess {
         Ok(self.channel.receive().await?.0)
     }
 
+    /// It is ready for its first request: what memory it has by now is not that request's.
+    pub fn begin(&mut self) {
+        self.began_with = self.usage().anonymous;
+    }
+
     /// Its request is over and it is to serve another one: lift what this one alone was held to, and count from here.
     ///
     /// # Errors
@@ -287,24 +295,29 @@ impl JobProcess {
         if self.slot.cgroup().is_none() {
             self.before = Usage::of_process(self.child.pid).unwrap_or_default();
         }
-        self.slot.settle()
+        self.slot.settle()?;
+        self.begin();
+        Ok(())
     }
 
     /// What it has used for its request so far, or altogether once it is reaped. Counted from the end of the request
     /// before, or from its own beginning.
     pub fn usage(&self) -> Usage {
-        if let Some(usage) = self.slot.cgroup_usage() {
-            return usage;
+        let usage = self.slot.cgroup_usage().unwrap_or_else(|| {
+            let usage = match self.child.exit {
+                Some(exit) => Usage {
+                    peak: exit.peak_resident,
+                    cpu: exit.cpu,
+                    ..Usage::default()
+                },
+                None => Usage::of_process(self.child.pid).unwrap_or_default(),
+            };
+            usage.since(&self.before)
+        });
+        Usage {
+            began_with: self.began_with,
+            ..usage
         }
-        let usage = match self.child.exit {
-            Some(exit) => Usage {
-                peak: exit.peak_resident,
-                cpu: exit.cpu,
-                ..Usage::default()
-            },
-            None => Usage::of_process(self.child.pid).unwrap_or_default(),
-        };
-        usage.since(&self.before)
     }
 
     /// Something that reads what it uses for the request that it has or gets next, for as long as it lives.

@@ -71,6 +71,8 @@ pub struct Usage {
     pub peak: u64,
     /// Anonymous memory of its own when it answered.
     pub anonymous: u64,
+    /// The same when its job was ready for the request: what is more at the end, the request left behind.
+    pub began_with: u64,
     /// `memory.max`; `None` where no cgroup confines the job.
     pub limit: Option<u64>,
     /// CPU time.
@@ -245,6 +247,7 @@ impl Slot {
         Some(Usage {
             peak: now.peak,
             anonymous: now.anonymous,
+            began_with: 0,
             limit: leaf.limits().and_then(|limits| limits.memory),
             page_cache: now.page_cache,
             page_faults: now.page_faults.saturating_sub(body.before.page_faults),
@@ -342,6 +345,7 @@ impl Usage {
         Some(Self {
             peak: status.vmhwm.unwrap_or(0) << 10,
             anonymous: status.rssanon.unwrap_or(0) << 10,
+            began_with: 0,
             limit: None,
             cpu: seconds_times_ticks / u32::try_from(procfs::ticks_per_second()).ok()?,
             page_cache: 0,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -38,6 +38,7 @@ pub struct Setup {
     socket_name: Option<String>,
     /// Further sockets: name, if it is not that of the first, and address.
     listen: Vec<(Option<String>, String)>,
+    journal: bool,
 }
 
 impl Setup {
@@ -71,6 +72,12 @@ impl Setup {
         self
     }
 
+    /// Let it write to the journal, as it does when systemd has connected its stderr to that.
+    pub fn journal(mut self) -> Setup {
+        self.journal = true;
+        self
+    }
+
     /// Start it by a first connection; its models are still loading afterwards.
     pub fn launch(self) -> Daemon {
         let folder = TempDir::new().unwrap();
@@ -93,6 +100,12 @@ impl Setup {
         for (name, value) in &self.environment {
             command.arg("-E").arg(format!("{name}={value}"));
         }
+        let (read, stderr) = io::pipe().unwrap();
+        if self.journal {
+            let stat = nix::sys::stat::fstat(&stderr).unwrap();
+            let stream = format!("JOURNAL_STREAM={}:{}", stat.st_dev, stat.st_ino);
+            command.arg("-E").arg(stream);
+        }
         command.arg("-l").arg(&socket);
         for (_, address) in &self.listen {
             command.arg("-l").arg(address);
@@ -102,9 +115,11 @@ impl Setup {
         // A group of its own, by which all that it ever starts can be found again.
         command.process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.stderr(stderr).spawn().unwrap();
+        // Its end of the pipe.
+        drop(command);
         let log = Arc::new(Mutex::new(String::new()));
-        let reader = collect(child.stderr.take().unwrap(), log.clone());
+        let reader = collect(read, log.clone());
         wait_until("the socket listens", LONG, || {
             UnixStream::connect(&socket).is_ok()
         });

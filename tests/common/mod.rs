@@ -8,9 +8,11 @@
     missing_docs
 )]
 
+pub mod browser;
 pub mod clips;
 pub mod daemon;
 pub mod http;
+pub mod journal;
 pub mod manager;
 pub mod process;
 pub mod tmux;

@@ -37,6 +37,8 @@ pub enum Command {
     Status(Status),
     /// Watch the jobs at work, with what each uses of its limits
     Top(Top),
+    /// Make one page of HTML of what the journal knows about the requests of a day
+    Report(Report),
 }
 
 /// Arguments of `sttctl transcribe`.
@@ -130,6 +132,39 @@ pub struct Top {
     /// Where and for how long.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// Arguments of `sttctl report`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Whose journal entries one may read, journalctl decides: root, and the groups adm and systemd-journal.\n\n\
+                  Of another host: ssh HOST journalctl -u stt-isolated --since yesterday -o json | sttctl report --input -"
+)]
+pub struct Report {
+    /// Where the page goes, over what is there; "-" is standard output, which is the default
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which entries.
+    #[command(flatten)]
+    pub journal: Journal,
+}
+
+/// Arguments of every command that reads the journal.
+#[derive(Debug, Args)]
+pub struct Journal {
+    /// From when on: a length of time up to now ("24h", "7d"), or what journalctl takes ("yesterday", "2026-11-23 08:00")
+    /// [default: 24h; advise: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Until when, likewise [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Whose entries
+    #[arg(long, value_name = "UNIT", default_value = "stt-isolated.service")]
+    pub unit: String,
+    /// Read lines that `journalctl -o json` wrote instead of the journal; "-" is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["since", "until", "unit"])]
+    pub input: Option<PathBuf>,
 }
 
 /// Arguments of every command that asks the service.

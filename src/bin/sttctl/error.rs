@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Why a request has no result.
@@ -103,6 +104,22 @@ pub enum Error {
         /// What is understood here.
         expected: u64,
     },
+    /// journalctl cannot be run.
+    #[error(
+        "cannot run journalctl: {0}; where it runs, its output will do: journalctl -o json > FILE, and --input FILE"
+    )]
+    NoJournal(#[source] io::Error),
+    /// journalctl did not do what it was asked, and has said why.
+    #[error("journalctl failed ({0})")]
+    Journalctl(ExitStatus),
+    /// What should be an export of the journal is something else.
+    #[error(
+        "no line of it is an entry of the journal: make it with `journalctl -u stt-isolated -o json`"
+    )]
+    NoEntries,
+    /// Nobody reads HTML on a terminal.
+    #[error("a page of HTML is nothing for a terminal: name a file, as in --output report.html")]
+    PageOnTerminal,
     /// `--timeout` has passed.
     #[error("no result within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),

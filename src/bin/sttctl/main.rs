@@ -1,15 +1,18 @@
-//! The client: the same public API as anybody's.
+//! The client: the same public API as anybody's, and the journal's entries.
 
 mod cli;
 mod client;
 mod endpoint;
 mod error;
 mod figures;
+mod histogram;
+mod journal;
 mod line;
 mod models;
 mod problems;
 mod progress;
 mod raw;
+mod report;
 mod stats;
 mod status;
 mod text;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
+            Command::Report(arguments) => success(report::run(arguments)),
         }
     });
     // Waiting for a name look-up or a read that was given up would make a time-out pointless.

@@ -52,7 +52,10 @@ pub(in crate::dispatch) async fn ready(
         Preload::AfterFork => READY_TIMEOUT + load,
     };
     let failure = match timeout(limit, job.receive()).await {
-        Ok(Ok(FromJob::Ready)) => return Ok(()),
+        Ok(Ok(FromJob::Ready)) => {
+            job.begin();
+            return Ok(());
+        }
         Ok(Ok(FromJob::LoadFailed(message))) => return Err(clean(&message)),
         Ok(heard) => trouble(job, heard).await,
         Err(_) => format!("it was not ready within {limit:?}"),

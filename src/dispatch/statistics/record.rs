@@ -38,6 +38,7 @@ pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Work
                 cpu_ms = milliseconds(report.usage.cpu),
                 peak_bytes = report.usage.peak,
                 anon_bytes = report.usage.anonymous,
+                start_anon_bytes = report.usage.began_with,
                 limit_bytes = report.usage.limit,
                 page_cache_bytes = report.usage.page_cache,
                 page_faults = report.usage.page_faults,

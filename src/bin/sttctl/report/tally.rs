@@ -1,0 +1,237 @@
+//! All that a report tells, gathered entry by entry in bounded memory.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::thinned::Thinned;
+use super::timeline::Timeline;
+use crate::histogram::Histogram;
+use crate::journal::{Entry, Outcome};
+use crate::text::Text;
+
+/// Models that are told apart; there are seldom more than three.
+const MAX_MODELS: usize = 24;
+
+/// Hosts that are named.
+const MAX_HOSTS: usize = 8;
+
+/// Different words for the ways in which requests ended; the service has some 14.
+const MAX_WORDS: usize = 40;
+
+/// The most points of one plot: each takes some 250 bytes of the page.
+const MAX_POINTS: usize = 2000;
+
+/// The most rows of a list of single requests.
+const MAX_ROWS: usize = 12;
+
+/// Peaks from this share of the limit on are near it, in percent.
+pub const NEAR: u64 = 90;
+
+/// All that was seen.
+#[derive(Debug)]
+pub struct Tally {
+    /// The hosts that the entries come from.
+    pub hosts: BTreeSet<Text>,
+    /// Time of the first and the last entry, in microseconds since 1970.
+    pub period: Option<(u64, u64)>,
+    /// All models together.
+    pub total: Model,
+    /// Each of them.
+    pub models: Vec<(Text, Model)>,
+    /// How requests ended, by the service's own words.
+    pub words: BTreeMap<(Outcome, Text), u64>,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// Highest use of memory: in hundredths of a percent of the limit, and in bytes where there was none.
+    pub peaks: Thinned<Point>,
+    /// The same of jobs without a limit, in bytes.
+    pub unlimited: Thinned<Point>,
+    /// Memory that requests left behind, in bytes.
+    pub leaks: Thinned<Point>,
+    /// Requests that came nearest to their limit.
+    pub highest: Top,
+    /// Requests that left most behind.
+    pub leakiest: Top,
+    /// The last requests that failed.
+    pub failures: VecDeque<Entry>,
+}
+
+/// A request that stands for itself or for all near it.
+#[derive(Debug)]
+pub struct Point {
+    /// Its model's place in the list of models.
+    pub model: usize,
+    /// The request.
+    pub entry: Entry,
+}
+
+/// What one model did.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// How many requests ended, by their outcome.
+    pub ended: [u64; Outcome::ALL.len()],
+    /// Audio of the requests that were transcribed, in milliseconds.
+    pub audio: u64,
+    /// What those took, in milliseconds.
+    pub work: u64,
+    /// How long requests waited that had a job, in milliseconds.
+    pub queue: Histogram,
+    /// How long their jobs had them, in milliseconds.
+    pub service: Histogram,
+    /// Highest use of memory, in bytes.
+    pub peaks: Histogram,
+    /// How many came near their limit, without being stopped by it.
+    pub near: u64,
+    /// The limit of the last request that had one, in bytes.
+    pub limit: Option<u64>,
+    /// What requests left behind, in bytes.
+    pub leaks: Histogram,
+    /// All of that together.
+    pub leaked: u64,
+}
+
+/// The largest of all that came.
+#[derive(Debug, Default)]
+pub struct Top(BTreeMap<(Reverse<u64>, u64), Entry>);
+
+impl Top {
+    fn add(&mut self, value: u64, number: u64, entry: &Entry) {
+        let key = (Reverse(value), number);
+        let is_full = self.0.len() >= MAX_ROWS;
+        if is_full && self.0.keys().next_back().is_some_and(|last| key > *last) {
+            return;
+        }
+        self.0.insert(key, entry.clone());
+        if is_full {
+            self.0.pop_last();
+        }
+    }
+
+    /// The largest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.0.values()
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            hosts: BTreeSet::new(),
+            period: None,
+            total: Model::default(),
+            models: Vec::new(),
+            words: BTreeMap::new(),
+            timeline: Timeline::default(),
+            peaks: Thinned::new(MAX_POINTS),
+            unlimited: Thinned::new(MAX_POINTS),
+            leaks: Thinned::new(MAX_POINTS),
+            highest: Top::default(),
+            leakiest: Top::default(),
+            failures: VecDeque::new(),
+        }
+    }
+}
+
+impl Tally {
+    /// One more request.
+    pub fn add(&mut self, entry: Entry) {
+        let (first, last) = self.period.unwrap_or((entry.time, entry.time));
+        self.period = Some((first.min(entry.time), last.max(entry.time)));
+        if self.hosts.len() < MAX_HOSTS && !self.hosts.contains(&entry.host) {
+            self.hosts.insert(entry.host.clone());
+        }
+        let word = (entry.outcome, entry.word.clone());
+        if self.words.len() < MAX_WORDS || self.words.contains_key(&word) {
+            *self.words.entry(word).or_default() += 1;
+        } else {
+            let other = (entry.outcome, Text::from(String::from("(others)")));
+            *self.words.entry(other).or_default() += 1;
+        }
+        self.timeline.add(&entry);
+        let model = self.model(&entry.model);
+        self.total.add(&entry);
+        self.models[model].1.add(&entry);
+        let number = self.total.requests();
+        let group = u16::try_from(model * Outcome::ALL.len() + entry.outcome as usize).unwrap_or(0);
+        let point = || Point {
+            model,
+            entry: entry.clone(),
+        };
+        match (entry.peak, entry.share()) {
+            (Some(_), Some(share)) => {
+                self.peaks.add(group, entry.time, share, point);
+                self.highest.add(share, number, &entry);
+            }
+            (Some(peak), None) => self.unlimited.add(group, entry.time, peak, point),
+            (None, _) => {}
+        }
+        if let Some(leak) = entry.leak {
+            self.leaks.add(group, entry.time, leak, point);
+            self.leakiest.add(leak, number, &entry);
+        }
+        if matches!(entry.outcome, Outcome::Memory | Outcome::Failed) {
+            if self.failures.len() >= MAX_ROWS {
+                self.failures.pop_front();
+            }
+            self.failures.push_back(entry);
+        }
+    }
+
+    /// The place of a model in the list; those that are too many share the last one.
+    fn model(&mut self, name: &Text) -> usize {
+        if let Some(found) = self.models.iter().position(|(other, _)| other == name) {
+            return found;
+        }
+        let name = match self.models.len() {
+            MAX_MODELS => return MAX_MODELS - 1,
+            last if last == MAX_MODELS - 1 => Text::from(String::from("(others)")),
+            _ => name.clone(),
+        };
+        self.models.push((name, Model::default()));
+        self.models.len() - 1
+    }
+}
+
+impl Model {
+    fn add(&mut self, entry: &Entry) {
+        self.ended[entry.outcome as usize] += 1;
+        if entry.is_served() {
+            entry
+                .queue
+                .into_iter()
+                .for_each(|time| self.queue.add(time));
+            entry
+                .wall
+                .into_iter()
+                .for_each(|time| self.service.add(time));
+        }
+        if entry.outcome == Outcome::Ok {
+            self.audio = self.audio.saturating_add(entry.audio.unwrap_or(0));
+            self.work = self.work.saturating_add(entry.wall.unwrap_or(0));
+        }
+        entry.peak.into_iter().for_each(|peak| self.peaks.add(peak));
+        self.limit = entry.limit.or(self.limit);
+        let is_near = entry.share().is_some_and(|share| share >= NEAR * 100);
+        self.near += u64::from(is_near && entry.outcome != Outcome::Memory);
+        entry.leak.into_iter().for_each(|leak| self.leaks.add(leak));
+        self.leaked = self.leaked.saturating_add(entry.leak.unwrap_or(0));
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> u64 {
+        self.ended.iter().sum()
+    }
+
+    /// How many ended so.
+    pub fn ended(&self, outcome: Outcome) -> u64 {
+        self.ended[outcome as usize]
+    }
+}
+
+impl Entry {
+    /// The peak in hundredths of a percent of the limit; `None` if either is not known.
+    pub fn share(&self) -> Option<u64> {
+        let (peak, limit) = (u128::from(self.peak?), u128::from(self.limit?));
+        u64::try_from(peak * 10_000 / limit).ok()
+    }
+}

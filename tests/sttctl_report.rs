@@ -1,4 +1,4 @@
-//! `sttctl report`: from real entries of a real journal, and from more of them than anybody reads, to what a browser shows.
+//! `sttctl report` and `sttctl advise`: from real entries of a real journal, and from more of them than anybody reads, to what a browser shows.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -336,6 +336,83 @@ fn a_hundred_thousand_requests_make_a_page_that_can_be_read() {
     }
     browser::picture(&path, &path.with_extension("png"), 2600, false);
     browser::picture(&path, &path.with_extension("dark.png"), 2600, true);
+}
+
+#[test]
+fn a_limit_is_proposed_from_what_requests_needed() {
+    let folder = TempDir::new().unwrap();
+    let input = folder.path().join("entries");
+    let of_model = |name: &'static str, entries: Vec<Value>| {
+        entries.into_iter().map(move |mut entry| {
+            entry["STT_MODEL"] = name.into();
+            entry
+        })
+    };
+    let many = |peak: u64, count: u32| -> Vec<Value> {
+        let one = |n| {
+            served(
+                f64::from(n),
+                "ok",
+                (peak + u64::from(n % 50)) << 20,
+                0,
+                1,
+                1,
+            )
+        };
+        (0..count).map(one).collect()
+    };
+    let mut small = many(100, 2000);
+    // One that needed more, one that came near the limit in vain, and two that a client had lowered himself.
+    small.push(served(1.0, "ok", 430 << 20, 0, 1, 1));
+    small.push(served(1.0, "timeout", 470 << 20, 0, 1, 1));
+    for n in 0..2 {
+        small.push(served(f64::from(n), "ok", 90 << 20, 0, 1, 1));
+        small.last_mut().unwrap()["STT_LIMIT_BYTES"] = (100 << 20).to_string().into();
+    }
+    let mut stopped = many(200, 500);
+    stopped.push(served(1.0, "memory_limit_exceeded", 512 << 20, 0, 1, 1));
+    let entries = of_model("small", small)
+        .chain(of_model("v1.stopped", stopped))
+        .chain(of_model("new", many(100, 20)));
+    fs::write(&input, lines(entries)).unwrap();
+    let input = input.to_str().unwrap();
+    let advice: Value =
+        serde_json::from_str(&text(sttctl(&["advise", "--json", "--input", input]))).unwrap();
+    let models = &advice["models"];
+    let small = &models["small"];
+    assert_eq!(small["requests"], 2003);
+    assert_eq!(small["limit_bytes"], 512 << 20);
+    // Two of 90 in 100 MiB, and the one in vain.
+    assert_eq!((&small["near"], &small["over"]), (&json!(3), &json!(0)));
+    assert_eq!(small["peak_bytes"]["max"], 430 << 20);
+    assert_eq!(small["proposal_bytes"], 432 << 20);
+    assert_eq!(models["v1.stopped"]["proposal_bytes"], 512 << 20);
+    assert_eq!(models["v1.stopped"]["over"], 1);
+    assert_eq!(models["new"]["proposal_bytes"], Value::Null);
+    let told = text(sttctl(&["advise", "--input", input]));
+    println!("{told}");
+    assert!(told.contains("! new: too little is known"), "{told}");
+    assert!(
+        told.contains("! v1.stopped: 1 request stopped at the limit"),
+        "{told}"
+    );
+    // What is to be pasted is what the daemon takes.
+    let (_, paste) = told.split_once("# For these").unwrap();
+    let config: toml::Table = toml::from_str(&format!("# {paste}")).unwrap();
+    let models = config["models"].as_table().unwrap();
+    assert_eq!(models.len(), 1, "{paste}");
+    assert_eq!(models["small"]["limits"]["memory"].as_str(), Some("432M"));
+    let path = folder.path().join("paste.toml");
+    let paste = format!("# {paste}\nengine = \"fault\"\n");
+    fs::write(&path, &paste).unwrap();
+    let check = Command::new(common::daemon::BINARY)
+        .args(["check-config", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{paste}{check:?}");
+    let empty = text(sttctl(&["advise", "--input", "/dev/null"]));
+    assert!(empty.contains("nothing to go by"), "{empty}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub enum Command {
     Top(Top),
     /// Make one page of HTML of what the journal knows about the requests of a day
     Report(Report),
+    /// Propose each model's memory limit from what its requests needed
+    Advise(Advise),
 }
 
 /// Arguments of `sttctl transcribe`.
@@ -144,6 +146,21 @@ pub struct Report {
     /// Where the page goes, over what is there; "-" is standard output, which is the default
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Which entries.
+    #[command(flatten)]
+    pub journal: Journal,
+}
+
+/// Arguments of `sttctl advise`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The proposal: a quarter more than 99.9 % of the transcribed requests needed, and no less than any of them \
+                  did, in steps of 16 MiB. No less than the limit is now if requests were stopped by it."
+)]
+pub struct Advise {
+    /// Print all figures as JSON instead
+    #[arg(long)]
+    pub json: bool,
     /// Which entries.
     #[command(flatten)]
     pub journal: Journal,

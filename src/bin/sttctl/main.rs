@@ -1,5 +1,6 @@
 //! The client: the same public API as anybody's, and the journal's entries.
 
+mod advise;
 mod cli;
 mod client;
 mod endpoint;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
+            Command::Advise(arguments) => success(advise::run(arguments)),
             Command::Report(arguments) => success(report::run(arguments)),
         }
     });

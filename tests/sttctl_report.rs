@@ -1,4 +1,5 @@
-//! `sttctl report` and `sttctl advise`: from real entries of a real journal, and from more of them than anybody reads, to what a browser shows.
+//! `sttctl report` and `sttctl advise`: from real entries of a real journal, and from more of them than anybody reads, to
+//! what a browser shows.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

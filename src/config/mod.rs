@@ -12,6 +12,7 @@ mod source;
 mod tests;
 mod units;
 mod validate;
+mod vosk;
 #[cfg(feature = "whisper")]
 mod whisper;
 
@@ -31,6 +32,7 @@ pub use model::{
 pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Service, Zygote};
 pub use units::{ByteSize, Lifetime, MemoryBudget};
 pub use validate::MIN_JOB_MEMORY;
+pub use vosk::VoskSettings;
 #[cfg(feature = "whisper")]
 pub use whisper::WhisperSettings;
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::units::{ByteSize, Lifetime, time};
+use super::vosk::VoskSettings;
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
 
@@ -32,6 +33,9 @@ pub struct ModelTable {
     /// Files of the engine `pocketsphinx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pocketsphinx: Option<PocketsphinxSettings>,
+    /// Settings of the engine `vosk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vosk: Option<VoskSettings>,
     /// Settings of the engine `whisper`.
     #[cfg(feature = "whisper")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +75,8 @@ impl Mode {
 pub enum EngineKind {
     /// CMU PocketSphinx from the distribution's packages.
     Pocketsphinx,
+    /// Vosk, from the shared library of its Python package.
+    Vosk,
     /// OpenAI's Whisper, run by whisper.cpp.
     #[cfg(feature = "whisper")]
     Whisper,
@@ -87,6 +93,8 @@ pub enum EngineKind {
 pub enum EngineSettings {
     /// CMU PocketSphinx.
     Pocketsphinx(PocketsphinxSettings),
+    /// Vosk.
+    Vosk(VoskSettings),
     /// Whisper.
     #[cfg(feature = "whisper")]
     Whisper(WhisperSettings),
@@ -135,6 +143,7 @@ impl EngineSettings {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pocketsphinx(_) => "pocketsphinx",
+            Self::Vosk(_) => "vosk",
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => "whisper",
             #[cfg(feature = "fault-engine")]
@@ -148,6 +157,7 @@ impl EngineSettings {
     pub fn origin(&self) -> (&'static str, &'static str) {
         match self {
             Self::Pocketsphinx(_) => ("CMU Sphinx", "https://cmusphinx.github.io"),
+            Self::Vosk(_) => ("Alpha Cephei", "https://alphacephei.com/vosk/"),
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => ("OpenAI", "https://github.com/openai/whisper"),
             #[cfg(feature = "fault-engine")]
@@ -159,6 +169,7 @@ impl EngineSettings {
     pub fn languages(&self) -> Vec<&str> {
         match self {
             Self::Pocketsphinx(settings) => vec![&settings.language],
+            Self::Vosk(settings) => settings.known_language().into_iter().collect(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.languages().to_vec(),
             // They are told all, and hear none.
@@ -175,6 +186,7 @@ impl EngineSettings {
                 settings.language_model.clone(),
                 settings.dictionary.clone(),
             ],
+            Self::Vosk(settings) => settings.files(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => vec![settings.file.clone()],
             #[cfg(feature = "fault-engine")]
@@ -182,10 +194,12 @@ impl EngineSettings {
         }
     }
 
-    /// The only language that the model can transcribe, by its ISO 639-1 code; `None` if there are more.
+    /// The only language that the model can transcribe, by its ISO 639-1 code; `None` if there are more, or if it is not
+    /// known.
     pub fn language(&self) -> Option<&str> {
         match self {
             Self::Pocketsphinx(settings) => Some(&settings.language),
+            Self::Vosk(settings) => settings.known_language(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.only_language(),
             #[cfg(feature = "fault-engine")]
@@ -196,7 +210,7 @@ impl EngineSettings {
     /// What a request may ask of the model beside a transcript.
     pub fn capabilities(&self) -> Capabilities {
         match self {
-            Self::Pocketsphinx(_) => Capabilities {
+            Self::Pocketsphinx(_) | Self::Vosk(_) => Capabilities {
                 words: true,
                 logprobs: true,
                 ..Capabilities::default()
@@ -228,6 +242,9 @@ impl EngineSettings {
         let primary = language.split(['-', '_']).next().unwrap_or(language);
         match self {
             Self::Pocketsphinx(settings) => settings.language.eq_ignore_ascii_case(primary),
+            Self::Vosk(settings) => settings
+                .known_language()
+                .is_none_or(|known| known.eq_ignore_ascii_case(primary)),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.speaks(&primary.to_ascii_lowercase()),
             #[cfg(feature = "fault-engine")]

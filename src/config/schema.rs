@@ -57,6 +57,7 @@ impl Default for File {
             spares: SparesOverride::default(),
             recycle: RecycleOverride::default(),
             pocketsphinx: None,
+            vosk: None,
             #[cfg(feature = "whisper")]
             whisper: None,
             #[cfg(feature = "fault-engine")]

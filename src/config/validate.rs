@@ -10,6 +10,7 @@ use super::{
     schema::File,
     source::Source,
     units::{ByteSize, Lifetime, MemoryBudget},
+    vosk::VoskSettings,
 };
 
 /// Longest model name; it becomes part of a cgroup's name and of log lines.
@@ -286,6 +287,10 @@ fn engine(
         let what = "this table is for engine = \"pocketsphinx\" only".into();
         wrong(&["pocketsphinx"], what);
     }
+    if table.vosk.is_some() && table.engine != EngineKind::Vosk {
+        let what = "this table is for engine = \"vosk\" only".into();
+        wrong(&["vosk"], what);
+    }
     #[cfg(feature = "whisper")]
     if table.whisper.is_some() && table.engine != EngineKind::Whisper {
         let what = "this table is for engine = \"whisper\" only".into();
@@ -303,6 +308,11 @@ fn engine(
             let settings = table.pocketsphinx.clone().unwrap_or_default();
             pocketsphinx(&settings, wrong);
             EngineSettings::Pocketsphinx(settings)
+        }
+        EngineKind::Vosk => {
+            let settings = table.vosk.clone().unwrap_or_default();
+            vosk(&settings, wrong);
+            EngineSettings::Vosk(settings)
         }
         #[cfg(feature = "whisper")]
         EngineKind::Whisper => {
@@ -342,9 +352,30 @@ fn pocketsphinx(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str],
             wrong(&["pocketsphinx", key], what);
         }
     }
-    if settings.language.len() != 2 || !settings.language.bytes().all(|b| b.is_ascii_lowercase()) {
-        let what = format!("`{}` is no ISO 639-1 code (\"en\")", settings.language);
-        wrong(&["pocketsphinx", "language"], what);
+    language(&settings.language, &["pocketsphinx", "language"], wrong);
+}
+
+fn language(code: &str, key: &[&str], wrong: &mut impl FnMut(&[&str], String)) {
+    if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_lowercase()) {
+        wrong(key, format!("`{code}` is no ISO 639-1 code (\"en\")"));
+    }
+}
+
+fn vosk(settings: &VoskSettings, wrong: &mut impl FnMut(&[&str], String)) {
+    let folder = &settings.model;
+    if folder.as_os_str().is_empty() {
+        let what = "the model's folder must be named (\"/var/lib/stt-isolated/models/vosk-model-small-en-us-0.15\")";
+        wrong(&["vosk", "model"], what.into());
+    } else if !folder.is_dir() {
+        let what = format!("there is no folder {}", folder.display());
+        wrong(&["vosk", "model"], what);
+    }
+    if settings.library.as_os_str().is_empty() {
+        let what = "must be the path of libvosk.so, or a name by which the dynamic linker finds it";
+        wrong(&["vosk", "library"], what.into());
+    }
+    if !settings.language.is_empty() {
+        language(&settings.language, &["vosk", "language"], wrong);
     }
 }
 

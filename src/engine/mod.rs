@@ -5,6 +5,7 @@ pub mod fault;
 #[cfg(feature = "fault-engine")]
 pub mod null;
 pub mod pocketsphinx;
+pub mod vosk;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
@@ -117,6 +118,7 @@ pub enum EngineError {
 pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
     match settings {
         EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
+        EngineSettings::Vosk(settings) => Ok(Box::new(vosk::load(settings)?)),
         #[cfg(feature = "whisper")]
         EngineSettings::Whisper(settings) => Ok(Box::new(whisper::load(settings)?)),
         #[cfg(feature = "fault-engine")]

@@ -1,0 +1,151 @@
+//! Engine `vosk`: Vosk (Kaldi), from the shared library of its Python package.
+//!
+//! - The model is loaded into the zygote, which has one thread afterwards; jobs share it.
+//! - A recogniser is made for each piece of a recording: one that is used again counts its times on.
+//! - A folder that is no model is refused with a line on standard error and a null pointer, which is all the library says;
+//!   so the files that it needs are looked for first.
+
+mod ffi;
+mod result;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
+use crate::config::VoskSettings;
+use crate::transcript::Segment;
+
+/// Name of the engine in the configuration and in messages.
+pub const NAME: &str = "vosk";
+
+/// Files without which the library cannot use a model.
+const MODEL_FILES: [&str; 3] = ["am/final.mdl", "conf/mfcc.conf", "conf/model.conf"];
+
+/// The graph, whole or in two parts that are put together while decoding: one of these sets.
+const GRAPHS: [&[&str]; 2] = [&["graph/HCLG.fst"], &["graph/HCLr.fst", "graph/Gr.fst"]];
+
+/// A loaded model.
+pub struct Vosk {
+    model: Rc<ffi::Model>,
+}
+
+/// Load the library and the model.
+///
+/// # Errors
+/// [`EngineError::Unavailable`]: the library is missing or unfit, a file is missing or cannot be read, or the library
+/// refuses the model. The message says what to do.
+pub fn load(settings: &VoskSettings) -> Result<Vosk, EngineError> {
+    let folder = &settings.model;
+    check_files(folder).map_err(|reason| {
+        EngineError::Unavailable(format!(
+            "{} is no model for vosk: {reason}; models.<name>.vosk.model is the folder in which am, conf and graph are",
+            folder.display()
+        ))
+    })?;
+    let path = CString::new(folder.as_os_str().as_bytes()).map_err(|_| {
+        EngineError::Unavailable(format!(
+            "{}: a path cannot hold a NUL byte",
+            folder.display()
+        ))
+    })?;
+    let model = ffi::Model::load(settings.library.as_os_str(), &path).map_err(|reason| {
+        EngineError::Unavailable(format!(
+            "vosk is not available: {reason}; models.<name>.vosk.library is the path of libvosk.so"
+        ))
+    })?;
+    let model = model.ok_or_else(|| {
+        EngineError::Unavailable(format!(
+            "vosk cannot load the model in {}: a file is damaged, or made for another version",
+            folder.display()
+        ))
+    })?;
+    Ok(Vosk {
+        model: Rc::new(model),
+    })
+}
+
+/// Whether every file that the library will want is there.
+///
+/// # Errors
+/// The first one that is not.
+fn check_files(folder: &Path) -> Result<(), String> {
+    for file in MODEL_FILES {
+        check_file(&folder.join(file))?;
+    }
+    let [whole, parts] = GRAPHS.map(|files| {
+        files
+            .iter()
+            .try_for_each(|file| check_file(&folder.join(file)))
+    });
+    whole.or_else(|reason| parts.map_err(|_| reason))
+}
+
+/// Whether `path` is a file with something in it that this process may read.
+///
+/// # Errors
+/// Why not, with the path.
+fn check_file(path: &Path) -> Result<(), String> {
+    let mut byte = [0];
+    // Reading also finds out folders, which open like files.
+    match File::open(path).and_then(|mut file| file.read(&mut byte)) {
+        Ok(0) => Err(format!("{} is empty", path.display())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+impl Engine for Vosk {
+    /// Emits each utterance when it has ended.
+    fn transcribe(
+        &mut self,
+        audio: &mut dyn AudioSource,
+        _options: &Options,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        #[allow(clippy::cast_possible_truncation)]
+        const RATE: u16 = SAMPLE_RATE as u16;
+        let mut recognizer = ffi::Recognizer::new(&self.model, RATE).map_err(failed)?;
+        let mut samples = Vec::with_capacity(ffi::BLOCK);
+        while let Some(block) = audio.next_block()? {
+            for block in block.chunks(ffi::BLOCK) {
+                samples.clear();
+                samples.extend(block.iter().map(|&sample| to_i16(sample)));
+                if recognizer.accept(&samples).map_err(failed)? == ffi::Heard::Utterance
+                    && let Some(segment) =
+                        result::segment(recognizer.result().map_err(failed)?).map_err(failed)?
+                    && emit(segment).is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        if let Some(segment) =
+            result::segment(recognizer.final_result().map_err(failed)?).map_err(failed)?
+        {
+            // The last segment: whether anybody wants more makes no difference.
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(segment);
+        }
+        Ok(())
+    }
+}
+
+/// An error of this engine.
+fn failed(reason: String) -> EngineError {
+    EngineError::Failed {
+        engine: NAME,
+        reason,
+    }
+}
+
+/// −1 … 1 as 16 bits, rounded; beyond that it saturates, NaN becomes 0.
+fn to_i16(sample: f32) -> i16 {
+    // `as` saturates, and takes NaN for 0.
+    #[allow(clippy::cast_possible_truncation)]
+    let sample = (sample * 32768.0).round() as i16;
+    sample
+}

@@ -59,7 +59,13 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, EX_CONFIG),
         },
         Command::CheckConfig(common) => match load(&common) {
-            Ok(_) => ExitCode::SUCCESS,
+            Ok(config) => {
+                config
+                    .remarks
+                    .iter()
+                    .for_each(|remark| eprintln!("stt-isolated: {remark}"));
+                ExitCode::SUCCESS
+            }
             Err(error) => fail(&error, EX_CONFIG),
         },
         Command::Zygote => match job::zygote_main() {

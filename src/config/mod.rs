@@ -2,12 +2,14 @@
 
 mod access;
 mod clients;
+mod found;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used, clippy::panic)]
 pub(crate) mod fuzzing;
 mod model;
 mod schema;
 mod source;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -30,6 +32,7 @@ pub use model::{
     Recycle, Spares,
 };
 pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Memory, Service, Zygote};
+pub use stamp::Stamp;
 pub use units::{ByteSize, Lifetime, MemoryBudget};
 pub use validate::MIN_JOB_MEMORY;
 pub use vosk::VoskSettings;
@@ -38,6 +41,9 @@ pub use whisper::WhisperSettings;
 
 /// The file that is read when none is named.
 pub const DEFAULT_PATH: &str = "/etc/stt-isolated/stt-isolated.toml";
+
+/// Where the service's state is if systemd does not say it (`StateDirectory=`).
+pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
 
 /// A validated configuration: every name resolves, every value is possible.
 #[derive(Clone, Debug)]
@@ -64,6 +70,8 @@ pub struct Config {
     pub breaker: Breaker,
     /// The models, ordered by name; at least one.
     pub models: Vec<Model>,
+    /// What is in the models directory and not served, and why: for the log.
+    pub remarks: Vec<String>,
 }
 
 /// One model, with the general tables already applied.
@@ -77,12 +85,22 @@ pub struct Model {
     pub mode: Mode,
     /// The engine and its files.
     pub engine: EngineSettings,
+    /// Which files these were when the configuration was read.
+    pub files: Vec<Option<Stamp>>,
     /// What one job of this model may use.
     pub limits: Limits,
     /// Jobs that are forked ahead of their request.
     pub spares: Spares,
     /// When a job that serves several requests ends (mode `hybrid`).
     pub recycle: Recycle,
+}
+
+impl Model {
+    /// Whether what serves `other` can serve this model as well: it has the same engine and mode, loaded from the very
+    /// same files.
+    pub fn loads_like(&self, other: &Self) -> bool {
+        (self.mode, &self.engine, &self.files) == (other.mode, &other.engine, &other.files)
+    }
 }
 
 impl Config {

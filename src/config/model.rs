@@ -10,7 +10,7 @@ use super::vosk::VoskSettings;
 use super::whisper::WhisperSettings;
 
 /// One `[models.NAME]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelTable {
     /// The engine that runs this model.
@@ -70,10 +70,11 @@ impl Mode {
 }
 
 /// The engines that this build knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
     /// CMU PocketSphinx from the distribution's packages.
+    #[default]
     Pocketsphinx,
     /// Vosk, from the shared library of its Python package.
     Vosk,

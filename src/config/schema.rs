@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     clients::Clients,
-    model::{
-        EngineKind, Limits, LimitsOverride, Mode, ModelTable, Recycle, RecycleOverride, Spares,
-        SparesOverride,
-    },
+    model::{Limits, Mode, ModelTable, Recycle, Spares},
     units::{ByteSize, MemoryBudget, time},
 };
 
@@ -19,6 +16,11 @@ use super::{
 pub struct File {
     /// The model that serves a request which names none; empty: the only one, or the one named `default`.
     pub default_model: String,
+    /// Folder whose models are served under their files' names; empty: `models` in `$STATE_DIRECTORY`, or in
+    /// [`super::DEFAULT_STATE`] without systemd.
+    pub models_directory: PathBuf,
+    /// Further names of models, each with the name of its model.
+    pub aliases: BTreeMap<String, String>,
     /// The daemon as systemd sees it.
     pub service: Service,
     /// Clients' connections and uploads.
@@ -50,21 +52,13 @@ pub struct File {
 impl Default for File {
     fn default() -> Self {
         let model = ModelTable {
-            engine: EngineKind::Pocketsphinx,
             aliases: vec!["whisper-1".into()],
-            mode: None,
-            limits: LimitsOverride::default(),
-            spares: SparesOverride::default(),
-            recycle: RecycleOverride::default(),
-            pocketsphinx: None,
-            vosk: None,
-            #[cfg(feature = "whisper")]
-            whisper: None,
-            #[cfg(feature = "fault-engine")]
-            fault: None,
+            ..ModelTable::default()
         };
         Self {
             default_model: String::new(),
+            models_directory: PathBuf::new(),
+            aliases: BTreeMap::new(),
             service: Service::default(),
             http: Http::default(),
             isolation: Isolation::default(),

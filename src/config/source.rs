@@ -1,6 +1,10 @@
 //! Where settings come from (file, environment) and which line or variable a mistake stands in.
 
-use std::{ops::Range, path::Path};
+use std::{
+    env,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use toml::{
@@ -8,13 +12,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Problem, schema::File};
+use super::{ConfigError, DEFAULT_STATE, Problem, schema::File};
 
 /// Every variable with this prefix sets one key: `STT_ISOLATED_JOBS__MAX_RUNNING=8` is `jobs.max_running`.
 const PREFIX: &str = "STT_ISOLATED_";
 
 /// Not a key of the daemon: the client's default socket.
 const CLIENT_VARIABLE: &str = "STT_ISOLATED_SOCKET";
+
+/// systemd.exec(5): the folders of `StateDirectory=`, separated by colons.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// The switch by which this project's users know process isolation; `true` is mode `process`, `false` is `thread`.
 const PROCESS_ISOLATION: &str = "USE_PROCESS_ISOLATION";
@@ -25,6 +32,8 @@ pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
     variables: Vec<Variable>,
+    /// The first folder of systemd's `StateDirectory=`, which is systemd's word and no setting.
+    state: Option<PathBuf>,
 }
 
 /// One environment variable that sets a key.
@@ -41,8 +50,13 @@ impl<'a> Source<'a> {
         text: &'a str,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Self {
+        let mut state = None;
         let mut variables: Vec<Variable> = environment
             .filter_map(|(name, value)| {
+                if name == STATE_DIRECTORY {
+                    state = env::split_paths(&value).next();
+                    return None;
+                }
                 if name == PROCESS_ISOLATION {
                     let key = vec!["isolation".into(), "mode".into()];
                     return Some(Variable { name, value, key });
@@ -64,7 +78,13 @@ impl<'a> Source<'a> {
             path,
             text,
             variables,
+            state,
         }
+    }
+
+    /// The folder in which the service's state is.
+    pub(super) fn state(&self) -> &Path {
+        self.state.as_deref().unwrap_or(Path::new(DEFAULT_STATE))
     }
 
     /// The settings of file and environment together, types and names checked.

@@ -150,6 +150,34 @@ fn each_mistake_is_told_with_line_and_key() {
         ),
         ("[models]", "test.toml:1: models: at least one model"),
         (
+            "[aliases]\nx = \"y\"",
+            "test.toml:2: aliases.x: there is no model `y`",
+        ),
+        (
+            "[aliases]\nwhisper-1 = \"default\"",
+            "test.toml:2: aliases.whisper-1: `whisper-1` already names model `default`",
+        ),
+        (
+            "[aliases]\n\"a b\" = \"default\"",
+            "test.toml:2: aliases.a b: `a b` is no model name",
+        ),
+        (
+            "[models.v]\nengine = \"vosk\"",
+            "test.toml:1: models.v.vosk.model: the model's folder must be named",
+        ),
+        (
+            "[models.v]\nengine = \"vosk\"\n[models.v.vosk]\nmodel = \"/no/where\"",
+            "test.toml:4: models.v.vosk.model: there is no folder /no/where",
+        ),
+        (
+            "[models.v]\nengine = \"vosk\"\n[models.v.vosk]\nmodel = \"/\"\nlanguage = \"german\"",
+            "test.toml:5: models.v.vosk.language: `german` is no ISO 639-1 code",
+        ),
+        (
+            "[models.v]\nengine = \"vosk\"\n[models.v.vosk]\nmodel = \"/\"\nlibrary = \"\"",
+            "test.toml:5: models.v.vosk.library: must be the path of libvosk.so",
+        ),
+        (
             "[models.\"a b\"]\nengine = \"pocketsphinx\"",
             "test.toml:1: models.a b: `a b` is no model name",
         ),

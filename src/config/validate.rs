@@ -1,14 +1,16 @@
 //! From what is written to what is possible: every rule that types cannot say.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
 use super::{
     Config, ConfigError, Model, access,
+    found::{self, Found},
     model::{EngineKind, EngineSettings, Limits, Mode, ModelTable, PocketsphinxSettings},
     schema::File,
     source::Source,
+    stamp::Stamp,
     units::{ByteSize, Lifetime, MemoryBudget},
     vosk::VoskSettings,
 };
@@ -117,20 +119,29 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         wrong(&["http", "spool_directory"], what);
     }
 
-    if file.models.is_empty() {
-        wrong(&["models"], "at least one model must be configured".into());
+    let directory = &file.models_directory;
+    if !directory.as_os_str().is_empty() && !directory.is_dir() {
+        let what = format!("{} is not a folder", directory.display());
+        wrong(&["models_directory"], what);
     }
-    let models: Vec<Model> = file
+    let mut models: Vec<Model> = file
         .models
         .iter()
         .map(|(name, table)| model(name, table, &file, jobs.max_running, source, &mut wrong))
         .collect();
-    names(&models, &mut wrong);
-    let default_model = match (file.default_model.as_str(), models.as_slice()) {
-        ("", [only]) => only.name.clone(),
-        ("", _) => "default".into(),
-        (name, _) => name.into(),
+    let (found, remarks) = found(&models, &file, jobs.max_running, source, &mut wrong);
+    // What the file says comes first: a model that somebody puts into the directory changes no other's name.
+    let default_model = match (file.default_model.as_str(), &models[..], &found[..]) {
+        ("", [only], _) | ("", [], [only]) => only.name.clone(),
+        ("", ..) => "default".into(),
+        (name, ..) => name.into(),
     };
+    models.extend(found);
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    if models.is_empty() {
+        wrong(&["models"], "at least one model must be configured".into());
+    }
+    names(&mut models, &file.aliases, &mut wrong);
     let known =
         |model: &Model| model.name == default_model || model.aliases.contains(&default_model);
     if !models.is_empty() && !models.iter().any(known) {
@@ -157,6 +168,7 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         health: file.health,
         breaker: file.breaker,
         models,
+        remarks,
     })
 }
 
@@ -265,15 +277,60 @@ fn model(
         wrong(&["recycle", "max_requests"], "must be at least 1".into());
     }
     bounded(recycle.max_age, &["recycle", "max_age"], &mut wrong);
+    let engine = engine(table, &limits, at_once, &mut wrong);
     Model {
         name: name.into(),
         aliases: table.aliases.clone(),
         mode,
-        engine: engine(table, &limits, at_once, &mut wrong),
+        files: engine.files().iter().map(|file| Stamp::of(file)).collect(),
+        engine,
         limits,
         spares,
         recycle,
     }
+}
+
+/// The models of the models directory that `configured` does not have already, and what is to be said of the others.
+fn found(
+    configured: &[Model],
+    file: &File,
+    at_once: usize,
+    source: &Source<'_>,
+    wrong: &mut impl FnMut(&[&str], String),
+) -> (Vec<Model>, Vec<String>) {
+    let directory = match &file.models_directory {
+        unset if unset.as_os_str().is_empty() => source.state().join("models"),
+        directory => directory.clone(),
+    };
+    let names = configured
+        .iter()
+        .flat_map(|model| [&model.name].into_iter().chain(&model.aliases));
+    let taken = names
+        .chain(file.aliases.keys())
+        .map(String::as_str)
+        .collect();
+    let used: Vec<PathBuf> = configured
+        .iter()
+        .flat_map(|model| model.engine.files())
+        .collect();
+    let Found {
+        models: tables,
+        mut remarks,
+    } = found::look(&directory, &taken, &used);
+    let mut models = Vec::new();
+    for (name, table) in tables {
+        let mut trouble = None;
+        let model = model(&name, &table, file, at_once, source, &mut |key, what| match key {
+            ["models", _, "limits" | "spares" | "recycle", ..] => wrong(key, what),
+            // It is in nobody's configuration: no reason to refuse that.
+            _ => trouble = Some(what),
+        });
+        match trouble {
+            None => models.push(model),
+            Some(what) => remarks.push(format!("the model `{name}` is not served: {what}")),
+        }
+    }
+    (models, remarks)
 }
 
 #[cfg_attr(not(feature = "whisper"), allow(unused_variables))]
@@ -438,7 +495,7 @@ fn whisper_threads(cpus: usize, at_once: usize, limits: &Limits) -> u32 {
 }
 
 /// A name goes into URLs, headers, file names of the cgroup tree and the journal: no character may need escaping there.
-fn valid_name(name: &str) -> Result<(), String> {
+pub(super) fn valid_name(name: &str) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.is_empty()
         || name.len() > MAX_NAME
@@ -452,20 +509,40 @@ fn valid_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names and aliases share one space: no two may be the same.
-fn names(models: &[Model], wrong: &mut impl FnMut(&[&str], String)) {
-    let mut owner: BTreeMap<&str, &str> = models
+/// Give each model its further names. Names and aliases share one space: no two may be the same.
+fn names(
+    models: &mut [Model],
+    aliases: &BTreeMap<String, String>,
+    wrong: &mut impl FnMut(&[&str], String),
+) {
+    let mut owner: BTreeMap<String, String> = models
         .iter()
-        .map(|m| (m.name.as_str(), m.name.as_str()))
+        .map(|m| (m.name.clone(), m.name.clone()))
         .collect();
-    for model in models {
+    let mut take = |alias: &str, model: &str| {
+        valid_name(alias)?;
+        match owner.insert(alias.into(), model.into()) {
+            Some(other) => Err(format!("`{alias}` already names model `{other}`")),
+            None => Ok(()),
+        }
+    };
+    for model in &*models {
         for alias in &model.aliases {
-            let key = ["models", &model.name, "aliases"];
-            if let Err(what) = valid_name(alias) {
-                wrong(&key, what);
-            } else if let Some(other) = owner.insert(alias, &model.name) {
-                wrong(&key, format!("`{alias}` already names model `{other}`"));
+            if let Err(what) = take(alias, &model.name) {
+                wrong(&["models", &model.name, "aliases"], what);
             }
+        }
+    }
+    for (alias, name) in aliases {
+        let key = ["aliases", alias];
+        match models.iter_mut().find(|model| model.name == *name) {
+            Some(model) => {
+                if let Err(what) = take(alias, name) {
+                    wrong(&key, what);
+                }
+                model.aliases.push(alias.clone());
+            }
+            None => wrong(&key, format!("there is no model `{name}`")),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Settings of the engine `whisper`, and what can be known of its model without loading it.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -98,7 +99,13 @@ impl WhisperSettings {
 /// The size of the vocabulary, which is the file's second word.
 fn vocabulary(file: &Path) -> Option<i32> {
     let mut head = [0; 8];
-    File::open(file).ok()?.read_exact(&mut head).ok()?;
+    // What is no file, and would never answer, cannot hold up the service.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(file)
+        .ok()?;
+    file.read_exact(&mut head).ok()?;
     let [_, _, _, _, tokens @ ..] = head;
     Some(i32::from_le_bytes(tokens))
 }

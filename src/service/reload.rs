@@ -65,7 +65,14 @@ impl Reload<'_> {
             notify::reloading(within);
             notify::status("reloading the configuration");
         }
-        let changes = Changes::between(&self.dispatcher.config(), &config);
+        let old = self.dispatcher.config();
+        let changes = Changes::between(&old, &config);
+        // What was said already is not said again.
+        let new = config
+            .remarks
+            .iter()
+            .filter(|remark| !old.remarks.contains(remark));
+        new.for_each(|remark| tracing::warn!("{remark}"));
         self.level.set(config.service.log_level);
         self.connections.set_most(config.http.max_connections);
         tracing::info!("reload: the new configuration is right and taken over");

@@ -52,6 +52,10 @@ pub fn serve(config: Config, load: &Load<'_>, allow_root: bool) -> Result<(), Se
 }
 
 async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), ServeError> {
+    config
+        .remarks
+        .iter()
+        .for_each(|remark| tracing::warn!("{remark}"));
     let config = Arc::new(config);
     // First of all, so that no signal finds its default action.
     let mut signals = Signals::catch()?;

@@ -97,6 +97,9 @@ impl Setup {
         command
             .arg("-E")
             .arg(format!("{}={}", unconfined.0, unconfined.1));
+        // Its models directory, if a test makes one, and not that of a service that is installed here.
+        let state = format!("STATE_DIRECTORY={}", folder.path().display());
+        command.arg("-E").arg(state);
         for (name, value) in &self.environment {
             command.arg("-E").arg(format!("{name}={value}"));
         }

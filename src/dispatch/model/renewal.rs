@@ -88,7 +88,7 @@ impl Renewal {
             }
             return Look::GoOn;
         }
-        if wanted.engine == model.engine && wanted.mode == model.mode {
+        if wanted.loads_like(model) {
             return Look::Settings(wanted);
         }
         let is_coming = |c: &Coming| Arc::ptr_eq(&c.settings, &wanted);

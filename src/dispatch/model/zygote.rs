@@ -62,8 +62,8 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
     let begin = Instant::now();
     let confinement = match zygote.load(load, timeout).await {
         Ok(confinement) => confinement,
-        Err(error @ ProcessError::Ended(_)) => {
-            // Libraries that exit or abort over a file that they dislike say why on stderr.
+        Err(error @ (ProcessError::Ended(_) | ProcessError::Load(_))) => {
+            // Libraries that dislike a file say why on stderr, be it that they exit, abort or only refuse.
             let words = tokio::time::timeout(LAST_WORDS, last_words).await;
             return Err(match words {
                 Ok(Ok(Some(words))) => format!("{error}; its last words: {words}"),

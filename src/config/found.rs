@@ -1,0 +1,373 @@
+//! The models directory: which files and folders in it are models, by their names and kinds alone. What stands in a file
+//! is read by nobody here.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, FileType},
+    io,
+    path::{Path, PathBuf},
+};
+
+#[cfg(feature = "whisper")]
+use super::whisper::WhisperSettings;
+use super::{
+    model::{EngineKind, ModelTable},
+    validate::valid_name,
+    vosk::VoskSettings,
+};
+
+/// Most entries that are looked at: nobody has so many models.
+const MAX_ENTRIES: usize = 1000;
+
+/// Most models that are served from there: each has a zygote that holds it in memory.
+const MAX_MODELS: usize = 64;
+
+/// Most entries that are no models and are named one by one.
+const MAX_REMARKS: usize = 16;
+
+/// How the name of a model's file ends: the files of whisper.cpp.
+const WHISPER: &str = "bin";
+
+/// The folders of a model for Vosk.
+const VOSK: [&str; 3] = ["am", "conf", "graph"];
+
+/// What a look into the directory gave.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Models, ordered by their names, each with all else as it is by default.
+    pub(super) models: Vec<(String, ModelTable)>,
+    /// What is not served, and why; in whole sentences.
+    pub(super) remarks: Vec<String>,
+}
+
+/// What is in `directory`, apart from what is hidden (`.…`). Names in `taken` and files in `used` are the
+/// configuration's own.
+pub(super) fn look(directory: &Path, taken: &BTreeSet<&str>, used: &[PathBuf]) -> Found {
+    let mut found = Found::default();
+    let place = directory.display();
+    let (entries, all) = match entries(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return found,
+        Err(error) => {
+            let remark = format!("the models directory {place} cannot be read: {error}");
+            found.remarks.push(remark);
+            return found;
+        }
+    };
+    if !all {
+        found.remarks.push(format!(
+            "the models directory {place} has more than {MAX_ENTRIES} entries: not all of them were looked at"
+        ));
+    }
+    let used: Vec<PathBuf> = used
+        .iter()
+        .filter_map(|path| fs::canonicalize(path).ok())
+        .collect();
+    let mut left_out = 0;
+    for (path, kind) in entries {
+        let reason = match of(&path, kind) {
+            Ok((name, _)) if taken.contains(name.as_str()) => {
+                format!("the configuration has `{name}` itself, and comes first")
+            }
+            Ok(_) if fs::canonicalize(&path).is_ok_and(|path| used.contains(&path)) => {
+                "the configuration serves it under another name".into()
+            }
+            Ok((name, _)) if found.models.iter().any(|(other, _)| *other == name) => {
+                format!("there is another model `{name}`")
+            }
+            Ok(_) if found.models.len() == MAX_MODELS => {
+                format!("no more than {MAX_MODELS} models are served from there")
+            }
+            Ok(model) => {
+                found.models.push(model);
+                continue;
+            }
+            Err(reason) => reason,
+        };
+        left_out += 1;
+        if left_out <= MAX_REMARKS {
+            // The name is somebody's own choice: no character of it may disturb the log.
+            let name = path.file_name().unwrap_or_default();
+            let remark =
+                format!("{name:?} in the models directory {place} is not served: {reason}");
+            found.remarks.push(remark);
+        }
+    }
+    if left_out > MAX_REMARKS {
+        let more = left_out - MAX_REMARKS;
+        let remark = format!("{more} more entries of the models directory {place} are not served");
+        found.remarks.push(remark);
+    }
+    found
+}
+
+/// The entries that are not hidden, ordered by name, and whether these are all.
+fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
+    let mut entries: Vec<(PathBuf, FileType)> = Vec::new();
+    let mut all = true;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if entries.len() == MAX_ENTRIES {
+            all = false;
+            break;
+        }
+        // Gone meanwhile: as if it had never been there.
+        if let Ok(kind) = entry.file_type() {
+            entries.push((entry.path(), kind));
+        }
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok((entries, all))
+}
+
+/// The name and the settings of the model at `path`.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn of(path: &Path, kind: FileType) -> Result<(String, ModelTable), String> {
+    let table = if kind.is_dir() {
+        vosk(path)?
+    } else if kind.is_file() {
+        whisper(path)?
+    } else if kind.is_symlink() {
+        return Err("symbolic links are not followed".into());
+    } else {
+        return Err("it is neither a file nor a folder".into());
+    };
+    // Folders have dots in their names, and no extension.
+    let name = if kind.is_dir() {
+        path.file_name()
+    } else {
+        path.file_stem()
+    };
+    let name = name.unwrap_or_default().to_string_lossy();
+    valid_name(&name)?;
+    Ok((name.into_owned(), table))
+}
+
+fn vosk(folder: &Path) -> Result<ModelTable, String> {
+    for part in VOSK {
+        let is_folder = fs::symlink_metadata(folder.join(part)).is_ok_and(|part| part.is_dir());
+        if !is_folder {
+            let parts = VOSK.join(", ");
+            return Err(format!(
+                "a folder that is a model (for vosk) has the folders {parts}"
+            ));
+        }
+    }
+    Ok(ModelTable {
+        engine: EngineKind::Vosk,
+        vosk: Some(VoskSettings::of(folder.into())),
+        ..ModelTable::default()
+    })
+}
+
+fn whisper(file: &Path) -> Result<ModelTable, String> {
+    if file
+        .extension()
+        .is_none_or(|extension| extension != WHISPER)
+    {
+        return Err(format!(
+            "the name of a model's file ends in .{WHISPER} (whisper.cpp's format, which is not GGUF)"
+        ));
+    }
+    #[cfg(feature = "whisper")]
+    return Ok(ModelTable {
+        engine: EngineKind::Whisper,
+        whisper: Some(WhisperSettings::of(file.into())),
+        ..ModelTable::default()
+    });
+    #[cfg(not(feature = "whisper"))]
+    Err("this build has no engine `whisper`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{ffi::OsStrExt as _, fs::symlink, net::UnixListener};
+
+    use super::*;
+    use crate::config::{Config, EngineSettings};
+
+    /// The configuration `text` with this models directory.
+    fn load(directory: &Path, text: &str) -> Config {
+        let text = format!("models_directory = {directory:?}\n{text}");
+        Config::of(Path::new("test.toml"), &text, std::iter::empty()).unwrap()
+    }
+
+    fn names(config: &Config) -> Vec<&str> {
+        config
+            .models
+            .iter()
+            .map(|model| model.name.as_str())
+            .collect()
+    }
+
+    fn vosk_model(folder: &Path) {
+        for part in VOSK {
+            fs::create_dir_all(folder.join(part)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_for_vosk_is_a_model_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("vosk-model-small-de-0.15");
+        vosk_model(&folder);
+        let config = load(directory.path(), "limits.memory = \"300M\"");
+        assert_eq!(names(&config), ["default", "vosk-model-small-de-0.15"]);
+        assert_eq!(
+            (config.default_model.as_str(), &config.remarks[..]),
+            ("default", &[][..])
+        );
+        let model = &config.models[1];
+        assert_eq!(
+            model.engine,
+            EngineSettings::Vosk(VoskSettings::of(folder.clone()))
+        );
+        // Its language is not known, so any may be named.
+        assert!(model.engine.speaks("xx") && model.engine.languages().is_empty());
+        assert_eq!(
+            (model.limits, model.spares),
+            (config.models[0].limits, config.models[0].spares)
+        );
+        // Where nothing is configured it is the default; and it can be named as any other can.
+        assert_eq!(load(directory.path(), "[models]").default_model, model.name);
+        let aliases = "default_model = \"vosk-model-small-de-0.15\"\naliases.german = \"vosk-model-small-de-0.15\"";
+        let config = load(directory.path(), aliases);
+        assert_eq!(config.model("german").unwrap().name, config.default_model);
+    }
+
+    #[cfg(feature = "whisper")]
+    #[test]
+    fn a_file_of_whisper_cpp_is_a_model_and_changes_when_it_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tiny.en.bin");
+        // A vocabulary of 51864 tokens: English only.
+        fs::write(&file, b"lmgg\x98\xca\0\0").unwrap();
+        let config = load(directory.path(), "");
+        assert_eq!(names(&config), ["default", "tiny.en"]);
+        assert_eq!(config.models[1].engine.language(), Some("en"));
+        assert!(config.models[1].loads_like(&load(directory.path(), "").models[1]));
+        let other = directory.path().join(".other");
+        fs::write(&other, b"lmgg\x98\xca\0\0").unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert!(!config.models[1].loads_like(&load(directory.path(), "").models[1]));
+        // Served once, be it here or there.
+        let used = format!("[models.mine]\nengine = \"whisper\"\nwhisper.file = {file:?}");
+        let config = load(directory.path(), &used);
+        assert_eq!(names(&config), ["mine"]);
+        assert!(
+            config.remarks[0].contains("under another name"),
+            "{:?}",
+            config.remarks
+        );
+    }
+
+    #[test]
+    fn what_is_no_model_is_named_and_neither_opened_nor_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for taken in ["default", "whisper-1"] {
+            vosk_model(&at(taken));
+        }
+        vosk_model(&at("a b"));
+        vosk_model(&at(".hidden"));
+        fs::create_dir_all(at("half/am")).unwrap();
+        symlink(at("default"), at("link")).unwrap();
+        fs::create_dir(at("linked")).unwrap();
+        for part in VOSK {
+            symlink(at("default").join(part), at("linked").join(part)).unwrap();
+        }
+        nix::unistd::mkfifo(&at("fifo.bin"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket.bin")).unwrap();
+        fs::write(at("model.gguf"), "GGUF").unwrap();
+        fs::write(
+            directory
+                .path()
+                .join(std::ffi::OsStr::from_bytes(b"\xff\x1b[2J\n")),
+            "",
+        )
+        .unwrap();
+        let config = load(directory.path(), "");
+        assert_eq!(names(&config), ["default"]);
+        let said = config.remarks.join("\n");
+        for (name, reason) in [
+            ("\"default\"", "the configuration has `default` itself"),
+            ("\"whisper-1\"", "the configuration has `whisper-1` itself"),
+            ("\"a b\"", "`a b` is no model name"),
+            ("\"half\"", "has the folders am, conf, graph"),
+            ("\"linked\"", "has the folders am, conf, graph"),
+            ("\"link\"", "symbolic links are not followed"),
+            ("\"fifo.bin\"", "neither a file nor a folder"),
+            ("\"socket.bin\"", "neither a file nor a folder"),
+            ("\"model.gguf\"", "not GGUF"),
+            ("\"\\xFF\\u{1b}[2J\\n\"", "ends in .bin"),
+        ] {
+            let line = said.lines().find(|line| line.starts_with(name));
+            assert!(
+                line.is_some_and(|line| line.contains(reason)),
+                "{name}: {said}"
+            );
+        }
+        assert_eq!(config.remarks.len(), 10, "{said}");
+    }
+
+    #[test]
+    fn models_and_words_about_them_have_their_bounds() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..70 {
+            vosk_model(&directory.path().join(format!("model-{number:02}")));
+        }
+        let config = load(directory.path(), "default_model = \"model-00\"\n[models]");
+        assert_eq!(config.models.len(), MAX_MODELS);
+        assert_eq!(config.models[MAX_MODELS - 1].name, "model-63");
+        assert_eq!(config.remarks.len(), 6);
+        for number in 0..2000 {
+            fs::write(directory.path().join(format!("a{number}")), "").unwrap();
+        }
+        let config = load(directory.path(), "");
+        assert!(config.remarks[0].contains("more than 1000 entries"));
+        assert_eq!(config.remarks.len(), 1 + MAX_REMARKS + 1);
+        // A mistake in the general tables is the configuration's own.
+        let text = format!(
+            "models_directory = {:?}\n[models]\n[limits]\nmemory = \"1K\"",
+            directory.path()
+        );
+        let error = Config::of(Path::new("t.toml"), &text, std::iter::empty()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("t.toml:4: limits.memory: a job needs"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_directory_is_systemds_unless_the_configuration_names_one() {
+        let state = tempfile::tempdir().unwrap();
+        vosk_model(&state.path().join("models/there"));
+        let of = |text: &str, value: String| {
+            let environment = [("STATE_DIRECTORY".to_owned(), value)];
+            Config::of(Path::new("t.toml"), text, environment.into_iter())
+        };
+        let value = state.path().display().to_string();
+        assert_eq!(names(&of("", value.clone()).unwrap()), ["default", "there"]);
+        assert_eq!(
+            names(&of("", format!("{value}:/other")).unwrap()),
+            ["default", "there"]
+        );
+        // Without one there is nothing to say.
+        let config = of("", format!("{value}/models")).unwrap();
+        assert_eq!((names(&config), config.remarks.len()), (vec!["default"], 0));
+        let error = of("models_directory = \"/no/where\"", value)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "t.toml:1: models_directory: /no/where is not a folder"
+        );
+    }
+}

@@ -37,12 +37,27 @@ struct Common {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 if it can be served, 1 if not (a line on standard error says why), 78 if the \
+                  configuration is wrong. Started by root, it becomes the owner of the folder in which the model is."
+)]
+struct CheckModel {
+    #[command(flatten)]
+    common: Common,
+    /// What could be put into the models directory: a file of whisper.cpp, or the folder of a model for Vosk
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve clients on the sockets that systemd passes (the default)
     Serve(Serve),
     /// Check the configuration, name every mistake, and do nothing else
     CheckConfig(Common),
+    /// Load one model and let it transcribe, in the sandbox in which the service would, and do nothing else
+    CheckModel(CheckModel),
     /// Hold a model and fork jobs; started by the service itself
     #[command(hide = true)]
     Zygote,
@@ -68,6 +83,7 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error, EX_CONFIG),
         },
+        Command::CheckModel(check) => check_model(&check),
         Command::Zygote => match job::zygote_main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
@@ -75,10 +91,29 @@ fn main() -> ExitCode {
     }
 }
 
+fn check_model(check: &CheckModel) -> ExitCode {
+    let model = match std::path::absolute(&check.model) {
+        Ok(model) => model,
+        Err(error) => return fail(&error, 1),
+    };
+    match Config::load_one(check.common.config.as_deref(), environment(), &model) {
+        Ok(config) => match service::check_model(config, &model) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        Err(error @ ConfigError::NoModel { .. }) => fail(&error, 1),
+        Err(error) => fail(&error, EX_CONFIG),
+    }
+}
+
 fn load(common: &Common) -> Result<Config, ConfigError> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(common.config.as_deref(), environment)
+    Config::load(common.config.as_deref(), environment())
+}
+
+/// The variables that are text; no other is ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn fail(error: &dyn std::error::Error, status: u8) -> ExitCode {

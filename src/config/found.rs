@@ -65,7 +65,7 @@ pub(super) fn look(directory: &Path, taken: &BTreeSet<&str>, used: &[PathBuf]) -
         .collect();
     let mut left_out = 0;
     for (path, kind) in entries {
-        let reason = match of(&path, kind) {
+        let reason = match model(&path, kind) {
             Ok((name, _)) if taken.contains(name.as_str()) => {
                 format!("the configuration has `{name}` itself, and comes first")
             }
@@ -123,20 +123,28 @@ fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
     Ok((entries, all))
 }
 
+/// The settings of the model at `path`, all else as it is by default.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn settings(path: &Path, kind: FileType) -> Result<ModelTable, String> {
+    if kind.is_dir() {
+        vosk(path)
+    } else if kind.is_file() {
+        whisper(path)
+    } else if kind.is_symlink() {
+        Err("symbolic links are not followed".into())
+    } else {
+        Err("it is neither a file nor a folder".into())
+    }
+}
+
 /// The name and the settings of the model at `path`.
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn of(path: &Path, kind: FileType) -> Result<(String, ModelTable), String> {
-    let table = if kind.is_dir() {
-        vosk(path)?
-    } else if kind.is_file() {
-        whisper(path)?
-    } else if kind.is_symlink() {
-        return Err("symbolic links are not followed".into());
-    } else {
-        return Err("it is neither a file nor a folder".into());
-    };
+fn model(path: &Path, kind: FileType) -> Result<(String, ModelTable), String> {
+    let table = settings(path, kind)?;
     // Folders have dots in their names, and no extension.
     let name = if kind.is_dir() {
         path.file_name()

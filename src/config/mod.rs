@@ -113,19 +113,7 @@ impl Config {
         path: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
-                String::new()
-            }
-            Err(source) => {
-                return Err(ConfigError::Read {
-                    path: file.into(),
-                    source,
-                });
-            }
-        };
+        let (file, text) = read(path)?;
         Self::of(file, &text, environment)
     }
 
@@ -136,7 +124,44 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let source = source::Source::new(file, text, environment);
-        validate::validate(source.parse()?, &source)
+        let settings = source.parse()?;
+        let directory = match &settings.models_directory {
+            unset if unset.as_os_str().is_empty() => source.state().join("models"),
+            directory => directory.clone(),
+        };
+        validate::validate(settings, &source, Some(&directory))
+    }
+
+    /// As [`Self::load`], but with no other model than the one in the file or folder `model`, as it would be served from
+    /// the models directory: in a process, and with no spare.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or it is no model.
+    pub fn load_one(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        model: &Path,
+    ) -> Result<Self, ConfigError> {
+        /// What it is called meanwhile.
+        const NAME: &str = "model";
+        let no_model = |reason: String| ConfigError::NoModel {
+            path: model.into(),
+            reason,
+        };
+        let kind = std::fs::metadata(model).map_err(|error| no_model(error.to_string()))?;
+        let table = found::settings(model, kind.file_type()).map_err(no_model)?;
+        let (file, text) = read(path)?;
+        let source = source::Source::new(file, &text, environment);
+        let mut settings = source.parse()?;
+        settings.models = [(NAME.into(), table)].into();
+        settings.default_model = NAME.into();
+        settings.aliases.clear();
+        let mut config = validate::validate(settings, &source, None)?;
+        for model in &mut config.models {
+            model.mode = Mode::Process;
+            (model.spares.min, model.spares.max) = (0, 0);
+        }
+        Ok(config)
     }
 
     /// The model that a client means by `name`, be it a name or an alias.
@@ -163,6 +188,21 @@ impl Config {
     }
 }
 
+/// The file at `path`, or at [`DEFAULT_PATH`] where none is named, which may be missing; and its text.
+fn read(path: Option<&Path>) -> Result<(&Path, String), ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok((file, text)),
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            Ok((file, String::new()))
+        }
+        Err(source) => Err(ConfigError::Read {
+            path: file.into(),
+            source,
+        }),
+    }
+}
+
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -173,6 +213,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// What was to be the only model is none.
+    #[error("{path} is no model that can be served: {reason}")]
+    NoModel {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// One or more mistakes, one line each.
     #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]

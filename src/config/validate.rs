@@ -1,6 +1,10 @@
 //! From what is written to what is possible: every rule that types cannot say.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
@@ -21,8 +25,12 @@ const MAX_NAME: usize = 64;
 /// A job needs this much for its own stacks, heap and decoder before it has heard a word.
 pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
 
-/// Check every rule and resolve what refers to something else.
-pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, ConfigError> {
+/// Check every rule and resolve what refers to something else; add the models that are in `directory`.
+pub(super) fn validate(
+    file: File,
+    source: &Source<'_>,
+    directory: Option<&Path>,
+) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let mut wrong = |key: &[&str], what: String| {
         let problem = source.problem(key, what);
@@ -113,23 +121,25 @@ pub(super) fn validate(file: File, source: &Source<'_>) -> Result<Config, Config
         &["zygote", "max_backoff"],
         &mut wrong,
     );
-    let directory = &file.http.spool_directory;
-    if !directory.as_os_str().is_empty() && !directory.is_dir() {
-        let what = format!("{} is not a folder", directory.display());
-        wrong(&["http", "spool_directory"], what);
+    let directories: [(_, &[&str]); 2] = [
+        (&file.http.spool_directory, &["http", "spool_directory"]),
+        (&file.models_directory, &["models_directory"]),
+    ];
+    for (directory, key) in directories {
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            wrong(key, format!("{} is not a folder", directory.display()));
+        }
     }
 
-    let directory = &file.models_directory;
-    if !directory.as_os_str().is_empty() && !directory.is_dir() {
-        let what = format!("{} is not a folder", directory.display());
-        wrong(&["models_directory"], what);
-    }
     let mut models: Vec<Model> = file
         .models
         .iter()
         .map(|(name, table)| model(name, table, &file, jobs.max_running, source, &mut wrong))
         .collect();
-    let (found, remarks) = found(&models, &file, jobs.max_running, source, &mut wrong);
+    let (found, remarks) = match directory {
+        Some(directory) => found(directory, &models, &file, jobs.max_running, source, &mut wrong),
+        None => (Vec::new(), Vec::new()),
+    };
     // What the file says comes first: a model that somebody puts into the directory changes no other's name.
     let default_model = match (file.default_model.as_str(), &models[..], &found[..]) {
         ("", [only], _) | ("", [], [only]) => only.name.clone(),
@@ -290,18 +300,15 @@ fn model(
     }
 }
 
-/// The models of the models directory that `configured` does not have already, and what is to be said of the others.
+/// The models in `directory` that `configured` does not have already, and what is to be said of the others.
 fn found(
+    directory: &Path,
     configured: &[Model],
     file: &File,
     at_once: usize,
     source: &Source<'_>,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> (Vec<Model>, Vec<String>) {
-    let directory = match &file.models_directory {
-        unset if unset.as_os_str().is_empty() => source.state().join("models"),
-        directory => directory.clone(),
-    };
     let names = configured
         .iter()
         .flat_map(|model| [&model.name].into_iter().chain(&model.aliases));
@@ -316,7 +323,7 @@ fn found(
     let Found {
         models: tables,
         mut remarks,
-    } = found::look(&directory, &taken, &used);
+    } = found::look(directory, &taken, &used);
     let mut models = Vec::new();
     for (name, table) in tables {
         let mut trouble = None;

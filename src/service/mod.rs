@@ -1,5 +1,6 @@
 //! systemd's side: sockets, readiness, watchdog, journal, signals, and the order of start and stop.
 
+mod check;
 mod confinement;
 mod error;
 mod journal;
@@ -14,6 +15,7 @@ mod sockets;
 mod stop;
 mod watchdog;
 
+pub use check::{CheckError, check_model};
 pub use error::ServeError;
 pub use reload::Load;
 pub use run::serve;

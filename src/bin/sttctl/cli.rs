@@ -33,6 +33,9 @@ pub enum Command {
     Transcribe(Transcribe),
     /// List the models that can be asked for
     Models(Models),
+    /// Put a model into the models directory, or take one away
+    #[command(subcommand)]
+    Model(Model),
     /// Show how the service is: what is wrong first, then what each model does and has done
     Status(Status),
     /// Watch the jobs at work, with what each uses of its limits
@@ -102,6 +105,88 @@ pub struct Models {
     /// Where and for how long.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// `sttctl model`: what is in the models directory.
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// Try a file of whisper.cpp in the service's own sandbox, and put it into the models directory if it is good
+    #[command(
+        after_help = "Exit status: 0 if it was installed, 1 if not (nothing is left behind then), 2 for a wrong command \
+                      line, 130 after Ctrl-C.\n\n\
+                      The service serves it under its name after a reload. It never downloads anything itself:\n\
+                      curl -fLO https://huggingface.co/ggerganov/whisper.cpp/resolve/main/ggml-small.bin\n\
+                      sudo sttctl model install ggml-small.bin --name small --sha256 SUM --reload"
+    )]
+    Install(Install),
+    /// Remove a model's file from the models directory
+    Remove(Remove),
+}
+
+/// Arguments of `sttctl model install`.
+#[derive(Debug, Args)]
+pub struct Install {
+    /// The model's file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The name under which it is served [default: that of the file, without its .bin]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<String>,
+    /// What its SHA-256 must be, in hexadecimal
+    #[arg(long, value_name = "SUM", value_parser = sum)]
+    pub sha256: Option<String>,
+    /// Replace a model that has this name already
+    #[arg(long)]
+    pub force: bool,
+    /// Where, and what then.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `sttctl model remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The name under which it is served
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub name: String,
+    /// Where, and what then.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of both.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The models directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "STT_ISOLATED_MODELS_DIRECTORY",
+        default_value = "/var/lib/stt-isolated/models"
+    )]
+    pub directory: PathBuf,
+    /// Have the service look into it at once (systemctl try-reload-or-restart)
+    #[arg(long)]
+    pub reload: bool,
+}
+
+/// The names that the service takes.
+pub fn name(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) || text.starts_with('.') {
+        return Err(
+            "a model's name has 1 to 64 letters, digits, `_`, `-` and `.`, and does not start with `.`"
+                .into(),
+        );
+    }
+    Ok(text.into())
+}
+
+fn sum(text: &str) -> Result<String, String> {
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err("it has 64 hexadecimal digits".into());
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Arguments of `sttctl status`.

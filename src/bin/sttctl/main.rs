@@ -7,6 +7,7 @@ mod endpoint;
 mod error;
 mod figures;
 mod histogram;
+mod install;
 mod journal;
 mod line;
 mod models;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::Transcribe(arguments) => transcribe::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
+            Command::Model(arguments) => install::run(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
             Command::Advise(arguments) => success(advise::run(arguments)),

@@ -1,0 +1,312 @@
+//! `sttctl model`: files come into the models directory when the daemon's own program has tried them, and whole or not at
+//! all.
+
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::{self, Install, Model, Remove};
+use crate::error::report;
+
+/// The program that tries a model; it is beside this one.
+const DAEMON: &str = "stt-isolated";
+
+/// What looks into the models directory.
+const UNIT: &str = "stt-isolated.service";
+
+/// How the name of a model's file ends.
+const EXTENSION: &str = "bin";
+
+/// Bytes that are copied at once.
+const BLOCK: usize = 1 << 20;
+
+/// As shells have it for a program that a signal ended.
+const INTERRUPTED: u8 = 130;
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The file is no file, or not for this user.
+    #[error("cannot read it: {0}")]
+    Read(#[source] io::Error),
+    /// A folder, a pipe.
+    #[error(
+        "not a regular file; the folder of a model for Vosk is tried with `{DAEMON} check-model FOLDER` and copied there \
+         by hand"
+    )]
+    NotAFile,
+    /// Its name cannot be the model's.
+    #[error("{0}: choose one with --name")]
+    Name(String),
+    /// The directory is missing, or not for this user.
+    #[error("cannot write into {}: {source}{}", directory.display(), hint(.source))]
+    Directory {
+        /// The models directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another model would be lost.
+    #[error("there is a model `{0}` already: choose another --name, or replace it with --force")]
+    Taken(String),
+    /// What has the name is no file.
+    #[error("{} is no file: remove it yourself", .0.display())]
+    Other(PathBuf),
+    /// What was to be removed is not there.
+    #[error("there is no {}; models that the configuration names are removed there", .0.display())]
+    Missing(PathBuf),
+    /// It is not what was expected.
+    #[error("its SHA-256 is {found}, not {expected}: it is damaged, or another file")]
+    Sum {
+        /// What it is.
+        found: String,
+        /// What it was to be.
+        expected: String,
+    },
+    /// The program that tries it cannot be started.
+    #[error("it cannot be tried: {}: {source}", program.display())]
+    Daemon {
+        /// The daemon's program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The service could not use it.
+    #[error("it cannot be served: {0}")]
+    Unfit(String),
+}
+
+/// What a user can do about it.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run this as root (sudo)",
+        io::ErrorKind::NotFound => "; it is made when the service is started for the first time",
+        _ => "",
+    }
+}
+
+/// Installs or removes, and tells whether that succeeded.
+pub async fn run(arguments: &Model) -> ExitCode {
+    let (done, place) = match arguments {
+        Model::Install(arguments) => (install_unless_told(arguments).await, &arguments.place),
+        Model::Remove(arguments) => {
+            let done = remove(arguments).map_err(|error| {
+                report(None, &error.to_string());
+                ExitCode::FAILURE
+            });
+            (done, &arguments.place)
+        }
+    };
+    let message = match done {
+        Ok(message) => message,
+        Err(status) => return status,
+    };
+    // It is done, whether anybody reads so or not.
+    let _ = writeln!(io::stdout(), "{message}");
+    if place.reload {
+        return reload().await;
+    }
+    let _ = writeln!(
+        io::stdout(),
+        "The service takes notice when it is told to: systemctl reload {UNIT}"
+    );
+    ExitCode::SUCCESS
+}
+
+/// Installs, unless a signal comes; what is wrong is told already.
+async fn install_unless_told(arguments: &Install) -> Result<String, ExitCode> {
+    let file = Some(arguments.file.as_path());
+    let mut signals = Signals::catch().map_err(|error| {
+        report(None, &format!("cannot start: {error}"));
+        ExitCode::FAILURE
+    })?;
+    tokio::select! {
+        done = install(arguments) => done.map_err(|error| {
+            report(file, &error.to_string());
+            ExitCode::FAILURE
+        }),
+        () = signals.next() => {
+            report(file, "interrupted, nothing was installed");
+            Err(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+/// What ends an installation early; caught from before there is anything to clear away.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Copies the file into the directory under a hidden name, tries the copy, and gives it its name. What is installed is
+/// what was tried, whatever becomes of the file meanwhile.
+async fn install(arguments: &Install) -> Result<String, Error> {
+    let Install { file, place, .. } = arguments;
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => cli::name(&file.file_stem().unwrap_or_default().to_string_lossy())
+            .map_err(Error::Name)?,
+    };
+    let source = File::open(file).map_err(Error::Read)?;
+    if !source.metadata().map_err(Error::Read)?.is_file() {
+        return Err(Error::NotAFile);
+    }
+    let target = place.directory.join(format!("{name}.{EXTENSION}"));
+    refuse_taken(&name, &target, arguments)?;
+    let unwritable = |source| Error::Directory {
+        directory: place.directory.clone(),
+        source,
+    };
+    let copy = tempfile::Builder::new()
+        .prefix(".install-")
+        .suffix(&format!(".{EXTENSION}"))
+        .tempfile_in(&place.directory)
+        .map_err(unwritable)?;
+    let sum = fill(&copy, source, unwritable).await?;
+    if let Some(expected) = &arguments.sha256
+        && *expected != sum
+    {
+        return Err(Error::Sum {
+            found: sum,
+            expected: expected.clone(),
+        });
+    }
+    try_out(copy.path(), file).await?;
+    let kept = match arguments.force {
+        true => copy.persist(&target),
+        false => copy.persist_noclobber(&target),
+    };
+    kept.map_err(|failed| match failed.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::Taken(name.clone()),
+        _ => unwritable(failed.error),
+    })?;
+    // Its name shall outlive a loss of power as well.
+    let directory = File::open(&place.directory).and_then(|directory| directory.sync_all());
+    directory.map_err(unwritable)?;
+    Ok(format!(
+        "Model `{name}` is {} (SHA-256 {sum}).",
+        target.display()
+    ))
+}
+
+fn refuse_taken(name: &str, target: &Path, arguments: &Install) -> Result<(), Error> {
+    let folder = arguments.place.directory.join(name);
+    if fs::symlink_metadata(&folder).is_ok_and(|there| there.is_dir()) {
+        return Err(Error::Other(folder));
+    }
+    match fs::symlink_metadata(target) {
+        Ok(there) if !there.is_file() => Err(Error::Other(target.into())),
+        Ok(_) if !arguments.force => Err(Error::Taken(name.into())),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Fills `copy` with what is in `source`, for everybody to read; gives its SHA-256.
+async fn fill(
+    copy: &NamedTempFile,
+    source: File,
+    unwritable: impl Fn(io::Error) -> Error,
+) -> Result<String, Error> {
+    let mut source = tokio::fs::File::from_std(source);
+    let target = copy.as_file().try_clone().map_err(&unwritable)?;
+    let mut target = tokio::fs::File::from_std(target);
+    let mut hash = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    loop {
+        let length = source.read(&mut block).await.map_err(Error::Read)?;
+        let Some(read @ [_, ..]) = block.get(..length) else {
+            break;
+        };
+        hash.update(read);
+        target.write_all(read).await.map_err(&unwritable)?;
+    }
+    let readable = Permissions::from_mode(0o644);
+    target
+        .set_permissions(readable)
+        .await
+        .map_err(&unwritable)?;
+    target.flush().await.map_err(&unwritable)?;
+    target.sync_all().await.map_err(&unwritable)?;
+    let sum = hash.finalize();
+    Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Has the daemon's program load the model and transcribe with it; `file` is what the user calls it.
+async fn try_out(copy: &Path, file: &Path) -> Result<(), Error> {
+    let own = env::current_exe();
+    let program = own.map_or_else(|_| DAEMON.into(), |own| own.with_file_name(DAEMON));
+    let mut command = Command::new(&program);
+    command.arg("check-model").arg(copy).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let output = command.stderr(Stdio::piped()).output().await;
+    let output = output.map_err(|source| Error::Daemon { program, source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("stt-isolated: ");
+    let reason = said.replace(&*copy.to_string_lossy(), &file.to_string_lossy());
+    Err(Error::Unfit(match reason.as_str() {
+        "" => format!("{DAEMON} check-model ended with {}", output.status),
+        _ => reason,
+    }))
+}
+
+fn remove(arguments: &Remove) -> Result<String, Error> {
+    let Remove { name, place } = arguments;
+    let folder = place.directory.join(name);
+    let file = place.directory.join(format!("{name}.{EXTENSION}"));
+    let there = [&file, &folder].map(|path| fs::symlink_metadata(path).ok());
+    match there {
+        [Some(kind), _] if kind.is_file() => {}
+        [Some(_), _] => return Err(Error::Other(file)),
+        [None, Some(_)] => return Err(Error::Other(folder)),
+        [None, None] => return Err(Error::Missing(file)),
+    }
+    fs::remove_file(&file).map_err(|source| Error::Directory {
+        directory: place.directory.clone(),
+        source,
+    })?;
+    Ok(format!("{} is removed.", file.display()))
+}
+
+/// Has systemd tell the service, if it runs; one that does not will look when it is started.
+async fn reload() -> ExitCode {
+    let mut command = Command::new("systemctl");
+    match command.args(["try-reload-or-restart", UNIT]).status().await {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => {
+            report(None, &format!("systemctl could not reload {UNIT}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            report(None, &format!("cannot start systemctl: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

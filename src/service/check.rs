@@ -1,0 +1,58 @@
+//! One model on trial: loaded and proven as the service would do it, in the same sandbox, and then let go.
+
+use std::{io, path::Path, sync::Arc};
+
+use super::{error::ServeError, privileges};
+use crate::{
+    config::Config,
+    dispatch::{Dispatcher, Health},
+    isolation::Probe,
+};
+
+/// Why a model is not what the service could use.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It cannot be tried.
+    #[error(transparent)]
+    Service(#[from] ServeError),
+    /// It was tried; the reason, in one line.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl From<io::Error> for CheckError {
+    fn from(error: io::Error) -> Self {
+        ServeError::from(error).into()
+    }
+}
+
+/// Start a zygote for the only model of `config`, which is at `path`, and have a job of it transcribe. There are no
+/// sockets and no cgroup, so that it needs nobody's leave; the time is that of `zygote.load_timeout`.
+///
+/// Must be called while the process has one thread.
+///
+/// # Errors
+/// The model cannot be used, or not be tried.
+pub fn check_model(config: Config, path: &Path) -> Result<(), CheckError> {
+    privileges::become_owner(path.parent().unwrap_or(path)).map_err(ServeError::from)?;
+    privileges::give_up(false)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let probe = Probe::run(None).map_err(ServeError::from)?;
+        let dispatcher = Dispatcher::start(Arc::new(config), None, probe);
+        let mut changes = dispatcher.health_changes();
+        loop {
+            match dispatcher.health().pop() {
+                Some((_, Health::Ready)) => return Ok(()),
+                Some((_, Health::Failed(reason) | Health::Tripped(reason))) => {
+                    let lines: Vec<&str> = reason.lines().collect();
+                    return Err(CheckError::Unfit(lines.join("; ")));
+                }
+                // Never an error: the sender is in the dispatcher.
+                Some((_, Health::Starting)) | None => drop(changes.changed().await),
+            }
+        }
+    })
+}

@@ -79,7 +79,8 @@ fn open(library: &OsStr) -> Result<Api, String> {
     // that this process relies on otherwise.
     let opened = unsafe { Library::open(Some(library), flags) };
     let opened = opened.map_err(|error| match std::error::Error::source(&error) {
-        Some(cause) => format!("cannot open {name}: {cause}"),
+        // It begins with the name.
+        Some(cause) => cause.to_string(),
         None => format!("cannot open {name}: {error}"),
     })?;
     Api::resolve(&opened).map_err(|symbol| {

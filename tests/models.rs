@@ -94,6 +94,34 @@ fn what_is_put_there_is_served_after_a_reload_and_what_is_no_model_is_no_trouble
     let reason = ready["models"]["broken"]["reason"].as_str().unwrap();
     assert!(reason.contains("it is no model of whisper.cpp"), "{reason}");
     assert_eq!(ready["models"]["tiny.en"]["status"], "ready");
+    let sttctl = Command::new(env!("CARGO_BIN_EXE_sttctl"))
+        .args(["models", "--socket"])
+        .arg(daemon.socket())
+        .output();
+    let table = done(&sttctl.unwrap());
+    println!("{table}");
+    let row = |name: &str| {
+        let line = table
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        line.unwrap().split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        row("broken")[..6],
+        ["broken", "failed", "whisper", "process", "-", "-"]
+    );
+    let tiny = row("tiny.en");
+    assert_eq!(tiny[..4], ["tiny.en", "ready", "whisper", "process"]);
+    // Its zygote's memory, and the most of a job's, of its limit.
+    assert!(tiny[4].ends_with('M') && tiny[6].ends_with('M'), "{tiny:?}");
+    assert_eq!(
+        (tiny[7..].join(" "), row("default")[9]),
+        ("of 512M".into(), "whisper-1")
+    );
+    assert!(
+        table.contains("! model broken is not ready (failed): the model "),
+        "{table}"
+    );
 
     // What was said once is not said again; what is gone is gone.
     fs::remove_file(models.join("tiny.en.bin")).unwrap();

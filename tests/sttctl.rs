@@ -727,10 +727,12 @@ fn a_time_limit_ends_the_wait() {
 }
 
 #[test]
-fn models_are_listed_by_name_or_as_they_came() {
+fn models_are_listed_by_name_only_or_as_they_came() {
     let list = r#"{"object":"list","data":[{"id":"tiny","object":"model"},{"id":"en-us"}]}"#;
     let server = Server::new(move |_, _| text(list));
-    assert_outcome(&server.sttctl(&["models"]), 0, "tiny\nen-us\n", "");
+    for quiet in ["--quiet", "-q"] {
+        assert_outcome(&server.sttctl(&["models", quiet]), 0, "tiny\nen-us\n", "");
+    }
     assert_outcome(
         &server.sttctl(&["models", "--json"]),
         0,
@@ -739,7 +741,7 @@ fn models_are_listed_by_name_or_as_they_came() {
     );
 
     let server = Server::new(|_, _| text("hello"));
-    let outcome = server.sttctl(&["models"]);
+    let outcome = server.sttctl(&["models", "--quiet"]);
     assert_eq!((outcome.status, outcome.out.as_str()), (1, ""));
     assert!(outcome.err.contains("makes no sense"), "{outcome:?}");
 }
@@ -773,6 +775,8 @@ fn a_wrong_command_line_is_status_2() {
         &["transcribe", "a.wav", "--translate", "--language", "de"],
         &["transcribe", "-", "a.wav", "-"],
         &["models", "--socket", "https://localhost"],
+        &["models", "--quiet", "--json"],
+        &["model"],
         &[],
     ] {
         let outcome = sttctl(dir.path(), "x.sock", arguments);

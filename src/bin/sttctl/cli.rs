@@ -31,7 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Print the text spoken in audio files
     Transcribe(Transcribe),
-    /// List the models that can be asked for
+    /// List the models: whether each can be asked for, or why not, and what memory it takes
     Models(Models),
     /// Put a model into the models directory, or take one away
     #[command(subcommand)]
@@ -99,8 +99,11 @@ pub struct Transcribe {
 /// Arguments of `sttctl models`.
 #[derive(Debug, Args)]
 pub struct Models {
-    /// Print the service's whole answer instead of one name per line
-    #[arg(long)]
+    /// Print names only, one per line, aliases included
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print the service's whole list instead
+    #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
     /// Where and for how long.
     #[command(flatten)]

@@ -2,18 +2,22 @@
 
 use crate::stats::Stats;
 
+/// One sentence for each model that cannot be asked for.
+pub fn of_models(stats: &Stats) -> impl Iterator<Item = String> {
+    let bad = stats.models.iter().filter(|(_, model)| !model.is_ready());
+    bad.map(|(name, model)| {
+        let health = &model.health;
+        match &model.reason {
+            Some(reason) => format!("model {name} is not ready ({health}): {reason}"),
+            None => format!("model {name} is not ready ({health})"),
+        }
+    })
+}
+
 /// One sentence for each thing; none if all is well.
 pub fn of(stats: &Stats) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, model) in &stats.models {
-        if !model.is_ready() {
-            let health = &model.health;
-            problems.push(match &model.reason {
-                Some(reason) => format!("model {name} is not ready ({health}): {reason}"),
-                None => format!("model {name} is not ready ({health})"),
-            });
-        }
-    }
+    problems.extend(of_models(stats));
     if stats.models.is_empty() {
         problems.push("there is no model".into());
     }

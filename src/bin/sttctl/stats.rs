@@ -98,6 +98,8 @@ pub struct Activity {
     pub spares: u64,
     /// Limits of all jobs together.
     pub memory_committed_bytes: Option<u64>,
+    /// The most memory that a job had for a request; 0 is not known.
+    pub job_memory_peak_bytes: u64,
     /// How many were accepted, and how they ended.
     pub requests: BTreeMap<Text, u64>,
     /// How many were not, and why.
@@ -108,6 +110,8 @@ pub struct Activity {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Model {
+    /// Other names for it.
+    pub aliases: Vec<Text>,
     /// Its engine.
     pub engine: Text,
     /// What serves its requests.
@@ -135,6 +139,8 @@ pub struct Zygote {
     pub memory_bytes: Option<u64>,
     /// All its memory, the model's pages included; often hidden from the service.
     pub rss_bytes: Option<u64>,
+    /// The same, where what is shared counts by its share.
+    pub pss_bytes: Option<u64>,
     /// Jobs that it forked.
     pub forks: u64,
     /// Since it started.

@@ -238,7 +238,10 @@ impl Account {
             return;
         };
         let figures = &report.figures;
-        books.enter(|ledger| ledger.cpu += report.usage.cpu);
+        books.enter(|ledger| {
+            ledger.cpu += report.usage.cpu;
+            ledger.peak = ledger.peak.max(report.usage.peak);
+        });
         if ending == Ending::Ok {
             books.enter(|ledger| ledger.audio += figures.audio);
             books.observe(Latency::Decode, figures.decode);

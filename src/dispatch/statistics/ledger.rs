@@ -21,6 +21,8 @@ pub(in crate::dispatch) struct Ledger {
     pub(in crate::dispatch) audio: Duration,
     /// CPU time of all requests' jobs.
     pub(in crate::dispatch) cpu: Duration,
+    /// The most memory that a request's job had, in bytes.
+    pub(in crate::dispatch) peak: u64,
     /// What happened to processes.
     pub(in crate::dispatch) lifecycle: Each<Lifecycle, u64>,
     /// How long things took.

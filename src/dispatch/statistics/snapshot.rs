@@ -112,6 +112,8 @@ pub struct Activity {
     /// CPU time of all requests' jobs.
     #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
     pub cpu: Duration,
+    /// The most memory that a request's job had, in bytes; 0 where nobody tells.
+    pub job_memory_peak_bytes: u64,
     /// What happened to processes.
     pub lifecycle: Each<Lifecycle, u64>,
     /// How long things took.
@@ -134,6 +136,8 @@ pub const HEALTH: [&str; 4] = ["starting", "ready", "failed", "tripped"];
 /// One model.
 #[derive(Debug, Serialize)]
 pub struct ModelState {
+    /// Other names for it.
+    pub aliases: Vec<String>,
     /// Name of its engine.
     pub engine: &'static str,
     /// What serves its requests.
@@ -350,6 +354,7 @@ impl Activity {
             refused: ledger.refused,
             audio: ledger.audio,
             cpu: ledger.cpu,
+            job_memory_peak_bytes: ledger.peak,
             lifecycle: ledger.lifecycle,
             latency: ledger.latency,
         }
@@ -380,6 +385,7 @@ impl ModelState {
         };
         let zygotes = pool.books.zygotes();
         Self {
+            aliases: pool.model.aliases.clone(),
             engine: pool.model.engine.name(),
             mode: pool.model.mode.name(),
             health,

@@ -2,11 +2,15 @@
 # Packs what is under test (binaries, units, configuration) and the cases into a small read-only disk.
 
 # Builds the daemon and its client with the test engines in, and lays them aside: the next build without those engines
-# puts other binaries in the same place.
+# puts other binaries in the same place. And a model for Whisper.
 build_binaries() {
     local began=$SECONDS
-    logged "$state/cargo.log" cargo build --manifest-path "$checkout/Cargo.toml" --release --features fault-engine --bins
-    install -D -t "$state/bin" "${CARGO_TARGET_DIR:-$checkout/target}"/release/{stt-isolated,sttctl}
+    # In the checkout: how whisper.cpp is built stands in its .cargo/config.toml.
+    logged "$state/cargo.log" env -C "$checkout" cargo build --release \
+        --features fault-engine,whisper --bins --example make_model
+    local built=${CARGO_TARGET_DIR:-$checkout/target}/release
+    install -D -t "$state/bin" "$built"/{stt-isolated,sttctl}
+    "$built/examples/make_model" "$state/bin/ggml-test.bin"
     say "cargo: binaries built in $((SECONDS - began)) s"
 }
 
@@ -21,6 +25,7 @@ stage_product() {
         [[ ! -e $file ]] || install -D -m 644 -t "$root/usr/lib/$(basename "$(dirname "$file")")" "$file"
     done
     install -D -m 644 -t "$root/usr/lib/systemd/catalog" "$checkout"/packaging/journal/*.catalog
+    install -D -m 644 -t "$root/var/lib/stt-isolated-tests" "$state/bin/ggml-test.bin"
     file=$checkout/config/stt-isolated.toml
     [[ ! -e $file ]] || install -D -m 644 -t "$root/etc/stt-isolated" "$file"
 }

@@ -13,6 +13,8 @@ mod clips;
 #[cfg(feature = "whisper")]
 #[path = "common/ggml.rs"]
 mod ggml;
+#[path = "common/kaldi.rs"]
+mod kaldi;
 
 use std::{
     collections::VecDeque,
@@ -25,7 +27,7 @@ use std::{
 
 use clips::GOFORWARD;
 use stt_isolated::{
-    config::{EngineSettings, PocketsphinxSettings},
+    config::{EngineSettings, PocketsphinxSettings, VoskSettings},
     engine::{self, AudioSource, Engine, EngineError, Options, SAMPLE_RATE},
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
 };
@@ -35,6 +37,10 @@ const CASES: &[(&str, fn())] = &[
     (
         "every_fork_after_a_run_transcribes_alike",
         pocketsphinx_transcribes_alike,
+    ),
+    (
+        "every_fork_after_a_run_of_vosk_transcribes_alike",
+        vosk_transcribes_alike,
     ),
     #[cfg(feature = "whisper")]
     (
@@ -103,6 +109,19 @@ fn as_a_zygote_is_started() {
 fn pocketsphinx_transcribes_alike() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
     every_fork_transcribes_alike(&[settings], 4, GOFORWARD.text);
+}
+
+fn vosk_transcribes_alike() {
+    let folder = tempfile::TempDir::new().unwrap();
+    kaldi::write(
+        folder.path(),
+        &[("go", 20), ("forward", 20), ("ten", 20), ("meters", 20)],
+    );
+    let settings = VoskSettings {
+        library: kaldi::library(),
+        ..VoskSettings::of(folder.path().into())
+    };
+    every_fork_transcribes_alike(&[EngineSettings::Vosk(settings)], 4, GOFORWARD.text);
 }
 
 /// A job of this engine starts and ends threads all the time. They spin while they wait for each other, which takes

@@ -151,6 +151,17 @@ NAME     STATE  ENGINE        MODE     ZYGOTE  PSS    JOB PEAK       ALIASES
 default  ready  pocketsphinx  process  70.0M   35.0M  59.3M of 512M  whisper-1
 ",
         );
-        assert_shown(include_str!("samples/broken.json"), "");
+        assert_shown(
+            include_str!("samples/broken.json"),
+            "\
+NAME       STATE     ENGINE  MODE    ZYGOTE  PSS  JOB PEAK  ALIASES
+large\u{fffd}[2J  tripped   fault   thread  -       -    - of -
+new        starting  -       -       -       -    - of -
+small      ready     -       -       -       -    - of -
+
+! model large\u{fffd}[2J is not ready (tripped): 10 of its jobs crashed in a \u{fffd}minute
+! model new is not ready (starting)
+",
+        );
     }
 }

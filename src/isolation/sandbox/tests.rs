@@ -20,7 +20,7 @@ const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset ch
     sched_setaffinity sched_setattr sched_setparam sched_setscheduler sendfile sendmmsg sendto set_mempolicy \
     set_thread_area setdomainname setfsgid setfsuid setgid setgroups sethostname setitimer setns setpgid setpriority \
     setregid setresgid setresuid setreuid setrlimit setsid setsockopt settimeofday setuid setxattr shmat shmget \
-    signalfd4 socket socketpair splice stat swapoff swapon symlink symlinkat sync syslog tee timer_create \
+    signalfd4 socket socketpair splice swapoff swapon symlink symlinkat sync syslog tee timer_create \
     timerfd_create tkill truncate umask umount2 unlink unlinkat unshare uselib userfaultfd ustat utimensat vfork vhangup \
     vmsplice wait4 waitid write_process_vm";
 
@@ -192,7 +192,9 @@ fn no_policy_allows_a_dangerous_call() {
     let rules = policy().rules(Stage::Load);
     for name in DANGEROUS.split_ascii_whitespace() {
         if let Ok(call) = name.parse::<Sysno>() {
-            assert!(!rules.contains_key(&number(call)), "{name}");
+            let runs = |rule: &Rule| rule.action == Action::Allow;
+            let rules = rules.get(&number(call)).into_iter().flatten();
+            assert!(!rules.into_iter().any(runs), "{name}");
         }
     }
 }
@@ -203,7 +205,7 @@ fn each_stage_allows_a_part_of_what_the_one_before_it_did() {
     let size = |stage| policy.rules(stage).len();
     assert!(size(Stage::Load) > size(Stage::Fork));
     assert!(size(Stage::Fork) > size(Stage::Job));
-    for call in ["openat", "clone3", "seccomp", "dup2", "close_range"] {
+    for call in ["openat", "stat", "clone3", "seccomp", "dup2", "close_range"] {
         let Ok(call) = call.parse::<Sysno>() else {
             continue;
         };

@@ -195,6 +195,18 @@ impl Dispatcher {
         dispatcher
     }
 
+    /// Whether a request of this client would be taken now, whatever its model. Counts nothing.
+    pub fn has_room(&self, uid: Option<u32>, share: Share) -> bool {
+        self.room(uid, share).is_ok()
+    }
+
+    fn room(&self, uid: Option<u32>, share: Share) -> Result<(), Refusal> {
+        match *self.shared.stop.borrow() {
+            Stop::No | Stop::Draining => self.shared.room(Client::of(uid), share),
+            Stop::Now => Err(Refusal::ShuttingDown),
+        }
+    }
+
     /// Look whether a request of this client would be taken now, whatever its model, before its body is read.
     ///
     /// # Errors
@@ -205,10 +217,7 @@ impl Dispatcher {
         uid: Option<u32>,
         share: Share,
     ) -> Result<(), Refusal> {
-        let room = match *self.shared.stop.borrow() {
-            Stop::No | Stop::Draining => self.shared.room(Client::of(uid), share),
-            Stop::Now => Err(Refusal::ShuttingDown),
-        };
+        let room = self.room(uid, share);
         let statistics = &self.shared.statistics;
         room.inspect_err(|refusal| statistics.refuse(request_id, uid, refusal))
     }

@@ -1,10 +1,15 @@
 //! `GET /healthz`: the daemon lives. `GET /readyz`: it can transcribe, model by model.
 
-use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use axum::{
+    Extension, Json,
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::IntoResponse,
+};
 use serde_json::{Map, Value, json};
 
 use super::App;
-use crate::dispatch::Health;
+use crate::{api::Peer, config::Share, dispatch::Health};
 
 /// Whoever can answer is alive.
 pub(super) async fn alive() -> Json<Value> {
@@ -13,7 +18,17 @@ pub(super) async fn alive() -> Json<Value> {
 
 /// 200 when the last self-test of every model succeeded, else 503 with the reason for each one that cannot serve. A model
 /// whose new settings could not be brought into force is ready with the old ones, and says so.
-pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
+///
+/// With `?room` also 503 while a request of this client would be refused at its head: for whoever can go elsewhere.
+pub(super) async fn ready(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    Extension(share): Extension<Share>,
+    RawQuery(query): RawQuery,
+) -> impl IntoResponse {
+    let query = query.unwrap_or_default();
+    let wants_room = query.split('&').any(|key| matches!(key, "room" | "room="));
+    let is_full = wants_room && !app.dispatcher.has_room(peer.uid(), share);
     let health = app.dispatcher.health();
     let ready = health.iter().all(|(_, health)| *health == Health::Ready);
     let mut models: Map<String, Value> = health
@@ -33,10 +48,10 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
             model.insert("rejected".into(), reason.into());
         }
     }
-    let (code, status) = if ready {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    let (code, status) = match (ready, is_full) {
+        (true, false) => (StatusCode::OK, "ready"),
+        (true, true) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     (code, Json(json!({"status": status, "models": models})))
 }

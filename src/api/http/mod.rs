@@ -1,6 +1,7 @@
 //! OpenAI's transcription API over HTTP/1.1.
 
 mod admission;
+mod balanced;
 mod connection;
 mod cost;
 mod fit;
@@ -77,6 +78,7 @@ pub fn router(app: App) -> Router {
         })
         .fallback(async || ApiError::no_route())
         .layer(from_fn_with_state(app.clone(), admission::admit))
+        .layer(from_fn(balanced::translate))
         .layer(from_fn(identify))
         .with_state(app)
 }

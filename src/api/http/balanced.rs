@@ -1,0 +1,23 @@
+//! Refusals for load balancers that ask another host after 503 only, as HAProxy does before 3.1.
+
+use axum::{
+    extract::Request,
+    http::{HeaderValue, StatusCode},
+    middleware::Next,
+    response::Response,
+};
+
+/// In a request `503`: the status wanted instead of 429. In its answer `429`: what it would have been.
+const FULL: &str = "x-stt-full";
+
+/// Answer 503 instead of 429 where that is asked for, and say so.
+pub(super) async fn translate(request: Request, next: Next) -> Response {
+    let is_wanted = request.headers().get(FULL).is_some_and(|v| v == "503");
+    let mut response = next.run(request).await;
+    if is_wanted && response.status() == StatusCode::TOO_MANY_REQUESTS {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let was = HeaderValue::from_static("429");
+        response.headers_mut().insert(FULL, was);
+    }
+    response
+}

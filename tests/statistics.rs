@@ -279,8 +279,10 @@ fn every_request_is_counted_once_for_what_became_of_it() {
 
     // All but one of them had a job, and each job is accounted for: the self-test's, too.
     let latency = &fault["latency_seconds"];
+    assert_eq!(latency["upload"]["count"], 9 + 1);
     assert_eq!(latency["queue"]["count"], 9);
     assert_eq!(latency["decode"]["count"], 2);
+    assert_eq!(latency["hand_over"]["count"], 2);
     assert_eq!(latency["transcribe"]["count"], 2);
     assert_eq!(fault["lifecycle"]["jobs_forked"], 1 + 9 + 2);
     assert_eq!(fault["zygotes"][0]["forks"], 1 + 9 + 2);

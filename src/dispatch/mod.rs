@@ -36,7 +36,7 @@ use self::{
         renewal, zygote,
     },
     serving::{lifecycle, run, spare, thread, ticket},
-    statistics::{Account, Books, Statistics},
+    statistics::{Account, Books, Latency, Statistics},
 };
 use crate::{
     config::{ByteSize, Config, Limits, MemoryBudget, Mode, Model, Share},
@@ -63,6 +63,8 @@ pub struct Request {
     pub lower: Lower,
     /// The recording, readable from its start.
     pub recording: OwnedFd,
+    /// How long the recording took to arrive; `None` if it is still coming.
+    pub upload: Option<Duration>,
     /// The name under which the client knows the request, for the log.
     pub request_id: String,
     /// The client's user, where the kernel vouches for one.
@@ -285,10 +287,14 @@ impl Dispatcher {
             canary: false,
         });
         let client = waiting.client();
+        let upload = request.upload;
         if let Err(full) = state.queue.push(waiting, request.share) {
             return Err(state.full(full, client, config.jobs.max_running));
         }
         drop(state);
+        if let Some(upload) = upload {
+            books.observe(Latency::Upload, upload);
+        }
         shared.pump();
         let patience = config.jobs.queue_timeout;
         Ok(Ticket::new(shared.clone(), id, receiver, patience))

@@ -1,5 +1,7 @@
 //! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: one upload, one job, one answer.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Extension,
     extract::{Request, State},
@@ -52,6 +54,7 @@ async fn serve(
     (Extension(RequestId(request_id)), Extension(peer), Extension(share)): Client,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let start = Instant::now();
     let config = app.dispatcher.config();
     let (head, body) = request.into_parts();
     let announced = head
@@ -76,6 +79,7 @@ async fn serve(
         upload = upload::receive(task, &head.uri, &head.headers, body, &config.http, directory) => upload?,
         () = app.dispatcher.aborted() => return Err(shutting_down()),
     };
+    let took = start.elapsed();
     let name = (upload.options.model.clone()).unwrap_or_else(|| config.default_model.clone());
     #[cfg(feature = "fault-engine")]
     let (name, fault) = config.split_fault(name);
@@ -88,6 +92,7 @@ async fn serve(
     let shape = Shape::of(&upload.options, &model.engine);
     let stream = upload.options.stream;
     let mut request = job_request(upload, name.clone(), request_id, &peer, share);
+    request.upload = Some(took);
     request.job.fault = fault;
     let mut ticket = app
         .dispatcher
@@ -146,11 +151,12 @@ fn job_request(
             media_type: upload.media_type,
             channel: options.channel,
             vad: !options.without_vad,
-            max_audio: std::time::Duration::ZERO,
+            max_audio: Duration::ZERO,
             fault: None,
         },
         lower: options.lower,
         recording: upload.recording,
+        upload: None,
         request_id,
         uid: peer.uid(),
         share,

@@ -177,6 +177,7 @@ impl Request {
             },
             lower: Lower::default(),
             recording,
+            upload: None,
             request_id: self.id.clone(),
             uid: peer.uid(),
             share: self.share,

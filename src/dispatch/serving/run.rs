@@ -1,5 +1,7 @@
 //! One request given to a job, and the job followed to its last word or its end.
 
+#[cfg(feature = "fault-engine")]
+use std::sync::LazyLock;
 use std::{
     os::fd::AsFd,
     time::{Duration, Instant},
@@ -29,6 +31,18 @@ pub(in crate::dispatch) struct Ended {
     pub(in crate::dispatch) is_sound: bool,
 }
 
+/// A pause in the hand-over that `STT_TEST_HAND_OVER_DELAY` (such as `200us`) asks for: the benchmark has to find it.
+#[cfg(feature = "fault-engine")]
+fn planted_delay() {
+    static DELAY: LazyLock<Option<Duration>> = LazyLock::new(|| {
+        let text = std::env::var("STT_TEST_HAND_OVER_DELAY").ok()?;
+        Some(text.parse::<humantime::Duration>().ok()?.into())
+    });
+    if let Some(delay) = *DELAY {
+        std::thread::sleep(delay);
+    }
+}
+
 /// Give the job its request.
 async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Result<(), Last> {
     if waiting.lower.memory.is_some() {
@@ -36,6 +50,8 @@ async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Resu
             .map_err(|error| Last::Violation(format!("it cannot be held to its limit: {error}")))?;
     }
     let is_used = job.is_used();
+    #[cfg(feature = "fault-engine")]
+    planted_delay();
     match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
         Ok(()) if is_used => talk.taken(job, &waiting.events).await,
         Ok(()) => Ok(()),

@@ -246,6 +246,8 @@ impl Account {
             books.enter(|ledger| ledger.audio += figures.audio);
             books.observe(Latency::Decode, figures.decode);
             books.observe(Latency::Transcribe, figures.transcribe);
+            let work = figures.decode + figures.transcribe;
+            books.observe(Latency::HandOver, report.wall.saturating_sub(work));
         }
         record::served(&self.open, ending, report, &worker);
     }

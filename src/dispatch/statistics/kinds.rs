@@ -120,6 +120,8 @@ kinds! {
 kinds! {
     /// Which times are measured.
     Latency {
+        /// From a request's head until all of its recording is there; those over Wyoming come while their job runs.
+        Upload = "upload",
         /// How long a request waited for its job.
         Queue = "queue",
         /// From the wish for a job until it is ready.
@@ -128,6 +130,8 @@ kinds! {
         Decode = "decode",
         /// The engine, likewise.
         Transcribe = "transcribe",
+        /// What a request's job took beside decoding and the engine, of requests that ended well: the way to it and back.
+        HandOver = "hand_over",
         /// From the answer, or from the job's being killed, until its slot is free.
         Exit = "exit",
     }

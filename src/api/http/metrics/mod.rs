@@ -262,6 +262,11 @@ fn refused(snapshot: &Snapshot) -> Family {
 fn latencies(snapshot: &Snapshot) -> Vec<Family> {
     let all = [
         (
+            Latency::Upload,
+            "request_upload_seconds",
+            "From a request's head until all of its recording was there.",
+        ),
+        (
             Latency::Queue,
             "request_queue_seconds",
             "How long requests waited for their job.",
@@ -280,6 +285,11 @@ fn latencies(snapshot: &Snapshot) -> Vec<Family> {
             Latency::Transcribe,
             "request_transcribe_seconds",
             "The engine's work, in requests that ended well.",
+        ),
+        (
+            Latency::HandOver,
+            "request_hand_over_seconds",
+            "What jobs took beside decoding and the engine, in requests that ended well.",
         ),
         (
             Latency::Exit,

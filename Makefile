@@ -6,7 +6,7 @@ CARGO ?= cargo
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: # What building and testing needs from the system, installed by name
@@ -32,6 +32,34 @@ test-clients: deps ## Run only the tests by other people's clients
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
 	STT_ENDURANCE=$(or $(REQUESTS),100000) $(CARGO) test --release --locked --features fault-engine --test endurance -- --nocapture
+
+# The command-line user's pocketsphinx is a peer; the others count what a request asks of kernel and processor.
+.PHONY: bench-deps
+bench-deps:
+	@tests/setup pocketsphinx strace linux-perf
+
+# Arguments of their own: `make bench BENCH='--check --only added,real'`.
+bench = $(CARGO) bench --locked --features fault-engine --bench bench --
+
+.PHONY: bench
+bench: bench-deps ## Measure every figure beside its peers (15 minutes; a quiet machine, as root)
+	$(bench) $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: bench-deps ## The same with as few runs as show that it works (2 minutes)
+	$(bench) --quick $(BENCH)
+
+.PHONY: bench-test
+bench-test: deps ## See that the benchmark notices 200 µs that are planted in the hand-over
+	$(bench) --planted
+
+.PHONY: soak
+soak: deps ## Everything at once for DURATION=… (1h): nothing may be lost, and nothing may grow
+	$(bench) --soak $(or $(DURATION),1h)
+
+.PHONY: specification
+specification: ## Put the figures of the last `make bench` into docs/SPECIFICATION.md
+	$(bench) --specification docs/SPECIFICATION.md
 
 .PHONY: long-audio
 long-audio: deps ## Transcribe an hour of clips joined with pauses, and compare it with the clips alone

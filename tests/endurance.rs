@@ -8,35 +8,12 @@ use std::{
     time::Instant,
 };
 
-use common::{clips::wav, daemon::Daemon, http::Form, process::private_memory};
-use procfs::process::Process;
+use common::{clips::wav, daemon::Daemon, http::Form, look::Look};
 
 /// Requests before the first look: every cache is filled by then.
 const WARM: usize = 1000;
 
 const CLIENTS: usize = 8;
-
-/// What must not grow.
-#[derive(Debug)]
-struct Look {
-    /// Heap and stacks of the supervisor, in bytes.
-    memory: u64,
-    descriptors: usize,
-    threads: usize,
-    children: usize,
-}
-
-impl Look {
-    fn at(daemon: &Daemon) -> Look {
-        let descriptors = daemon.idle_descriptors(2);
-        Look {
-            descriptors,
-            memory: private_memory(daemon.pid()),
-            threads: Process::new(daemon.pid()).unwrap().tasks().unwrap().count(),
-            children: daemon.wait_idle(2).len() + 1,
-        }
-    }
-}
 
 /// Requests, each on a connection of its own, that must all succeed.
 fn requests(daemon: &Daemon, count: usize) {
@@ -61,23 +38,20 @@ fn nothing_grows_with_the_number_of_requests() {
     let config = "[service]\nlog_level = \"error\"\n[models.default]\nengine = \"null\"";
     let daemon = Daemon::start(config);
     requests(&daemon, WARM);
-    let first = Look::at(&daemon);
+    let first = Look::at(&daemon, 1, 2);
     println!("after {WARM} requests: {first:?}");
     let begin = Instant::now();
     let step = (count - WARM).div_ceil(5);
     let mut done = WARM;
-    let mut last = Look::at(&daemon);
+    let mut last = Look::at(&daemon, 1, 2);
     while done < count {
         let next = step.min(count - done);
         requests(&daemon, next);
         done += next;
-        last = Look::at(&daemon);
+        last = Look::at(&daemon, 1, 2);
         let rate = (done - WARM) as f64 / begin.elapsed().as_secs_f64();
         println!("after {done} requests, {rate:.0}/s: {last:?}");
     }
-    assert_eq!(last.descriptors, first.descriptors);
-    assert_eq!(last.threads, first.threads);
-    assert_eq!(last.children, first.children);
-    let growth = last.memory.saturating_sub(first.memory);
+    let growth = last.growth_since(&first);
     assert!(growth <= 256 << 10, "the supervisor grew by {growth} bytes");
 }

@@ -287,32 +287,49 @@ impl Daemon {
     /// Its idle spares, once it has nothing but one zygote and `count` of them: no job is left behind.
     #[track_caller]
     pub fn wait_idle(&self, count: usize) -> Vec<Seen> {
+        self.wait_idle_of(1, count)
+    }
+
+    /// The same of several models: so many zygotes, and so many spares of all of them.
+    #[track_caller]
+    pub fn wait_idle_of(&self, zygotes: usize, count: usize) -> Vec<Seen> {
         let idle = || {
             let (spares, others): (Vec<Seen>, Vec<Seen>) =
                 self.children().into_iter().partition(Seen::is_job);
-            let only = others.len() == 1 && others[0].is_zygote();
+            let only = others.len() == zygotes && others.iter().all(Seen::is_zygote);
             (only && spares.len() == count).then_some(spares)
         };
         try_wait_for(LONG, idle).unwrap_or_else(|| {
             let children = self.children();
-            panic!("not only a zygote and {count} spares are left: {children:?}")
+            panic!("not only {zygotes} zygotes and {count} spares are left: {children:?}")
         })
     }
 
     /// Its idle spares as [`Self::wait_idle`], once all of them could take a request: nothing more is forked then.
     #[track_caller]
     pub fn wait_spares(&self, count: usize) -> Vec<Seen> {
+        self.wait_spares_of(1, count)
+    }
+
+    #[track_caller]
+    fn wait_spares_of(&self, zygotes: usize, count: usize) -> Vec<Seen> {
         wait_until("so many spares are ready", LONG, || {
             self.get("/v1/stats").json()["total"]["spares"] == count
         });
-        self.wait_idle(count)
+        self.wait_idle_of(zygotes, count)
     }
 
     /// Number of its open descriptors while it does nothing, with so many spares. Connections may still be on their way
     /// out: what stays is the least of many looks.
     #[track_caller]
     pub fn idle_descriptors(&self, spares: usize) -> usize {
-        self.wait_spares(spares);
+        self.idle_descriptors_of(1, spares)
+    }
+
+    /// The same of several models.
+    #[track_caller]
+    pub fn idle_descriptors_of(&self, zygotes: usize, spares: usize) -> usize {
+        self.wait_spares_of(zygotes, spares);
         let looks = (0..100).map(|_| {
             std::thread::sleep(Duration::from_millis(2));
             process::descriptors(self.pid())

@@ -13,6 +13,7 @@ pub mod clips;
 pub mod daemon;
 pub mod http;
 pub mod journal;
+pub mod look;
 pub mod manager;
 pub mod process;
 pub mod tmux;

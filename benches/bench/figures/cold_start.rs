@@ -1,0 +1,122 @@
+//! The first byte of the first answer of a service that is not running: systemd's socket, our start, the model.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{net::UnixStream, process::CommandExt},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use stt_isolated::config::{EngineSettings, PocketsphinxSettings};
+use tempfile::TempDir;
+
+use crate::{
+    client::request,
+    common::{
+        LONG,
+        daemon::{BINARY, serve_arguments},
+        try_wait_for,
+    },
+    outcome::Outcome,
+    sample::{Samples, interval},
+    scale::Scale,
+    service,
+};
+
+const POCKETSPHINX: &str = "[models.process]\nengine = \"pocketsphinx\"\n";
+const NULL: &str = "[models.process]\nengine = \"null\"\n";
+
+/// The option by which this program, started anew, only loads the model and tells how long it took.
+pub const LOAD: &str = "--load-model";
+
+pub fn measure(scale: &Scale, outcome: &mut Outcome) {
+    let (mut null, mut real, mut load) =
+        (Samples::default(), Samples::default(), Samples::default());
+    let nothing = request("process", &service::moment());
+    // The answer's first byte is behind all the work: what the engine makes of noise is not the start's time.
+    let silence = request("process", &crate::common::clips::wav(&[0; 32_000]));
+    for _ in 0..scale.cold_starts {
+        null.push(first_byte(NULL, &nothing));
+        real.push(first_byte(POCKETSPHINX, &silence));
+        load.push(loading());
+    }
+    let beyond = (real.p50() - load.p50()) / 1000.0;
+    let (least, most) = interval(&real, &load, |one, other| (one - other) / 1000.0);
+    let remark = format!(
+        "{:.0} ms with pocketsphinx, of which loading is {:.0} ms (95 %: {least:.0}–{most:.0}); null engine {:.0} ms, p99 {:.0} ms",
+        real.p50() / 1000.0,
+        load.p50() / 1000.0,
+        null.p50() / 1000.0,
+        null.p99() / 1000.0
+    );
+    outcome.tell("cold_start", beyond, real.len(), remark);
+}
+
+/// From connecting to the first byte of the answer.
+fn first_byte(config: &str, request: &[u8]) -> Duration {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("stt-isolated.toml");
+    fs::write(&file, service::config(config)).unwrap();
+    let socket = folder.path().join("http.sock");
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "systemd-socket-activate",
+            "--fdname=http",
+        ])
+        .args(["-E", "STT_ISOLATED_ISOLATION__REQUIRE_CGROUP=false", "-l"])
+        .arg(&socket)
+        .arg(BINARY)
+        .args(serve_arguments())
+        .arg("--config")
+        .arg(&file)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
+    // A socket that is bound and does not listen yet refuses.
+    let (start, mut stream) = try_wait_for(LONG, || {
+        let start = Instant::now();
+        UnixStream::connect(&socket)
+            .ok()
+            .map(|stream| (start, stream))
+    })
+    .expect("the socket listens");
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).unwrap();
+    let took = start.elapsed();
+    let head = String::from_utf8_lossy(&answer[..read]).into_owned();
+    kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGTERM).unwrap();
+    process.wait().unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    took
+}
+
+/// How long the engine alone takes to load, in a process that does nothing else.
+fn loading() -> Duration {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program).arg(LOAD).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let nanos = text.trim().parse();
+    Duration::from_nanos(
+        nanos.unwrap_or_else(|_| panic!("{text} {}", String::from_utf8_lossy(&output.stderr))),
+    )
+}
+
+/// What this program does when it is started with [`LOAD`].
+pub fn load_model() {
+    let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
+    let start = Instant::now();
+    let engine = stt_isolated::engine::load(&settings).unwrap();
+    println!("{}", start.elapsed().as_nanos());
+    drop(engine);
+}

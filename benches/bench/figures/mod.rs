@@ -1,0 +1,17 @@
+//! The figures, a file for each thing that is done to the service.
+
+pub mod added;
+pub mod cold_start;
+pub mod floor;
+pub mod kills;
+pub mod leaks;
+pub mod memory;
+pub mod model_memory;
+pub mod naive;
+pub mod neighbours;
+pub mod real;
+pub mod stages;
+pub mod syscalls;
+pub mod throughput;
+pub mod uploads;
+pub mod virtual_machine;

@@ -1,0 +1,96 @@
+//! Where the time of a request goes: the service's own clocks, and what is left for the client's.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    client::{Client, get, request},
+    common::daemon::Daemon,
+    outcome::Outcome,
+    sample::Samples,
+    scale::Scale,
+    service::{self, NULL_MODELS},
+};
+
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Stages in the client's time, as `/v1/stats` names them.
+const WITHIN: [&str; 5] = ["upload", "queue", "hand_over", "decode", "transcribe"];
+
+/// Those that no client waits for.
+const BEYOND: [&str; 2] = ["exit", "start"];
+
+/// Returns what `/v1/stats` says, for those who want to know what was in force.
+pub fn measure(scale: &Scale, outcome: &mut Outcome) -> Value {
+    let daemon = service::start(NULL_MODELS);
+    let bytes = request("process", &service::moment());
+    let mut client = Client::connect(daemon.socket()).unwrap();
+    for _ in 0..50 {
+        client.time(&bytes);
+    }
+    service::settle(&daemon);
+    let before = stats(&daemon);
+    let (cpu, sleeps) = (service::cpu(daemon.pid()), service::sleeps(daemon.pid()));
+    let mut total = Samples::default();
+    let mut sum = 0.0;
+    for _ in 0..scale.pairs {
+        std::thread::sleep(PAUSE);
+        let took = client.time(&bytes);
+        sum += took.as_secs_f64() * 1e6;
+        total.push(took);
+    }
+    let count = scale.pairs as f64;
+    let mean = sum / count;
+    let cpu = (service::cpu(daemon.pid()) - cpu) / 1000.0 / count;
+    let sleeps = (service::sleeps(daemon.pid()) - sleeps) as f64 / count;
+    service::settle(&daemon);
+    let after = stats(&daemon);
+    let stage = |name: &str| {
+        let figure = |stats: &Value, what: &str| {
+            stats["models"]["process"]["latency_seconds"][name][what]
+                .as_f64()
+                .unwrap()
+        };
+        let runs = figure(&after, "count") - figure(&before, "count");
+        let seconds = figure(&after, "sum") - figure(&before, "sum");
+        (seconds * 1e6 / runs.max(1.0), runs as usize)
+    };
+    let mut known = 0.0;
+    for name in WITHIN.iter().chain(&BEYOND) {
+        let (micros, runs) = stage(name);
+        outcome.tell(&format!("stage_{name}"), micros, runs, "");
+        if WITHIN.contains(name) {
+            known += micros;
+            outcome.plot("stages", name, vec![(0.0, micros)]);
+        }
+    }
+    let remark = format!("of {mean:.0} µs; p50 {:.0} µs", total.p50());
+    outcome.tell("stage_reply", mean - known, total.len(), remark);
+    outcome.plot("stages", "the rest", vec![(0.0, mean - known)]);
+    outcome.tell(
+        "supervisor_cpu",
+        cpu,
+        total.len(),
+        "its forks and reaping included",
+    );
+    outcome.tell("supervisor_wakeups", sleeps, total.len(), "");
+
+    let health = get("/healthz");
+    let (mut kept, mut new) = (Samples::default(), Samples::default());
+    for _ in 0..scale.pairs / 2 {
+        std::thread::sleep(PAUSE);
+        kept.push(client.time(&health));
+        std::thread::sleep(PAUSE);
+        let start = std::time::Instant::now();
+        Client::connect(daemon.socket()).unwrap().time(&health);
+        new.push(start.elapsed());
+    }
+    outcome.tell("stage_http", kept.p50(), kept.len(), "on a kept connection");
+    outcome.tell("stage_connect", new.p50() - kept.p50(), new.len(), "");
+    after
+}
+
+fn stats(daemon: &Daemon) -> Value {
+    daemon.get("/v1/stats").json()
+}

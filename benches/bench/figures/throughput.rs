@@ -1,0 +1,98 @@
+//! Requests in a second, by the number of clients that ask without a pause.
+
+use std::{
+    path::Path,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{Client, request},
+    outcome::Outcome,
+    peers::{MODES, Python},
+    scale::Scale,
+    service::{self, NULL_MODELS},
+};
+
+const PLOT: &str = "throughput";
+
+pub fn measure(scale: &Scale, outcome: &mut Outcome, python: Option<&Python>) {
+    let daemon = service::start(&format!(
+        "{NULL_MODELS}[models.pool]\nengine = \"null\"\nspares = {{ min = 8, max = 16, refill_delay = \"0s\" }}"
+    ));
+    let mut best = [0.0_f64; 2];
+    let mut peers = Vec::new();
+    let curve = |name: &str, socket: &Path, model: &str, outcome: &mut Outcome| {
+        let request = request(model, &service::moment());
+        let points: Vec<(f64, f64)> = scale
+            .clients
+            .iter()
+            .map(|clients| {
+                (
+                    *clients as f64,
+                    rate(socket, &request, *clients, scale.load),
+                )
+            })
+            .collect();
+        let most = points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+        outcome.plot(PLOT, name, points);
+        most
+    };
+    for (place, (model, name)) in [("process", "process"), ("pool", "process, 8 to 16 spares")]
+        .into_iter()
+        .enumerate()
+    {
+        best[place] = curve(name, daemon.socket(), model, outcome);
+        service::settle(&daemon);
+    }
+    for model in ["hybrid", "thread"] {
+        let most = curve(model, daemon.socket(), model, outcome);
+        peers.push((format!("{model} mode"), most));
+        service::settle(&daemon);
+    }
+    for mode in MODES.iter().filter(|_| python.is_some()) {
+        let server = python.unwrap().serve(mode);
+        let name = format!("Python, {mode}");
+        let most = curve(&name, server.socket(), "any", outcome);
+        peers.push((name, most));
+    }
+    let remark = format!(
+        "{:.0}/s with 2 to 4 spares, {:.0}/s with 8 to 16; up to {} clients",
+        best[0],
+        best[1],
+        scale.clients.last().unwrap()
+    );
+    let most = best[0].max(best[1]);
+    outcome.tell_beside("throughput", most, scale.clients.len(), remark, peers);
+}
+
+/// Requests answered in a second.
+fn rate(socket: &Path, request: &[u8], clients: usize, time: Duration) -> f64 {
+    let stop = AtomicBool::new(false);
+    let start = Barrier::new(clients + 1);
+    thread::scope(|scope| {
+        let work = || {
+            let mut client = Client::connect(socket).unwrap();
+            client.time(request);
+            start.wait();
+            let mut count = 0;
+            while !stop.load(Ordering::Relaxed) {
+                client.time(request);
+                count += 1;
+            }
+            count
+        };
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(work)).collect();
+        start.wait();
+        let begin = Instant::now();
+        thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let counts = clients.into_iter().map(|client| client.join().unwrap());
+        let count: u64 = counts.sum();
+        count as f64 / begin.elapsed().as_secs_f64()
+    })
+}

@@ -1,0 +1,129 @@
+//! Eight large recordings that arrive at once: none of it may be in the supervisor's heap, and no job may wait for it.
+
+use std::{
+    io::Write,
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::{
+    client::Client,
+    client::get,
+    common::{
+        LONG,
+        clips::wav_header,
+        daemon::Daemon,
+        http::{BOUNDARY, Raw, content_type},
+        process::private_memory,
+        wait_until,
+    },
+    outcome::Outcome,
+    scale::Scale,
+    service,
+};
+
+const UPLOADS: usize = 8;
+
+const BLOCK: usize = 1 << 20;
+
+const CONFIG: &str = r#"
+[http]
+max_upload = "2G"
+[limits]
+max_audio = "24h"
+deadline = "10min"
+[models.process]
+engine = "null"
+"#;
+
+pub fn measure(scale: &Scale, outcome: &mut Outcome) {
+    let folder = std::env::temp_dir();
+    let room = nix::sys::statvfs::statvfs(&folder)
+        .map_or(0, |room| room.blocks_available() * room.fragment_size());
+    if room < scale.upload * (UPLOADS as u64 + 1) {
+        let why = format!(
+            "{} has no room for eight of {} MiB",
+            folder.display(),
+            scale.upload >> 20
+        );
+        outcome.not("upload_heap", why.clone());
+        outcome.not("upload_jobs", why);
+        return;
+    }
+    let daemon = service::start(CONFIG);
+    // Whatever the first upload makes for good is there.
+    all(&daemon, BLOCK as u64 * 32);
+    let before = private_memory(daemon.pid());
+    let (most, jobs) = all(&daemon, scale.upload);
+    let remark = format!("{UPLOADS} × {} MiB, each answered", scale.upload >> 20);
+    let growth = most as f64 - before as f64;
+    outcome.tell("upload_heap", growth, UPLOADS, remark.clone());
+    outcome.tell("upload_jobs", jobs as f64, UPLOADS, remark);
+}
+
+/// Eight uploads of this size: the most heap of the supervisor meanwhile, and the most jobs before all was there.
+fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
+    let arrived = Barrier::new(UPLOADS + 1);
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..UPLOADS {
+            scope.spawn(|| {
+                let mut client = Raw::connect(daemon.socket());
+                client.0.set_read_timeout(Some(10 * LONG)).unwrap();
+                upload(&mut client, size, &arrived);
+                let answer = client.answer();
+                assert_eq!(answer.status, 200, "{answer:?}");
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut looks = Client::connect(daemon.socket()).unwrap();
+        let mut look = || {
+            let reply = looks.exchange(&get("/v1/stats")).unwrap();
+            let stats: Value = serde_json::from_slice(reply.body).unwrap();
+            let running = stats["total"]["running"].as_u64().unwrap();
+            (private_memory(daemon.pid()), running)
+        };
+        let mut most = (0, 0);
+        let waiting = scope.spawn(|| arrived.wait());
+        while !waiting.is_finished() {
+            let (memory, jobs) = look();
+            most = (most.0.max(memory), most.1.max(jobs));
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        wait_until("all are answered", 10 * LONG, || {
+            most.0 = most.0.max(look().0);
+            done.load(Ordering::Relaxed) == UPLOADS
+        });
+        most
+    })
+}
+
+/// Everything but the end, and that when all have come so far.
+fn upload(client: &mut Raw, size: u64, arrived: &Barrier) {
+    let part = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
+    );
+    let end = format!("\r\n--{BOUNDARY}--\r\n");
+    let samples = size / BLOCK as u64 * BLOCK as u64;
+    let header = wav_header(u32::try_from(samples).unwrap());
+    let length = part.len() + header.len() + samples as usize + end.len();
+    let head = format!(
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nContent-Length: {length}\r\n\r\n",
+        content_type()
+    );
+    client
+        .send(head.as_bytes())
+        .send(part.as_bytes())
+        .send(&header);
+    let block = vec![0; BLOCK];
+    for _ in 0..samples / BLOCK as u64 {
+        client.0.write_all(&block).unwrap();
+    }
+    arrived.wait();
+    client.send(end.as_bytes());
+}

@@ -1,0 +1,6 @@
+//! What was found, for people: the table, the page with its plots, the contract.
+
+pub mod page;
+pub mod plot;
+pub mod specification;
+pub mod table;

@@ -1,0 +1,71 @@
+//! How much of everything is run: enough for the figures, or enough to see that all of it works.
+
+use std::time::Duration;
+
+/// Numbers of runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub name: &'static str,
+    /// Pairs of requests with a pause of 2 ms before each, and without one.
+    pub pairs: usize,
+    /// Pairs with 100 ms of idleness before each request.
+    pub idle_pairs: usize,
+    /// Rounds in which every peer has its turn.
+    pub peer_rounds: usize,
+    /// Requests of each peer in a round, of which the first counts nothing.
+    pub peer_block: usize,
+    /// Pairs of the real engine.
+    pub real_pairs: usize,
+    /// Numbers of clients, and how long each number of them asks.
+    pub clients: &'static [usize],
+    pub load: Duration,
+    /// Requests after which the supervisor's memory is looked at again; the first look is after 1 000.
+    pub endurance: usize,
+    /// Requests that leak, in the modes process, hybrid, thread.
+    pub leaks: [usize; 3],
+    /// Size of each of eight uploads.
+    pub upload: u64,
+    /// Jobs killed in each way.
+    pub kills: usize,
+    pub cold_starts: usize,
+    /// Good requests beside faults.
+    pub neighbours: usize,
+    /// Requests whose system calls are counted.
+    pub traced: usize,
+}
+
+pub const FULL: Scale = Scale {
+    name: "full",
+    pairs: 4000,
+    idle_pairs: 300,
+    peer_rounds: 40,
+    peer_block: 6,
+    real_pairs: 30,
+    clients: &[1, 2, 4, 8, 16],
+    load: Duration::from_secs(2),
+    endurance: 50_000,
+    leaks: [1000, 30, 10],
+    upload: 1 << 30,
+    kills: 500,
+    cold_starts: 20,
+    neighbours: 10_000,
+    traced: 500,
+};
+
+pub const QUICK: Scale = Scale {
+    name: "quick",
+    pairs: 500,
+    idle_pairs: 30,
+    peer_rounds: 4,
+    peer_block: 4,
+    real_pairs: 3,
+    clients: &[1, 8],
+    load: Duration::from_millis(400),
+    endurance: 4000,
+    leaks: [20, 12, 4],
+    upload: 64 << 20,
+    kills: 40,
+    cold_starts: 4,
+    neighbours: 500,
+    traced: 100,
+};

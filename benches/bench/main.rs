@@ -309,7 +309,10 @@ fn print(json: &Value, outcome: &Outcome, all: bool, load: f64) {
         word("kernel"),
         word("system")
     );
-    println!("isolation in force: {}", machine["isolation"]);
+    println!(
+        "isolation in force: {}",
+        page::in_force(&machine["isolation"])
+    );
     if load > 0.5 {
         println!(
             "This machine is busy ({load:.1} for each CPU at the start): no time below means much."

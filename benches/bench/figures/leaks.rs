@@ -114,7 +114,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         points
     };
     let points = series("hybrid", hybrid);
-    outcome.plot("leaks", "hybrid: the job (5 requests each)", points);
+    outcome.plot("leaks", "hybrid: the job of five", points);
     let points = series("thread", thread);
     let most = points.last().map_or(0.0, |(_, memory)| *memory);
     outcome.plot("leaks", "thread: the service", points);

@@ -140,20 +140,36 @@ pub fn page(
 
 fn about(machine: &Value) -> String {
     let mut list = String::from("<dl class=\"machine\">");
+    let mut entry = |name: &str, value: &str| {
+        let (name, value) = (escape(&name.replace('_', " ")), escape(value));
+        let _ = write!(list, "<dt>{name}</dt><dd>{value}</dd>");
+    };
     for (name, value) in machine.as_object().into_iter().flatten() {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Null => continue,
-            other => other.to_string(),
-        };
-        let _ = write!(
-            list,
-            "<dt>{}</dt><dd>{}</dd>",
-            escape(&name.replace('_', " ")),
-            escape(&value)
-        );
+        match value {
+            Value::Null => {}
+            Value::String(text) => entry(name, text),
+            isolation if name == "isolation" => entry(name, &in_force(isolation)),
+            other => entry(name, &other.to_string()),
+        }
     }
     list + "</dl>"
+}
+
+/// What isolation there was, in words.
+pub fn in_force(isolation: &Value) -> String {
+    let confined = match isolation["confined"].as_bool() {
+        Some(true) => "each job in a cgroup of its own",
+        _ => "no cgroups (this machine delegates none): times without theirs",
+    };
+    let warnings = isolation["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings
+        .filter_map(Value::as_str)
+        .filter(|text| text.contains("Landlock"));
+    let warnings: Vec<&str> = warnings.collect();
+    format!(
+        "seccomp, Landlock, no privileges; {confined}. {}",
+        warnings.join(" ")
+    )
 }
 
 fn table(outcome: &Outcome) -> String {
@@ -161,6 +177,9 @@ fn table(outcome: &Outcome) -> String {
         "<div class=\"wide\"><table><thead><tr><th>Figure</th><th>Ours</th><th>Goal</th><th></th><th>Behind it</th></tr></thead><tbody>",
     );
     for (figure, finding, verdict) in outcome.rows() {
+        if finding.is_none() {
+            continue;
+        }
         let ours = match finding {
             Some(Finding::Measured { value, .. }) => figure.unit.text(*value),
             _ => "–".into(),

@@ -33,7 +33,7 @@ pub enum Kind {
     Warm,
 }
 
-/// Faults that end in a moment, and the code by which each must be told.
+/// Faults, and the code by which each must be told.
 const TROUBLE: [(&str, &str); 10] = [
     ("segfault", "worker_crashed"),
     ("abort", "worker_crashed"),
@@ -43,9 +43,11 @@ const TROUBLE: [(&str, &str); 10] = [
     ("ready-twice", "worker_misbehaved"),
     ("out-of-order", "worker_misbehaved"),
     ("output-flood", "worker_misbehaved"),
-    ("hang", "timeout"),
-    ("spin", "timeout"),
+    ("hang", TIMEOUT),
+    ("spin", TIMEOUT),
 ];
+
+const TIMEOUT: &str = "timeout";
 
 /// Numbers that look like chance, the same in every run.
 pub struct Random(u64);
@@ -77,20 +79,25 @@ pub fn once(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random, tal
     } else {
         (&tally.good, "a good request")
     };
-    let work = AssertUnwindSafe(|| match what {
+    let work = || match what {
         "a fault" => fault(daemon, socket, kind, random),
         "a cancelled request" => cancel(daemon, socket, kind, random),
         _ => good(daemon, socket, kind, random),
-    });
-    match catch_unwind(work) {
-        Ok(()) => {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            tally.lost(format!("{kind:?}, {what}: {}", text.unwrap_or_default()));
-        }
+    };
+    if judged(tally, &format!("{kind:?}, {what}"), work) {
+        count.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Whether `work` went well; what is wrong otherwise is told.
+fn judged(tally: &Tally, what: &str, work: impl FnOnce()) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if let Err(panic) = &result {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+        tally.lost(format!("{what}: {}", text.unwrap_or_default()));
+    }
+    result.is_ok()
 }
 
 fn good(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
@@ -128,17 +135,33 @@ fn good(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     }
 }
 
+/// Each fault once.
+pub fn all_faults(daemon: &Daemon, tally: &Tally) {
+    for (mode, code) in TROUBLE {
+        judged(tally, "each fault", || trouble(daemon, mode, code));
+    }
+}
+
 fn fault(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     let (mode, code) = *random.one(&TROUBLE);
-    let model = format!("fault:{mode}");
-    if kind == Kind::Wyoming {
+    // Over Wyoming nobody can say how long he is willing to wait.
+    if kind == Kind::Wyoming && code != TIMEOUT {
         let mut client = wyoming::Client::connect(socket);
-        client.send(&wyoming::request(json!({"name": model}), &[0; 32_000]));
+        let wish = json!({"name": format!("fault:{mode}")});
+        client.send(&wyoming::request(wish, &[0; 32_000]));
         client.late_error(code);
     } else {
-        let answer = daemon.post(&moment().field("model", model));
-        assert_eq!(answer.error()["code"], code, "{mode}: {answer:?}");
+        trouble(daemon, mode, code);
     }
+}
+
+fn trouble(daemon: &Daemon, mode: &str, code: &str) {
+    let mut form = moment().field("model", format!("fault:{mode}"));
+    if code == TIMEOUT {
+        form = form.field("deadline", "1");
+    }
+    let answer = daemon.post(&form);
+    assert_eq!(answer.error()["code"], code, "{mode}: {answer:?}");
 }
 
 /// Ask, and go away before there can be an answer.

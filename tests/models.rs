@@ -8,7 +8,7 @@ mod ggml;
 
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -18,7 +18,7 @@ use common::{
     clips::GOFORWARD,
     daemon::{BINARY, Daemon, Setup},
     http::Form,
-    wait_for, wait_until,
+    user, wait_for, wait_until,
 };
 use ggml::{Ggml, segment};
 use nix::{
@@ -460,5 +460,25 @@ fn a_model_is_tried_without_a_service() {
         let output = check("", model);
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    // Root gives up being root: only who owns this folder can open it.
+    if user::are_possible() {
+        let own = place.file("own");
+        fs::create_dir(&own).unwrap();
+        fs::copy(place.file("whole.bin"), own.join("whole.bin")).unwrap();
+        fs::set_permissions(&own, Permissions::from_mode(0o700)).unwrap();
+        let try_it = |owner: u32| {
+            chown(&own, Some(owner), Some(owner)).unwrap();
+            check("", "own/whole.bin")
+        };
+        let output = try_it(4242);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        // Of root's own folder it becomes nobody, who may not look into it.
+        let output = try_it(0);
+        assert!(
+            said(&output).contains("Permission denied"),
+            "{}",
+            said(&output)
+        );
     }
 }

@@ -648,7 +648,7 @@ fn a_full_queue_of_connections_is_waited_for() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"data\":[]}";
         connection.write_all(answer).unwrap();
     });
-    assert_outcome(&server.sttctl(&["models"]), 0, "", "");
+    assert_outcome(&server.sttctl(&["models", "-q"]), 0, "", "");
     drop(first);
 }
 
@@ -658,7 +658,7 @@ fn something_else_than_http_is_an_error() {
         read_head(&mut connection);
         connection.write_all(b"{\"type\":\"describe\"}\n").unwrap();
     });
-    let outcome = server.sttctl(&["models"]);
+    let outcome = server.sttctl(&["models", "-q"]);
     assert_eq!(outcome.status, 1);
     assert!(outcome.err.contains("does not speak HTTP"), "{outcome:?}");
 }
@@ -670,7 +670,7 @@ fn an_endless_answer_is_cut_off() {
         let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while connection.write_all(&[b'x'; 1 << 16]).is_ok() {}
     });
-    let outcome = server.sttctl(&["models"]);
+    let outcome = server.sttctl(&["models", "-q"]);
     let expected = "sttctl: the server's answer is longer than 64 MiB\n";
     assert_outcome(&outcome, 1, "", expected);
 }

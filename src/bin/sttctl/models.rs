@@ -113,7 +113,7 @@ fn row(name: &Text, model: &State) -> [String; 8] {
     let zygote = model.zygotes.last();
     let memory = zygote.and_then(|zygote| zygote.rss_bytes.or(zygote.memory_bytes));
     let limit = known(model.memory_limit_bytes, size);
-    let peak = match model.activity.job_memory_peak_bytes {
+    let peak = match model.job_memory_peak_bytes {
         0 => "-".into(),
         peak => size(peak),
     };

@@ -98,8 +98,6 @@ pub struct Activity {
     pub spares: u64,
     /// Limits of all jobs together.
     pub memory_committed_bytes: Option<u64>,
-    /// The most memory that a job had for a request; 0 is not known.
-    pub job_memory_peak_bytes: u64,
     /// How many were accepted, and how they ended.
     pub requests: BTreeMap<Text, u64>,
     /// How many were not, and why.
@@ -122,6 +120,8 @@ pub struct Model {
     pub reason: Option<Text>,
     /// Of one job.
     pub memory_limit_bytes: Option<u64>,
+    /// The most that one had for a request; 0 is not known.
+    pub job_memory_peak_bytes: u64,
     /// What its jobs are forked from.
     pub zygotes: Vec<Zygote>,
     /// What it does and did.

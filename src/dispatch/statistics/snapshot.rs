@@ -112,8 +112,6 @@ pub struct Activity {
     /// CPU time of all requests' jobs.
     #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
     pub cpu: Duration,
-    /// The most memory that a request's job had, in bytes; 0 where nobody tells.
-    pub job_memory_peak_bytes: u64,
     /// What happened to processes.
     pub lifecycle: Each<Lifecycle, u64>,
     /// How long things took.
@@ -148,6 +146,8 @@ pub struct ModelState {
     pub reason: Option<String>,
     /// Memory limit of one job.
     pub memory_limit_bytes: u64,
+    /// The most memory that a request's job had, in bytes; 0 where nobody tells.
+    pub job_memory_peak_bytes: u64,
     /// Its zygotes.
     pub zygotes: Vec<Zygote>,
     /// What it did and does.
@@ -354,7 +354,6 @@ impl Activity {
             refused: ledger.refused,
             audio: ledger.audio,
             cpu: ledger.cpu,
-            job_memory_peak_bytes: ledger.peak,
             lifecycle: ledger.lifecycle,
             latency: ledger.latency,
         }
@@ -373,7 +372,9 @@ impl Activity {
 
 impl ModelState {
     fn new<'a>(pool: PoolState, open: impl Iterator<Item = &'a Open>) -> Self {
-        let mut activity = Activity::new(pool.books.ledger());
+        let ledger = pool.books.ledger();
+        let job_memory_peak_bytes = ledger.peak;
+        let mut activity = Activity::new(ledger);
         activity.go_on(open);
         activity.spares = pool.spares;
         activity.memory_committed_bytes = pool.committed;
@@ -391,6 +392,7 @@ impl ModelState {
             health,
             reason,
             memory_limit_bytes: pool.model.limits.memory.bytes(),
+            job_memory_peak_bytes,
             zygotes: zygotes.iter().map(|entry| Zygote::of(entry)).collect(),
             activity,
         }

@@ -348,3 +348,49 @@ fn a_crowd_is_served_or_told_when_to_come_back() {
     assert_eq!(total["requests"]["ok"], CROWD * (5 + requests));
     assert!(grown <= 512 << 10, "the supervisor grew by {grown} bytes");
 }
+
+#[test]
+fn whoever_can_go_elsewhere_is_told_that_there_is_no_room() {
+    let config = format!("[jobs]\nmax_running = 1\nmax_queued = 1\n{FAULT}");
+    let daemon = Daemon::start(&config);
+    let room = || {
+        let answer = daemon.get("/readyz?room");
+        (answer.status, answer.json()["status"].clone())
+    };
+    assert_eq!(room(), (200, "ready".into()));
+    let hangs = form(":hang").request();
+    let mut endless = Vec::new();
+    for (running, queued) in [(1, 0), (1, 1)] {
+        let mut connection = daemon.connect();
+        connection.send(&hangs);
+        endless.push(connection);
+        wait_until("it has come", LONG, || {
+            let total = stats(&daemon)["total"].clone();
+            (&total["running"], &total["queued"]) == (&running.into(), &queued.into())
+        });
+    }
+    assert_eq!(room(), (503, "full".into()));
+    // It serves all the same, and asking is no refusal.
+    assert_eq!(daemon.get("/readyz").status, 200);
+    let refused = stats(&daemon)["total"]["refused"]["queue_full"].clone();
+    assert_eq!(refused, 0);
+    let ask = |head: &str| {
+        let body = form("").body();
+        let mut request = post_head(&format!("{head}Content-Length: {}\r\n", body.len()));
+        request.extend(body);
+        let mut connection = daemon.connect();
+        connection.send(&request);
+        connection.answer()
+    };
+    ask("").assert_come_back(429, "queue_full");
+    ask("x-stt-full: 1\r\n").assert_come_back(429, "queue_full");
+    let answer = ask("x-stt-full: 503\r\n");
+    assert_eq!((answer.status, answer.header("x-stt-full")), (503, "429"));
+    assert!(answer.headers.contains_key("retry-after"));
+    drop(endless);
+    wait_until("there is room again", LONG, || room().0 == 200);
+    // What is no such refusal is as always.
+    let answer = ask("x-stt-full: 503\r\n");
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.contains_key("x-stt-full"));
+}

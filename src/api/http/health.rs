@@ -27,7 +27,8 @@ pub(super) async fn ready(
     RawQuery(query): RawQuery,
 ) -> impl IntoResponse {
     let query = query.unwrap_or_default();
-    let wants_room = query.split('&').any(|key| matches!(key, "room" | "room="));
+    let mut keys = query.split('&').map(|pair| pair.split('=').next());
+    let wants_room = keys.any(|key| key == Some("room"));
     let is_full = wants_room && !app.dispatcher.has_room(peer.uid(), share);
     let health = app.dispatcher.health();
     let ready = health.iter().all(|(_, health)| *health == Health::Ready);

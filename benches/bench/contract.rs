@@ -325,6 +325,13 @@ pub const CONTRACT: &[Figure] = &[
         "`strace -c -f`",
     ),
     figure(
+        "job_faults",
+        "Page faults of zygote and job for each request",
+        Count,
+        Told,
+        "`perf stat -e page-faults`",
+    ),
+    figure(
         "supervisor_instructions",
         "Instructions of the supervisor for each request",
         Count,

@@ -116,13 +116,16 @@ const PARTS: &[Part] = &[
     Part {
         name: "stages",
         figures: &["stage_reply"],
-        run: |context| {
-            stages::measure(&context.scale, &mut context.outcome);
-        },
+        run: |context| stages::measure(&context.scale, &mut context.outcome),
     },
     Part {
         name: "syscalls",
-        figures: &["supervisor_calls", "job_calls", "supervisor_instructions"],
+        figures: &[
+            "supervisor_calls",
+            "job_calls",
+            "supervisor_instructions",
+            "job_faults",
+        ],
         run: |context| syscalls::measure(&context.scale, &mut context.outcome),
     },
     Part {

@@ -38,9 +38,14 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
             outcome.not("job_calls", "strace is not installed");
         }
     }
-    match instructions(&daemon, scale) {
-        Ok(count) => outcome.tell("supervisor_instructions", count, scale.traced, ""),
-        Err(why) => outcome.not("supervisor_instructions", why),
+    for (id, event, pid) in [
+        ("supervisor_instructions", "instructions:u", daemon.pid()),
+        ("job_faults", "page-faults", daemon.zygote().pid),
+    ] {
+        match events(&daemon, scale, event, pid) {
+            Ok(count) => outcome.tell(id, count, scale.traced, ""),
+            Err(why) => outcome.not(id, why),
+        }
     }
 }
 
@@ -137,23 +142,15 @@ fn counts(table: &str) -> BTreeMap<String, u64> {
     rows.collect()
 }
 
-fn instructions(daemon: &Daemon, scale: &Scale) -> Result<f64, String> {
+/// How often `event` comes in a process, and in all that it makes, for each request.
+fn events(daemon: &Daemon, scale: &Scale, event: &str, pid: i32) -> Result<f64, String> {
     if !machine::has("perf") {
         return Err("perf is not installed".into());
     }
     let counted = |requests: usize| {
         let file = daemon.folder().join("perf");
         let mut command = Command::new("perf");
-        command.args([
-            "stat",
-            "-x",
-            ",",
-            "-e",
-            "instructions:u",
-            "-p",
-            &daemon.pid().to_string(),
-            "-o",
-        ]);
+        command.args(["stat", "-x", ",", "-e", event, "-p", &pid.to_string(), "-o"]);
         let perf = command.arg(&file).stderr(Stdio::null()).spawn();
         let perf = perf.map_err(|error| error.to_string())?;
         // It does not say when it has begun.
@@ -161,12 +158,10 @@ fn instructions(daemon: &Daemon, scale: &Scale) -> Result<f64, String> {
         ask(daemon, requests);
         detach(perf);
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let line = text.lines().find(|line| line.contains("instructions"));
-        let first = line
-            .and_then(|line| line.split(',').next())
-            .unwrap_or_default();
-        let count: Result<f64, _> = first.parse();
-        count.map_err(|_| "this machine has no counter of instructions (perf stat)".to_owned())
+        let line = text.lines().find(|line| line.contains(event));
+        let first = line.and_then(|line| line.split(',').next());
+        let count: Result<f64, _> = first.unwrap_or_default().parse();
+        count.map_err(|_| format!("this machine does not count `{event}` (perf stat)"))
     };
     let few = scale.traced / 10;
     let (less, more) = (counted(few)?, counted(few + scale.traced)?);

@@ -15,6 +15,7 @@ pub const BESIDE: &[&str] = &[
     "the supervisor's own memory",
     "clone3 into a slot",
     "SIGKILL by pidfd to reaped",
+    "a memory-limited process per request",
 ];
 
 pub fn measure(target: &Path, outcome: &mut Outcome) {

@@ -135,11 +135,17 @@ fn good(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     }
 }
 
-/// Each fault once.
+/// Each fault more than once, and several at a time: what a flood of words leaves in the allocator depends on the others.
 pub fn all_faults(daemon: &Daemon, tally: &Tally) {
-    for (mode, code) in TROUBLE {
-        judged(tally, "each fault", || trouble(daemon, mode, code));
-    }
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (mode, code) in TROUBLE.repeat(2) {
+                    judged(tally, "each fault", || trouble(daemon, mode, code));
+                }
+            });
+        }
+    });
 }
 
 fn fault(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {

@@ -1,67 +1,19 @@
 //! The daemon: arguments, then configuration, then run.
 
-use std::{path::PathBuf, process::ExitCode};
+mod arguments;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+use clap::Parser;
 use stt_isolated::{
     config::{Config, ConfigError},
     job, service,
 };
 
+use crate::arguments::{Arguments, CheckModel, Command, Common};
+
 /// sysexits.h: something in the configuration is wrong.
 const EX_CONFIG: u8 = 78;
-
-/// Speech-to-text service that runs each transcription in a transient, memory-limited process of its own
-#[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Serve,
-}
-
-#[derive(Debug, clap::Args)]
-struct Serve {
-    #[command(flatten)]
-    common: Common,
-    /// Run even as root (development only)
-    #[arg(long)]
-    allow_root: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Configuration file to read instead of /etc/stt-isolated/stt-isolated.toml
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit status: 0 if it can be served, 1 if not (a line on standard error says why), 78 if the \
-                  configuration is wrong. Started by root, it becomes the owner of the folder in which the model is."
-)]
-struct CheckModel {
-    #[command(flatten)]
-    common: Common,
-    /// What could be put into the models directory: a file of whisper.cpp, or the folder of a model for Vosk
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve clients on the sockets that systemd passes (the default)
-    Serve(Serve),
-    /// Check the configuration, name every mistake, and do nothing else
-    CheckConfig(Common),
-    /// Load one model and let it transcribe, in the sandbox in which the service would, and do nothing else
-    CheckModel(CheckModel),
-    /// Hold a model and fork jobs; started by the service itself
-    #[command(hide = true)]
-    Zygote,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -16,6 +16,18 @@ deps: # What building and testing needs from the system, installed by name
 build: deps ## Build the daemon and the client (release)
 	$(CARGO) build --release --locked --features whisper
 
+.PHONY: deb
+deb: ## Build the Debian package into target/packages, and look at it with lintian
+	@packaging/build deb
+
+.PHONY: rpm
+rpm: ## Build the RPM into target/packages, and look at it with rpmlint
+	@packaging/build rpm
+
+.PHONY: reproducible
+reproducible: ## Build both packages in two other folders, and compare them bit by bit
+	@packaging/reproducible
+
 .PHONY: demo
 demo: build ## Transcribe real speech through the real path, and print what it cost
 	@tests/demo target/release
@@ -82,6 +94,8 @@ lint: ## Check format and lints, every warning an error
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --all-targets --locked --features fault-engine,whisper -- -D warnings
+	$(CARGO) fmt --check --manifest-path packaging/pages/Cargo.toml
+	$(CARGO) clippy --all-targets --locked --manifest-path packaging/pages/Cargo.toml --target-dir target/pages -- -D warnings
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -1,33 +1,21 @@
 # shellcheck shell=bash
-# Packs what is under test (binaries, units, configuration) and the cases into a small read-only disk.
+# Packs what is under test (the package, and programs with test engines) and the cases into a small read-only disk.
 
-# Builds the daemon and its client with the test engines in, and lays them aside: the next build without those engines
-# puts other binaries in the same place. And a model for Whisper.
+# Builds the package, the same as of an earlier version, and the same programs with the test engines in, which are never in
+# a package; and a model for Whisper.
 build_binaries() {
-    local began=$SECONDS
-    # In the checkout: how whisper.cpp is built stands in its .cargo/config.toml.
-    logged "$state/cargo.log" env -C "$checkout" cargo build --release \
-        --features fault-engine,whisper --bins --example make_model
-    local built=${CARGO_TARGET_DIR:-$checkout/target}/release
-    install -D -t "$state/bin" "$built"/{stt-isolated,sttctl}
-    "$built/examples/make_model" "$state/bin/ggml-test.bin"
-    say "cargo: binaries built in $((SECONDS - began)) s"
-}
-
-# The files under test, where the package would put them. Everything below payload/root is copied onto / in the machine.
-stage_product() {
-    local root=$1 file
-    install -D -t "$root/usr/bin" "$state"/bin/{stt-isolated,sttctl}
-    for file in "$checkout"/systemd/*.{socket,service}; do
-        [[ ! -e $file ]] || install -D -m 644 -t "$root/usr/lib/systemd/system" "$file"
-    done
-    for file in "$checkout"/packaging/{sysusers.d,tmpfiles.d}/*.conf; do
-        [[ ! -e $file ]] || install -D -m 644 -t "$root/usr/lib/$(basename "$(dirname "$file")")" "$file"
-    done
-    install -D -m 644 -t "$root/usr/lib/systemd/catalog" "$checkout"/packaging/journal/*.catalog
-    install -D -m 644 -t "$root/var/lib/stt-isolated-tests" "$state/bin/ggml-test.bin"
-    file=$checkout/config/stt-isolated.toml
-    [[ ! -e $file ]] || install -D -m 644 -t "$root/etc/stt-isolated" "$file"
+    local began=$SECONDS version
+    logged "$state/package.log" "$checkout/packaging/build" deb
+    rm -rf "$state/deb"
+    install -D -m 644 "$checkout"/target/packages/*.deb "$state/deb/current.deb"
+    version=$(dpkg-deb --field "$state/deb/current.deb" Version)
+    logged "$state/package.log" "$checkout/packaging/deb/earlier" "$version~earlier" "$state/deb/earlier.deb"
+    logged "$state/cargo.log" "$checkout/packaging/compile" whisper,fault-engine "$state/bin"
+    mkdir -p "$state/models"
+    # In the checkout: how whisper.cpp is built stands in its .cargo/config.toml. As `make test` builds, which may have.
+    logged "$state/cargo.log" env -C "$checkout" cargo run --locked --features fault-engine,whisper \
+        --example make_model "$state/models/ggml-test.bin"
+    say "package and binaries built in $((SECONDS - began)) s"
 }
 
 # pack_payload IMAGE KEEP CASE…
@@ -38,7 +26,9 @@ pack_payload() {
     mkdir -p "$tree/cases"
     cp -R "$here/guest" "$tree/guest"
     cp "$@" "$tree/cases/"
-    stage_product "$tree/root"
+    cp -R "$state/deb" "$tree/deb"
+    cp -R "$state/bin" "$tree/bin"
+    cp -R "$state/models" "$tree/models"
     [[ $keep = no ]] || touch "$tree/keep"
     local kib
     kib=$(du -sk "$tree" | cut -f1)

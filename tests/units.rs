@@ -81,13 +81,20 @@ fn systemd_has_nothing_to_say_about_each_drop_in_and_all_together() {
             assert_eq!(verify("system", one.path(), unit), "", "{name}");
             // Each says itself where it goes.
             let place = format!("/etc/systemd/system/{unit}.d/{name}");
-            assert!(fs::read_to_string(&path).unwrap().contains(&place), "{place}");
+            assert!(
+                fs::read_to_string(&path).unwrap().contains(&place),
+                "{place}"
+            );
             count += 1;
         }
     }
     assert!(count >= 3, "{count} drop-ins");
     for unit in UNITS {
-        assert_eq!(verify("system", all.path(), unit), "", "{unit} with all drop-ins");
+        assert_eq!(
+            verify("system", all.path(), unit),
+            "",
+            "{unit} with all drop-ins"
+        );
     }
 }
 

@@ -134,7 +134,7 @@ pub fn run(time: Duration, folder: &Path) -> ExitCode {
                 .is_none_or(|last| begin.elapsed() >= last.at + period)
             {
                 let sample = Sample::of(&daemon, begin.elapsed(), tally.answers());
-                if samples.len() % 10 == 0 {
+                if samples.len().is_multiple_of(10) {
                     println!("{sample}; lost {}", tally.lost.load(Ordering::Relaxed));
                 }
                 samples.push(sample);

@@ -25,7 +25,7 @@ rpm: ## Build the RPM into target/packages, and look at it with rpmlint
 	@packaging/build rpm
 
 .PHONY: reproducible
-reproducible: ## Build both packages in two other folders, and compare them bit by bit
+reproducible: ## Build both packages here and in another folder, and compare them bit by bit
 	@packaging/reproducible
 
 .PHONY: demo

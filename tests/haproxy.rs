@@ -42,8 +42,11 @@ const CONFIG: &str = r#"
 default_model = "fault"
 [jobs]
 max_running = 4
+queue_timeout = "1h"
 [limits]
 memory = "64M"
+deadline = "1h"
+stall = "1h"
 [spares]
 max = 4
 [models.fault]
@@ -557,6 +560,54 @@ fn a_host_that_vanishes_from_the_network_keeps_nobody_waiting_for_long() {
         (a.accepted(), c.accepted()),
         (given("host1"), given("host3"))
     );
+}
+
+#[test]
+fn whoever_sends_to_a_host_that_vanishes_is_told_so() {
+    let hosts: Option<Vec<Host>> = (5..=7).map(|number| Host::remote(number, CONFIG)).collect();
+    let Some(hosts) = hosts else { return };
+    let [a, b, c] = &hosts[..] else { panic!() };
+    let balancer = Balancer::before(&[a, b, c]);
+    // More than the kernel and HAProxy take in advance, and slow: some of it is always on its way.
+    let request = request("fault", 1000);
+    let is_silent = AtomicBool::new(false);
+    let (good, bad): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+        let send = || {
+            let mut stream = TcpStream::connect(balancer.address).unwrap();
+            stream.set_read_timeout(Some(2 * LONG)).unwrap();
+            stream.set_write_timeout(Some(2 * LONG)).unwrap();
+            for part in request.chunks(64 << 10) {
+                // Whoever is told something meanwhile need not send the rest.
+                if stream.write_all(part).is_err() {
+                    break;
+                }
+                if !is_silent.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(100));
+                }
+            }
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let uploads: Vec<_> = (0..6).map(|_| scope.spawn(send)).collect();
+        wait_until("each host has two of them", LONG, || {
+            let two = |name: &String| balancer.column(name, "scur").as_deref() == Some("2");
+            balancer.names.iter().all(two)
+        });
+        b.network.as_ref().unwrap().silence(true);
+        is_silent.store(true, Ordering::Relaxed);
+        balancer.wait_state("host2", "DOWN");
+        let begin = Instant::now();
+        wait_until("what the host had is given up", 2 * LONG, || {
+            balancer.column("host2", "scur").as_deref() == Some("0")
+        });
+        println!("given up {:?} after it was found out", begin.elapsed());
+        let answers = uploads.into_iter().map(|upload| upload.join().unwrap());
+        answers.partition(|answer| answer.starts_with("HTTP/1.1 200"))
+    });
+    b.network.as_ref().unwrap().silence(false);
+    assert_eq!((good.len(), bad.len()), (4, 2), "{bad:?}");
+    assert_eq!((a.accepted(), b.accepted(), c.accepted()), (2, 0, 2));
 }
 
 #[test]

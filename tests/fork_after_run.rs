@@ -155,7 +155,7 @@ fn whisper(folder: &std::path::Path, shape: ggml::Shape, threads: u32) -> Engine
 fn a_fork_copies_no_weights() {
     let folder = tempfile::TempDir::new().unwrap();
     let begin = Instant::now();
-    let model = engine::load(&whisper(folder.path(), ggml::SMALL, 1)).unwrap();
+    let model = engine::load(&whisper(folder.path(), ggml::SMALL, 1), None).unwrap();
     let load = begin.elapsed();
     let rollup = procfs::process::Process::myself().unwrap().smaps_rollup();
     let map = &rollup.unwrap().memory_map_rollup.0[0].extension.map.clone();
@@ -193,7 +193,7 @@ fn a_fork_copies_no_weights() {
 
 /// With so many children at once. Every tenth of them uses the first engine, all others the last.
 fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, expected: &str) {
-    let load = |settings| engine::load(settings).unwrap();
+    let load = |settings| engine::load(settings, None).unwrap();
     let mut engines: Vec<_> = settings.iter().map(load).collect();
     let mut thread = SingleThreaded::open().unwrap();
     let mut children = VecDeque::new();

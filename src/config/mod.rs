@@ -2,6 +2,7 @@
 
 mod access;
 mod clients;
+mod exec;
 mod found;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used, clippy::panic)]
@@ -25,6 +26,7 @@ use std::{
 
 pub use access::Access;
 pub use clients::{Clients, Share, ShareOverride};
+pub use exec::{Capability, ExecSettings};
 #[cfg(feature = "fault-engine")]
 pub use model::FaultSettings;
 pub use model::{

@@ -4,10 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{ByteSize, Lifetime, time};
-use super::vosk::VoskSettings;
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
+use super::{
+    exec::ExecSettings,
+    units::{ByteSize, Lifetime, time},
+    vosk::VoskSettings,
+};
 
 /// One `[models.NAME]` table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct ModelTable {
     /// Settings of the engine `vosk`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vosk: Option<VoskSettings>,
+    /// Settings of the engine `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecSettings>,
     /// Settings of the engine `whisper`.
     #[cfg(feature = "whisper")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +84,8 @@ pub enum EngineKind {
     Pocketsphinx,
     /// Vosk, from the shared library of its Python package.
     Vosk,
+    /// Any program.
+    Exec,
     /// OpenAI's Whisper, run by whisper.cpp.
     #[cfg(feature = "whisper")]
     Whisper,
@@ -96,6 +104,8 @@ pub enum EngineSettings {
     Pocketsphinx(PocketsphinxSettings),
     /// Vosk.
     Vosk(VoskSettings),
+    /// A program.
+    Exec(ExecSettings),
     /// Whisper.
     #[cfg(feature = "whisper")]
     Whisper(WhisperSettings),
@@ -123,6 +133,20 @@ pub enum Preload {
 pub enum Profile {
     /// A library that computes: it opens no file once its model is loaded, and never a socket.
     Library,
+    /// A program, which the job starts and talks to.
+    Program {
+        /// Whether it can reach other machines.
+        network: bool,
+        /// Whether it can make memory executable.
+        jit: bool,
+    },
+}
+
+impl Profile {
+    /// Whether jobs start a program, which needs a scratch directory.
+    pub fn has_program(self) -> bool {
+        matches!(self, Self::Program { .. })
+    }
 }
 
 impl EngineSettings {
@@ -131,13 +155,20 @@ impl EngineSettings {
         match self {
             #[cfg(feature = "fault-engine")]
             Self::Fault(settings) => settings.preload,
+            Self::Exec(_) => Preload::AfterFork,
             _ => Preload::BeforeFork,
         }
     }
 
     /// What its processes must be allowed.
     pub fn profile(&self) -> Profile {
-        Profile::Library
+        match self {
+            Self::Exec(settings) => Profile::Program {
+                network: settings.network,
+                jit: settings.jit,
+            },
+            _ => Profile::Library,
+        }
     }
 
     /// The engine's name, as in `engine = "…"`.
@@ -145,6 +176,7 @@ impl EngineSettings {
         match self {
             Self::Pocketsphinx(_) => "pocketsphinx",
             Self::Vosk(_) => "vosk",
+            Self::Exec(_) => "exec",
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => "whisper",
             #[cfg(feature = "fault-engine")]
@@ -159,6 +191,7 @@ impl EngineSettings {
         match self {
             Self::Pocketsphinx(_) => ("CMU Sphinx", "https://cmusphinx.github.io"),
             Self::Vosk(_) => ("Alpha Cephei", "https://alphacephei.com/vosk/"),
+            Self::Exec(_) => ("a program of this machine", ""),
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => ("OpenAI", "https://github.com/openai/whisper"),
             #[cfg(feature = "fault-engine")]
@@ -171,6 +204,7 @@ impl EngineSettings {
         match self {
             Self::Pocketsphinx(settings) => vec![&settings.language],
             Self::Vosk(settings) => settings.known_language().into_iter().collect(),
+            Self::Exec(settings) => settings.languages.iter().map(String::as_str).collect(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.languages().to_vec(),
             // They are told all, and hear none.
@@ -188,6 +222,7 @@ impl EngineSettings {
                 settings.dictionary.clone(),
             ],
             Self::Vosk(settings) => settings.files(),
+            Self::Exec(settings) => settings.files(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => vec![settings.file.clone()],
             #[cfg(feature = "fault-engine")]
@@ -201,6 +236,10 @@ impl EngineSettings {
         match self {
             Self::Pocketsphinx(settings) => Some(&settings.language),
             Self::Vosk(settings) => settings.known_language(),
+            Self::Exec(settings) => match settings.languages.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.only_language(),
             #[cfg(feature = "fault-engine")]
@@ -216,6 +255,7 @@ impl EngineSettings {
                 logprobs: true,
                 ..Capabilities::default()
             },
+            Self::Exec(settings) => settings.capabilities(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => Capabilities {
                 words: true,
@@ -246,6 +286,7 @@ impl EngineSettings {
             Self::Vosk(settings) => settings
                 .known_language()
                 .is_none_or(|known| known.eq_ignore_ascii_case(primary)),
+            Self::Exec(settings) => settings.speaks(primary),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.speaks(&primary.to_ascii_lowercase()),
             #[cfg(feature = "fault-engine")]

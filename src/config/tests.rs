@@ -336,3 +336,108 @@ fn users_and_groups_have_names_or_numbers() {
     assert_eq!(running(1, &[]), None);
     assert_eq!(access.of_network(), None);
 }
+
+#[test]
+fn a_program_that_cannot_run_is_refused_with_the_reason() {
+    let model = |keys: &str, more: &str| {
+        format!("[models.m]\nengine = \"exec\"\n{more}\n[models.m.exec]\n{keys}")
+    };
+    let sh = "command = [\"/bin/sh\"]";
+    assert!(load(&model(sh, ""), &[]).is_ok());
+    for (keys, more, key, reason) in [
+        ("", "", "exec.command", "must be named"),
+        ("command = [\"sh\"]", "", "exec.command", "no absolute path"),
+        (
+            "command = [\"/no/such\"]",
+            "",
+            "exec.command",
+            "No such file",
+        ),
+        (
+            "command = [\"/etc/passwd\"]",
+            "",
+            "exec.command",
+            "no executable file",
+        ),
+        (
+            "command = [\"/bin/sh\", \"\\u0000\"]",
+            "",
+            "exec.command",
+            "zero byte",
+        ),
+        (
+            &format!("{sh}\nread = [\"a\"]"),
+            "",
+            "exec.read",
+            "no absolute path",
+        ),
+        (
+            &format!("{sh}\nread = [\"/no/such\"]"),
+            "",
+            "exec.read",
+            "does not exist",
+        ),
+        (
+            &format!("{sh}\nenvironment = {{ HOME = \"/\" }}"),
+            "",
+            "exec.environment",
+            "scratch directory",
+        ),
+        (
+            &format!("{sh}\nenvironment = {{ \"A=B\" = \"c\" }}"),
+            "",
+            "exec.environment",
+            "A=B",
+        ),
+        (
+            &format!("{sh}\nenvironment = {{ A = \"{}\" }}", "a".repeat(40_000)),
+            "",
+            "exec",
+            "bytes together",
+        ),
+        (
+            &format!("{sh}\nlanguages = [\"English\"]"),
+            "",
+            "exec.languages",
+            "ISO 639",
+        ),
+        (
+            &format!("{sh}\ncapabilities = [\"magic\"]"),
+            "",
+            "",
+            "unknown variant `magic`",
+        ),
+        (sh, "mode = \"hybrid\"", "mode", "one request"),
+        (sh, "mode = \"thread\"", "mode", "thread of the service"),
+    ] {
+        let mistake = load(&model(keys, more), &[]).unwrap_err();
+        assert!(
+            mistake.contains(&format!("models.m.{key}")) || key.is_empty(),
+            "{mistake}"
+        );
+        assert!(mistake.contains(reason), "{mistake}");
+    }
+    let general = "[isolation]\nmode = \"hybrid\"\n";
+    let mistake = load(&(general.to_owned() + &model(sh, "")), &[]).unwrap_err();
+    assert!(mistake.contains("models.m.mode"), "{mistake}");
+    let wrong_table = "[models.m]\nengine = \"pocketsphinx\"\nexec = {}";
+    assert!(
+        load(wrong_table, &[])
+            .unwrap_err()
+            .contains("engine = \"exec\" only")
+    );
+}
+
+#[test]
+fn a_program_says_what_it_can_do() {
+    let text = "[models.m]\nengine = \"exec\"\n[models.m.exec]\ncommand = [\"/bin/sh\", \"-c\", \"/etc/profile\"]\n\
+                read = [\"/var\"]\nlanguages = [\"en\", \"de\"]\ncapabilities = [\"words\", \"prompt\"]";
+    let config = load(text, &[]).unwrap();
+    let engine = &config.models[0].engine;
+    let files = ["/bin/sh", "/etc/profile", "/var"].map(PathBuf::from);
+    assert_eq!(engine.files(), files);
+    let capabilities = engine.capabilities();
+    assert!(capabilities.words && capabilities.prompt && !capabilities.translation);
+    assert!(engine.speaks("DE-at") && !engine.speaks("fr"));
+    assert_eq!(engine.language(), None);
+}

@@ -9,7 +9,7 @@ use std::{
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
 use super::{
-    Config, ConfigError, Model, access,
+    Config, ConfigError, Model, access, exec,
     found::{self, Found},
     model::{EngineKind, EngineSettings, Limits, Mode, ModelTable, PocketsphinxSettings},
     schema::File,
@@ -137,7 +137,14 @@ pub(super) fn validate(
         .map(|(name, table)| model(name, table, &file, jobs.max_running, source, &mut wrong))
         .collect();
     let (found, remarks) = match directory {
-        Some(directory) => found(directory, &models, &file, jobs.max_running, source, &mut wrong),
+        Some(directory) => found(
+            directory,
+            &models,
+            &file,
+            jobs.max_running,
+            source,
+            &mut wrong,
+        ),
         None => (Vec::new(), Vec::new()),
     };
     // What the file says comes first: a model that somebody puts into the directory changes no other's name.
@@ -287,7 +294,7 @@ fn model(
         wrong(&["recycle", "max_requests"], "must be at least 1".into());
     }
     bounded(recycle.max_age, &["recycle", "max_age"], &mut wrong);
-    let engine = engine(table, &limits, at_once, &mut wrong);
+    let engine = engine(table, mode, &limits, at_once, &mut wrong);
     Model {
         name: name.into(),
         aliases: table.aliases.clone(),
@@ -327,11 +334,18 @@ fn found(
     let mut models = Vec::new();
     for (name, table) in tables {
         let mut trouble = None;
-        let model = model(&name, &table, file, at_once, source, &mut |key, what| match key {
-            ["models", _, "limits" | "spares" | "recycle", ..] => wrong(key, what),
-            // It is in nobody's configuration: no reason to refuse that.
-            _ => trouble = Some(what),
-        });
+        let model = model(
+            &name,
+            &table,
+            file,
+            at_once,
+            source,
+            &mut |key, what| match key {
+                ["models", _, "limits" | "spares" | "recycle", ..] => wrong(key, what),
+                // It is in nobody's configuration: no reason to refuse that.
+                _ => trouble = Some(what),
+            },
+        );
         match trouble {
             None => models.push(model),
             Some(what) => remarks.push(format!("the model `{name}` is not served: {what}")),
@@ -343,6 +357,7 @@ fn found(
 #[cfg_attr(not(feature = "whisper"), allow(unused_variables))]
 fn engine(
     table: &ModelTable,
+    mode: Mode,
     limits: &Limits,
     at_once: usize,
     wrong: &mut impl FnMut(&[&str], String),
@@ -354,6 +369,10 @@ fn engine(
     if table.vosk.is_some() && table.engine != EngineKind::Vosk {
         let what = "this table is for engine = \"vosk\" only".into();
         wrong(&["vosk"], what);
+    }
+    if table.exec.is_some() && table.engine != EngineKind::Exec {
+        let what = "this table is for engine = \"exec\" only".into();
+        wrong(&["exec"], what);
     }
     #[cfg(feature = "whisper")]
     if table.whisper.is_some() && table.engine != EngineKind::Whisper {
@@ -377,6 +396,11 @@ fn engine(
             let settings = table.vosk.clone().unwrap_or_default();
             vosk(&settings, wrong);
             EngineSettings::Vosk(settings)
+        }
+        EngineKind::Exec => {
+            let settings = table.exec.clone().unwrap_or_default();
+            exec::validate(&settings, mode, wrong);
+            EngineSettings::Exec(settings)
         }
         #[cfg(feature = "whisper")]
         EngineKind::Whisper => {

@@ -1,5 +1,6 @@
 //! What a speech-to-text library must offer to be run in a job.
 
+pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
 #[cfg(feature = "fault-engine")]
@@ -9,7 +10,7 @@ pub mod vosk;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, os::fd::BorrowedFd, path::Path, time::Duration};
 
 pub use crate::audio::SAMPLE_RATE;
 use crate::{config::EngineSettings, transcript::Segment};
@@ -26,6 +27,32 @@ pub trait AudioSource {
     fn is_wanted(&self) -> bool {
         true
     }
+
+    /// Say that the engine is at work though it neither takes audio nor gives segments nor needs the CPU.
+    ///
+    /// # Errors
+    /// Nobody wants to know any more.
+    fn at_work(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+/// A recording as it was uploaded, for engines that decode it themselves ([`Hearing::Original`]).
+pub trait OriginalSource {
+    /// The next of its bytes; `None` at its end.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn next_bytes(&mut self) -> Result<Option<&[u8]>, EngineError>;
+
+    /// What the upload was called: the extension of its file name, and its media type.
+    fn hint(&self) -> (Option<&str>, Option<&str>);
+
+    /// The engine has heard so much of it: nobody else knows.
+    ///
+    /// # Errors
+    /// It is longer than allowed, or nobody wants to know any more.
+    fn heard(&mut self, audio: Duration) -> Result<(), EngineError>;
 }
 
 /// How an engine wants to hear a recording.
@@ -38,6 +65,8 @@ pub enum Hearing {
     LongPieces,
     /// As it is, from beginning to end: for engines that find the speech themselves.
     Whole,
+    /// As it was uploaded, byte by byte: for engines that decode it themselves ([`Engine::transcribe_original`]).
+    Original,
 }
 
 /// What one request asks of the engine; nothing that the model is not capable of (`config::Capabilities`).
@@ -73,6 +102,28 @@ pub trait Engine {
         None
     }
 
+    /// Before each request: return as soon as something can be read from `request`, the job's channel. An engine that must
+    /// watch something meanwhile does so, and may end the process.
+    fn wait(&mut self, request: BorrowedFd<'_>) {
+        let _ = request;
+    }
+
+    /// Transcribe one recording that the engine decodes itself; otherwise as [`Self::transcribe`].
+    ///
+    /// # Errors
+    /// The recording cannot be read, or the library failed.
+    fn transcribe_original(
+        &mut self,
+        recording: &mut dyn OriginalSource,
+        options: &Options,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let _ = (recording, options, emit);
+        Err(EngineError::Unavailable(
+            "it cannot decode recordings".into(),
+        ))
+    }
+
     /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is final.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
@@ -102,6 +153,12 @@ pub enum EngineError {
         /// What the library said.
         reason: String,
     },
+    /// What runs the model broke the rules by which it is talked to.
+    #[error("{0}")]
+    Misbehaved(String),
+    /// The engine, which decodes recordings itself, cannot read this one.
+    #[error("{0}")]
+    Invalid(String),
     /// The audio source ended the work early, for a reason of its own.
     #[error("the work was stopped")]
     Stopped,
@@ -111,12 +168,16 @@ pub enum EngineError {
 }
 
 /// Load the model that `settings` name. Reads files and maps libraries: call it only where a crash costs nothing but
-/// this model (mode `thread` excepted).
+/// this model (mode `thread` excepted). `scratch` is the folder in which it may write, for engines that run a program.
 ///
 /// # Errors
 /// The library or a file is missing or unusable; the message says what to do.
-pub fn load(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> {
+pub fn load(
+    settings: &EngineSettings,
+    scratch: Option<&Path>,
+) -> Result<Box<dyn Engine>, EngineError> {
     match settings {
+        EngineSettings::Exec(settings) => Ok(Box::new(exec::load(settings, scratch)?)),
         EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
         EngineSettings::Vosk(settings) => Ok(Box::new(vosk::load(settings)?)),
         #[cfg(feature = "whisper")]

@@ -111,6 +111,13 @@ fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+impl<Out, In> AsFd for Channel<Out, In> {
+    /// Readable when there is a message, or nobody at the other end any more.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> {
     /// Talk over `socket`, one end of a SOCK_SEQPACKET pair.
     pub fn new(socket: OwnedFd) -> Self {

@@ -139,6 +139,7 @@ impl Outcome {
             }
             FailureKind::AudioTooLong => Self::AudioTooLong(failure.message),
             FailureKind::Engine => Self::EngineFailed(failure.message),
+            FailureKind::Misbehaved => Self::Misbehaved(failure.message),
         }
     }
 

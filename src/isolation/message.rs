@@ -1,6 +1,6 @@
 //! Every message between supervisor, zygote and job; what a child says is hostile until checked.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,10 @@ pub enum ToZygote {
     Load(Load),
     /// Fork a job. Descriptors: the job's end of its channel, its stderr, and, where jobs have cgroups,
     /// the directory of the leaf in which it is to be born.
-    Fork,
+    Fork {
+        /// The scratch directory of the job's program, if it has one.
+        scratch: Option<PathBuf>,
+    },
 }
 
 /// What a zygote must know to load its model.
@@ -24,6 +27,8 @@ pub struct Load {
     pub model: String,
     /// The engine and its files.
     pub engine: EngineSettings,
+    /// In a zygote the folder of all scratch directories, in a job its own one; only for engines that run a program.
+    pub scratch: Option<PathBuf>,
 }
 
 /// Zygote to supervisor.
@@ -162,6 +167,8 @@ pub enum FailureKind {
     AudioTooLong,
     /// The engine gave up.
     Engine,
+    /// The job's program broke the protocol.
+    Misbehaved,
 }
 
 impl Message for ToZygote {

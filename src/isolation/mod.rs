@@ -14,7 +14,9 @@ mod pidfd;
 mod pressure;
 mod probe;
 mod process;
+mod program;
 pub mod sandbox;
+mod scratch;
 mod slot;
 pub mod zygote;
 
@@ -30,4 +32,5 @@ pub use pidfd::PidFd;
 pub use pressure::PressureFile;
 pub use probe::Probe;
 pub use process::{JobProcess, ProcessError, ZygoteProcess};
+pub use program::{Program, die_as};
 pub use slot::{Slot, Slots, Usage};

@@ -68,6 +68,25 @@ impl PidFd {
         self.wait(libc::WEXITED | libc::WNOHANG)
     }
 
+    /// Whether the process has ended and is not reaped yet.
+    pub(super) fn has_ended(&self) -> bool {
+        let look = self.wait(libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
+        matches!(look, Ok(Some(_)))
+    }
+
+    /// Wait for the end of the process, and leave it to be reaped. Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Self::try_reap`].
+    pub(super) fn until_ended(&self) -> io::Result<()> {
+        loop {
+            match self.wait(libc::WEXITED | libc::WNOWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map(|_| ()),
+            }
+        }
+    }
+
     /// Whether the process is a child of ours that was not reaped yet.
     pub fn is_own_child(&self) -> bool {
         self.wait(libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)

@@ -3,10 +3,15 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use nix::{fcntl::OFlag, sys::signal::Signal, unistd::pipe2};
+use nix::{
+    fcntl::OFlag,
+    sys::signal::{Signal, killpg},
+    unistd::{Pid, pipe2},
+};
 use tokio::{io::unix::AsyncFd, net::unix::pipe};
 
 use super::{
@@ -53,6 +58,8 @@ const FORK_TIMEOUT: Duration = Duration::from_secs(10);
 struct Child {
     pid: i32,
     pidfd: AsyncFd<PidFd>,
+    /// Whether all that it starts is in its process group, and ends with it.
+    leads: bool,
     /// How it ended, once it is reaped.
     exit: Option<Exit>,
 }
@@ -62,6 +69,7 @@ impl Child {
         Ok(Self {
             pid,
             pidfd: pidfd.watch()?,
+            leads: false,
             exit: None,
         })
     }
@@ -76,12 +84,22 @@ impl Child {
         }
     }
 
+    /// Kill what a dead process has left behind in its group. It must not be reaped yet: until then its number, which is
+    /// also the group's, is nobody else's.
+    fn kill_group(&self) {
+        if self.leads && self.pidfd.get_ref().has_ended() {
+            // There is none if nothing was left, or if it died before it had made one.
+            let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
+        }
+    }
+
     /// Wait for its end and reap it; afterwards give the same answer again. Cancel-safe.
     async fn ended(&mut self) -> io::Result<Exit> {
         loop {
             if let Some(exit) = self.exit {
                 return Ok(exit);
             }
+            self.kill_group();
             self.exit = self.pidfd.get_ref().try_reap()?;
             if self.exit.is_some() {
                 continue;
@@ -91,10 +109,24 @@ impl Child {
     }
 }
 
+impl Child {
+    /// What it uses, with its group if it leads one; `None` once it is reaped, and where `/proc` does not show it.
+    fn usage(&self) -> Option<Usage> {
+        match self.leads {
+            true => Usage::of_group(self.pid),
+            false => Usage::of_process(self.pid),
+        }
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         if self.exit.is_none() {
             self.kill();
+            if self.leads {
+                let _ = self.pidfd.get_ref().until_ended();
+                self.kill_group();
+            }
             // A killed process ends in microseconds; a zombie would stay for ever.
             let _ = self.pidfd.get_ref().reap();
         }
@@ -167,8 +199,10 @@ impl ZygoteProcess {
             .ok_or_else(|| ProcessError::Fork("the slot is gone".into()))?;
         let mut descriptors = vec![theirs.as_fd(), stderr];
         descriptors.extend(slot.cgroup());
+        let scratch = slot.scratch().map(PathBuf::from);
+        let leads = scratch.is_some();
         let answer = self
-            .ask(&ToZygote::Fork, &descriptors, FORK_TIMEOUT)
+            .ask(&ToZygote::Fork { scratch }, &descriptors, FORK_TIMEOUT)
             .await?;
         match answer {
             (FromZygote::Forked { pid }, mut fds) => {
@@ -177,8 +211,10 @@ impl ZygoteProcess {
                     .map(PidFd::from)
                     .filter(PidFd::is_own_child)
                     .ok_or_else(|| ProcessError::Protocol("no pidfd of a child of ours".into()))?;
+                let mut child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
+                child.leads = leads;
                 Ok(JobProcess {
-                    child: Child::new(pid, pidfd).map_err(ProcessError::Start)?,
+                    child,
                     channel,
                     slot,
                     before: Usage::default(),
@@ -293,7 +329,7 @@ impl JobProcess {
     /// Its cgroup cannot be written or read: it must not go on.
     pub fn settle(&mut self) -> Result<(), CgroupError> {
         if self.slot.cgroup().is_none() {
-            self.before = Usage::of_process(self.child.pid).unwrap_or_default();
+            self.before = self.child.usage().unwrap_or_default();
         }
         self.slot.settle()?;
         self.begin();
@@ -310,7 +346,7 @@ impl JobProcess {
                     cpu: exit.cpu,
                     ..Usage::default()
                 },
-                None => Usage::of_process(self.child.pid).unwrap_or_default(),
+                None => self.child.usage().unwrap_or_default(),
             };
             usage.since(&self.before)
         });
@@ -330,7 +366,7 @@ impl JobProcess {
 
     /// CPU time that it has used for its request so far; `None` if nobody knows.
     pub fn cpu(&self) -> Option<Duration> {
-        let of_process = || Some(Usage::of_process(self.child.pid)?.since(&self.before).cpu);
+        let of_process = || Some(self.child.usage()?.since(&self.before).cpu);
         self.slot.cgroup_cpu().or_else(of_process)
     }
 

@@ -2,16 +2,20 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use nix::{fcntl::OFlag, unistd::pipe2};
 use procfs::process::Process;
 
-use super::cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree};
+use super::{
+    cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
+    scratch::{Root, Scratch},
+};
 use crate::{config::Limits, events};
 
 /// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
@@ -30,6 +34,8 @@ pub struct Slots {
 struct Inner {
     tree: Option<Arc<Tree>>,
     pool: Mutex<Pool>,
+    /// Where scratch directories are, once one was needed.
+    scratches: OnceLock<Root>,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,8 @@ struct Pool {
 pub struct Slot {
     body: Option<Body>,
     home: Arc<Inner>,
+    /// Whether it was dropped before with something left in it: then it is lost.
+    is_late: bool,
 }
 
 #[derive(Debug)]
@@ -60,6 +68,8 @@ struct Body {
     /// Counters of the leaf when the slot was taken, or when its job was done with the request before: the leaf is older
     /// than the job, and the job may be older than its request.
     before: LeafUsage,
+    /// Where the job's program may write, if it has one.
+    scratch: Option<Scratch>,
 }
 
 /// What one request used of its job. All sizes in bytes.
@@ -105,7 +115,11 @@ impl Slots {
             limit,
         });
         Self {
-            inner: Arc::new(Inner { tree, pool }),
+            inner: Arc::new(Inner {
+                tree,
+                pool,
+                scratches: OnceLock::new(),
+            }),
         }
     }
 
@@ -119,11 +133,20 @@ impl Slots {
         self.inner.tree.as_ref()
     }
 
-    /// Take a free slot and confine it by `limits`; `None` when all are in use.
+    /// The folder in which all scratch directories are.
     ///
     /// # Errors
-    /// The slot's cgroup cannot be made or confined.
-    pub fn take(&self, limits: &Limits) -> Result<Option<Slot>, CgroupError> {
+    /// It cannot be made.
+    pub fn scratches(&self) -> Result<PathBuf, CgroupError> {
+        Ok(self.inner.scratches()?.path().into())
+    }
+
+    /// Take a free slot and confine it by `limits`, with a scratch directory if its job has a `program`; `None` when all
+    /// are in use.
+    ///
+    /// # Errors
+    /// The slot's cgroup cannot be made or confined, or its scratch directory cannot be made.
+    pub fn take(&self, limits: &Limits, program: bool) -> Result<Option<Slot>, CgroupError> {
         let body = {
             let mut pool = self.inner.pool();
             match pool.free.pop() {
@@ -139,6 +162,7 @@ impl Slots {
         let mut slot = Slot {
             body: Some(body),
             home: self.inner.clone(),
+            is_late: false,
         };
         if let Some(body) = &mut slot.body
             && let Some(leaf) = &mut body.leaf
@@ -149,11 +173,34 @@ impl Slots {
             leaf.renew()?;
             body.before = leaf.usage()?;
         }
+        if let Some(body) = &mut slot.body
+            && program
+        {
+            let scratch = self.inner.scratches()?.scratch(body.index);
+            body.scratch = Some(scratch.map_err(no_scratch)?);
+        }
         Ok(Some(slot))
     }
 }
 
+fn no_scratch(source: io::Error) -> CgroupError {
+    CgroupError::File {
+        action: "make a scratch directory for a program in",
+        path: "$RUNTIME_DIRECTORY or $TMPDIR".into(),
+        source,
+    }
+}
+
 impl Inner {
+    fn scratches(&self) -> Result<&Root, CgroupError> {
+        if let Some(root) = self.scratches.get() {
+            return Ok(root);
+        }
+        // Whoever comes second at the same moment has made one for nothing, which is removed again.
+        let made = Root::make().map_err(no_scratch)?;
+        Ok(self.scratches.get_or_init(|| made))
+    }
+
     fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,6 +224,7 @@ impl Body {
             stderr_write: write,
             limits: None,
             before: LeafUsage::default(),
+            scratch: None,
         })
     }
 }
@@ -195,6 +243,11 @@ impl Slot {
     /// The write end of the job's stderr.
     pub fn stderr(&self) -> Option<BorrowedFd<'_>> {
         Some(self.body.as_ref()?.stderr_write.as_fd())
+    }
+
+    /// Where the program of the job that is here may write.
+    pub(super) fn scratch(&self) -> Option<&Path> {
+        Some(self.body.as_ref()?.scratch.as_ref()?.path())
     }
 
     /// Hold the job that is here to `limits`, which may only be lower than what the slot was taken with, until its request
@@ -272,7 +325,7 @@ impl Slot {
     pub async fn release(mut self) {
         if let Some(body) = &mut self.body
             && let Some(leaf) = &mut body.leaf
-            && let Err(error) = clear(leaf).await
+            && let Err(error) = clear(leaf, body.scratch.is_some()).await
         {
             let slot = body.index;
             tracing::error!(
@@ -281,6 +334,13 @@ impl Slot {
                 "slot {slot} is lost, its cgroup cannot be cleared: {error}"
             );
             self.lose();
+        }
+        if let Some(scratch) = self.body.as_mut().and_then(|body| body.scratch.take()) {
+            // It may be full of files, and this thread serves everybody.
+            let removed = tokio::task::spawn_blocking(move || scratch.remove()).await;
+            if let Ok(Err(error)) = removed {
+                tracing::error!("a program's scratch directory cannot be removed: {error}");
+            }
         }
         // What the last job still wrote is not the next one's.
         for _ in 0..MAX_PIPE / MAX_STDERR {
@@ -298,31 +358,56 @@ impl Slot {
     }
 }
 
-/// Kill what still lives in the leaf, if anything, and make it anew then.
-async fn clear(leaf: &mut Leaf) -> Result<(), CgroupError> {
+/// Kill what still lives in the leaf, if anything, and make it anew then. A `program` was killed already with all that it
+/// had started, and is only waited for.
+async fn clear(leaf: &mut Leaf, program: bool) -> Result<(), CgroupError> {
+    if program {
+        emptied(leaf).await?;
+    }
     if !leaf.is_populated()? {
         return Ok(());
     }
     leaf.kill_all()?;
-    // SIGKILL takes effect asynchronously; the directory can be removed as soon as the last process is gone.
+    emptied(leaf).await?;
+    leaf.remake()
+}
+
+/// Wait for a while until nothing lives in the leaf: SIGKILL takes effect asynchronously.
+async fn emptied(leaf: &Leaf) -> Result<(), CgroupError> {
     let mut pause = Duration::from_micros(50);
     while leaf.is_populated()? && pause < Duration::from_secs(1) {
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    leaf.remake()
+    Ok(())
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
-        if self
-            .body
-            .as_ref()
-            .is_some_and(|body| body.leaf.as_ref().is_some_and(populated))
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
+        let is_populated = |leaf: &Leaf| leaf.is_populated().unwrap_or(true);
+        let is_populated = body.leaf.as_ref().is_some_and(is_populated);
+        let runtime = tokio::runtime::Handle::try_current();
+        if is_populated
+            && !self.is_late
+            && let Ok(runtime) = runtime
         {
+            // Nobody can wait here until what was killed is gone.
+            let late = Self {
+                body: Some(body),
+                home: self.home.clone(),
+                is_late: true,
+            };
+            runtime.spawn(late.release());
+        } else if is_populated {
+            self.body = Some(body);
             self.lose();
-        } else if let Some(body) = self.body.take() {
+        } else {
+            if let Some(Err(error)) = body.scratch.take().map(Scratch::remove) {
+                tracing::error!("a program's scratch directory cannot be removed: {error}");
+            }
             self.home.pool().free.push(body);
         }
     }
@@ -334,6 +419,30 @@ impl Usage {
         self.cpu = self.cpu.saturating_sub(before.cpu);
         self.page_faults = self.page_faults.saturating_sub(before.page_faults);
         self
+    }
+
+    /// The same of all processes of the group `pid`, for jobs with a program and without a cgroup. What has ended already
+    /// counts with whoever awaited it.
+    pub(super) fn of_group(pid: i32) -> Option<Self> {
+        let mut all = Self::of_process(pid)?;
+        let ticks = u32::try_from(procfs::ticks_per_second()).ok()?;
+        let processes = procfs::process::all_processes().ok()?;
+        for process in processes.filter_map(Result::ok) {
+            let Ok(stat) = process.stat() else { continue };
+            if stat.pgrp != pid {
+                continue;
+            }
+            let awaited = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
+            let mut more = awaited;
+            if stat.pid != pid {
+                more += stat.utime + stat.stime;
+                all.peak += stat.rss * procfs::page_size();
+                all.anonymous += stat.rss * procfs::page_size();
+                all.page_faults += stat.minflt + stat.majflt;
+            }
+            all.cpu += Duration::from_secs(more) / ticks;
+        }
+        Some(all)
     }
 
     /// Memory and CPU time of one living process, for jobs without a cgroup.

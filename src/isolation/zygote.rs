@@ -41,17 +41,17 @@ pub fn run<Model>(
     let control = take_stdin()?;
     let mut thread = SingleThreaded::open()?;
 
-    let order = match control.receive() {
+    let mut order = match control.receive() {
         Ok((ToZygote::Load(order), _)) => order,
-        Ok((ToZygote::Fork, _)) | Err(ChannelError::HungUp) => return Ok(()),
+        Ok((ToZygote::Fork { .. }, _)) | Err(ChannelError::HungUp) => return Ok(()),
         Err(error) => return Err(io::Error::other(error)),
     };
     set_name(&format!("zyg:{}", order.model))?;
     let start = || -> Result<_, String> {
         let engine = &order.engine;
         let (profile, preload) = (engine.profile(), engine.preload());
-        let sandbox =
-            Sandbox::enter(profile, preload, &engine.files()).map_err(|e| e.to_string())?;
+        let sandbox = Sandbox::enter(profile, preload, &engine.files(), order.scratch.as_deref())
+            .map_err(|e| e.to_string())?;
         let model = match preload {
             Preload::BeforeFork => {
                 let model = load(&order)?;
@@ -72,8 +72,8 @@ pub fn run<Model>(
     tell(&control, &FromZygote::Loaded(confinement), None)?;
 
     loop {
-        let mut descriptors = match control.receive() {
-            Ok((ToZygote::Fork, descriptors)) => descriptors.into_iter(),
+        let (scratch, mut descriptors) = match control.receive() {
+            Ok((ToZygote::Fork { scratch }, descriptors)) => (scratch, descriptors.into_iter()),
             Ok((ToZygote::Load(_), _)) => return Err(io::ErrorKind::InvalidData.into()),
             Err(ChannelError::HungUp) => return Ok(()),
             Err(error) => return Err(io::Error::other(error)),
@@ -88,6 +88,7 @@ pub fn run<Model>(
             cgroup.as_ref().map(AsFd::as_fd),
         ) {
             Ok(Forked::Child) => {
+                order.scratch = scratch;
                 let load = || model.map_or_else(|| load(&order), Ok);
                 let status = match become_job(channel, &stderr, &mut sandbox, load) {
                     Ok((channel, Ok(mut model))) => {

@@ -2,11 +2,13 @@
 
 #[cfg(feature = "fault-engine")]
 mod fault;
+mod original;
 mod transcribe;
 
 use std::{
     fs::File,
     ops::ControlFlow,
+    os::fd::AsFd,
     panic,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -31,7 +33,9 @@ use crate::{
 pub fn zygote_main() -> std::io::Result<()> {
     #[cfg(feature = "fault-engine")]
     engine::fault::escape::look_around();
-    let load = |order: &Load| engine::load(&order.engine).map_err(|error| error.to_string());
+    let load = |order: &Load| {
+        engine::load(&order.engine, order.scratch.as_deref()).map_err(|error| error.to_string())
+    };
     zygote::run(load, |engine, channel| {
         serve(engine.as_mut(), channel);
     })
@@ -53,7 +57,10 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     // Whoever exits right after its answer delays it: the supervisor would be woken on this CPU, behind the tearing
     // down of this process's memory. So wait until it hangs up.
     #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
-    while let Ok((ToJob::Transcribe(mut request), mut descriptors)) = channel.receive() {
+    while let Ok((ToJob::Transcribe(mut request), mut descriptors)) = {
+        engine.wait(channel.as_fd());
+        channel.receive()
+    } {
         let Some(recording) = descriptors.pop() else {
             return;
         };

@@ -45,6 +45,18 @@ pub fn transcribe(
         extension: request.extension.as_deref(),
         mime: request.media_type.as_deref(),
     };
+    let options = Options {
+        language: request.language.clone(),
+        prompt: request.prompt.clone(),
+        keywords: request.keywords.clone(),
+        temperature: request.temperature,
+        translate: request.translate,
+        fault: request.fault.clone(),
+    };
+    engine.begin();
+    if engine.hearing() == Hearing::Original {
+        return super::original::transcribe(engine, request, &options, recording, report);
+    }
     let recording = Arc::new(recording);
     let open = || {
         Decoder::open(Arc::clone(&recording), hint)
@@ -61,18 +73,9 @@ pub fn transcribe(
         too_long: false,
         report: &report,
     };
-    let options = Options {
-        language: request.language.clone(),
-        prompt: request.prompt.clone(),
-        keywords: request.keywords.clone(),
-        temperature: request.temperature,
-        translate: request.translate,
-        fault: request.fault.clone(),
-    };
     let mut emit = |segment| report.borrow_mut().segment(segment);
-    engine.begin();
     let result = match engine.hearing() {
-        Hearing::Whole => engine.transcribe(&mut source, &options, &mut emit),
+        Hearing::Whole | Hearing::Original => engine.transcribe(&mut source, &options, &mut emit),
         hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
             let keep = if request.vad {
                 Keep::Speech
@@ -89,13 +92,7 @@ pub fn transcribe(
         }
     };
     if source.too_long {
-        return Err(Failure {
-            kind: FailureKind::AudioTooLong,
-            message: format!(
-                "the recording is longer than the {} s that this model transcribes",
-                request.max_audio.as_secs()
-            ),
-        });
+        return Err(too_long(request.max_audio));
     }
     match result {
         Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
@@ -105,11 +102,28 @@ pub fn transcribe(
             language: engine.language().map(str::to_owned),
             warnings: source.decoder.warnings().to_vec(),
         }),
-        Err(EngineError::Audio(error)) => Err(invalid(&error)),
-        Err(error) => Err(Failure {
-            kind: FailureKind::Engine,
-            message: error.to_string(),
-        }),
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+pub(super) fn too_long(limit: Duration) -> Failure {
+    Failure {
+        kind: FailureKind::AudioTooLong,
+        message: format!(
+            "the recording is longer than the {} s that this model transcribes",
+            limit.as_secs()
+        ),
+    }
+}
+
+pub(super) fn failure(error: &EngineError) -> Failure {
+    Failure {
+        kind: match error {
+            EngineError::Audio(_) | EngineError::Invalid(_) => FailureKind::InvalidAudio,
+            EngineError::Misbehaved(_) => FailureKind::Misbehaved,
+            _ => FailureKind::Engine,
+        },
+        message: error.to_string(),
     }
 }
 
@@ -240,6 +254,13 @@ impl AudioSource for Source<'_, '_> {
 
     fn is_wanted(&self) -> bool {
         self.report.borrow().is_wanted()
+    }
+
+    fn at_work(&mut self) -> Result<(), EngineError> {
+        match self.report.borrow_mut().progress(self.told) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Stopped),
+        }
     }
 }
 

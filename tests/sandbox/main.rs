@@ -139,13 +139,14 @@ async fn start_and_load(
     let load = Load {
         model: what.into(),
         engine: EngineSettings::Pocketsphinx(PocketsphinxSettings::default()),
+        scratch: None,
     };
     let result = zygote.load(load, Duration::from_secs(20)).await;
     Ok((zygote, result.map(|_| ()), stderr))
 }
 
 async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
-    let slot = Slots::new(None, 1).take(&Limits::default())?;
+    let slot = Slots::new(None, 1).take(&Limits::default(), false)?;
     let job = zygote.fork(slot.ok_or("no slot")?).await?;
     match job.receive().await? {
         FromJob::Ready => Ok(job),

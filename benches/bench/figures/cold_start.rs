@@ -116,7 +116,7 @@ fn loading() -> Duration {
 pub fn load_model() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
     let start = Instant::now();
-    let engine = stt_isolated::engine::load(&settings).unwrap();
+    let engine = stt_isolated::engine::load(&settings, None).unwrap();
     println!("{}", start.elapsed().as_nanos());
     drop(engine);
 }

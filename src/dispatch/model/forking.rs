@@ -122,7 +122,7 @@ async fn fork(
     };
     let slot = shared
         .slots
-        .take(&model.limits)
+        .take(&model.limits, model.engine.profile().has_program())
         .map_err(|error| Trouble::Job(error.to_string()))?;
     let Some(slot) = slot else {
         return Ok(None);

@@ -57,6 +57,15 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
     let load = Load {
         model: model.name.clone(),
         engine: model.engine.clone(),
+        scratch: match model.engine.profile().has_program() {
+            true => Some(
+                shared
+                    .slots
+                    .scratches()
+                    .map_err(|error| error.to_string())?,
+            ),
+            false => None,
+        },
     };
     let timeout = shared.config().zygote.load_timeout;
     let begin = Instant::now();
@@ -113,7 +122,9 @@ fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
 /// One transcription through a forked job, as a client's would be.
 async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Result<(), String> {
     let slot = loop {
-        let slot = shared.slots.take(&model.limits);
+        let slot = shared
+            .slots
+            .take(&model.limits, model.engine.profile().has_program());
         if let Some(slot) = slot.map_err(|error| error.to_string())? {
             break slot;
         }
@@ -140,10 +151,11 @@ async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Resul
         ended
     };
     let (ended, ()) = tokio::join!(test, drain);
+    let words = lifecycle::last_words(&mut job);
     job.dismiss(Duration::from_secs(1)).await;
     match ended.outcome {
         Outcome::Ok => Ok(()),
-        outcome => Err(format!("{outcome:?}")),
+        outcome => Err(format!("{outcome}{words}")),
     }
 }
 

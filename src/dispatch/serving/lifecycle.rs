@@ -354,7 +354,7 @@ async fn serve(
 }
 
 /// What the job wrote to stderr, for the log.
-fn last_words(job: &mut JobProcess) -> String {
+pub(in crate::dispatch) fn last_words(job: &mut JobProcess) -> String {
     let raw = job.slot().take_stderr();
     String::from_utf8_lossy(&raw)
         .lines()

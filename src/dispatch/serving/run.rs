@@ -105,7 +105,7 @@ pub(in crate::dispatch) async fn run(
         Last::Word(FromJob::Failed { failure, .. }) => match failure.kind {
             FailureKind::InvalidAudio | FailureKind::AudioTooLong => true,
             // Nobody knows in which state its library or its decoder is.
-            FailureKind::BrokenDecoder | FailureKind::Engine => false,
+            FailureKind::BrokenDecoder | FailureKind::Engine | FailureKind::Misbehaved => false,
         },
         _ => false,
     };

@@ -178,7 +178,7 @@ fn work(
     loaded: oneshot::Sender<Result<(), String>>,
     orders: &mpsc::Receiver<Order>,
 ) {
-    let mut engine = match engine::load(settings) {
+    let mut engine = match engine::load(settings, None) {
         Ok(engine) => {
             let _ = loaded.send(Ok(()));
             engine

@@ -3,8 +3,9 @@
 
 use std::{
     io,
+    ops::Range,
     os::fd::{AsRawFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use landlock::{
@@ -21,6 +22,47 @@ const LIBRARIES: [&str; 6] = [
     "/usr/local/lib",
     "/etc/ld.so.cache",
 ];
+
+/// What any program needs of the system: programs and libraries, and facts about the machine. Not there: skipped.
+const SYSTEM: [&str; 12] = [
+    // Programs, libraries, interpreters and their modules, time zones.
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    // The index of libraries, and the choices among programs (`/usr/bin/awk` is a link to there).
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/python3",
+    // How many CPUs there are, and of what kind.
+    "/sys/devices/system/cpu",
+    "/dev/urandom",
+    "/dev/random",
+];
+
+/// Minor versions of Python 3 whose `/etc/python3.N` a program can read: Debian has sitecustomize.py there.
+const PYTHONS: Range<u32> = 9..30;
+
+/// What a program needs beside that to find other machines and to trust them.
+const NETWORK: [&str; 11] = [
+    "/etc/resolv.conf",
+    // What the former is a link to, by systemd or by others.
+    "/run/systemd/resolve/stub-resolv.conf",
+    "/run/systemd/resolve/resolv.conf",
+    "/run/resolvconf/resolv.conf",
+    "/run/NetworkManager/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+];
+
+/// What it can read and write: nothing that keeps it.
+const NOTHING: [&str; 1] = ["/dev/null"];
 
 /// The newest version whose restrictions were tried with everything here.
 const NEWEST: ABI = ABI::V7;
@@ -43,12 +85,47 @@ pub(super) struct Domain(Option<OwnedFd>);
 
 /// Everything that Landlock can forbid, forbidden. Older kernels forbid what they can.
 fn everything() -> Result<RulesetCreated, RulesetError> {
+    without_files()?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .create()
+}
+
+/// All files, signals and abstract sockets forbidden; what is said of TCP comes on top.
+fn without_files() -> Result<Ruleset, RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()
+        .scope(Scope::from_all(NEWEST))
+}
+
+/// What a program may reach: the system's programs, libraries and a few facts and `files` to read and execute, `scratch`
+/// to write; other machines, if it may have `network`.
+fn for_program(
+    files: &[PathBuf],
+    scratch: &Path,
+    network: bool,
+) -> Result<RulesetCreated, RulesetError> {
+    let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let forbidden =
+        AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
+    let write = AccessFs::from_all(NEWEST) & !forbidden;
+    let created = match network {
+        true => without_files()?.create()?,
+        false => everything()?,
+    };
+    let more: &[&str] = if network { &NETWORK } else { &[] };
+    created
+        .add_rules(path_beneath_rules(SYSTEM.iter().chain(more), run))?
+        .add_rules(path_beneath_rules(
+            PYTHONS.map(|minor| format!("/etc/python3.{minor}")),
+            run,
+        ))?
+        .add_rules(path_beneath_rules(files, run))?
+        .add_rules(path_beneath_rules(
+            NOTHING,
+            AccessFs::ReadFile | AccessFs::WriteFile,
+        ))?
+        .add_rules(path_beneath_rules([scratch], write))
 }
 
 /// Everything forbidden but to read libraries and `files`. Executing is about execve only; code of libraries is mapped
@@ -66,11 +143,38 @@ fn but_to_read(files: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
 /// # Errors
 /// The kernel has Landlock and yet refuses.
 pub(super) fn confine(files: &[PathBuf]) -> Result<u32, RulesetError> {
-    let status = but_to_read(files)?.restrict_self()?;
+    put_in_force(but_to_read(files)?)
+}
+
+/// Confine this process to what programs may reach whose scratch directories are in the folder `scratches`.
+///
+/// # Errors
+/// As [`confine`].
+pub(super) fn confine_for_programs(
+    files: &[PathBuf],
+    scratches: &Path,
+    network: bool,
+) -> Result<u32, RulesetError> {
+    put_in_force(for_program(files, scratches, network)?)
+}
+
+fn put_in_force(ruleset: RulesetCreated) -> Result<u32, RulesetError> {
+    let status = ruleset.restrict_self()?;
     Ok(match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
         _ => 0,
     })
+}
+
+/// Whether this kernel's Landlock keeps signals in.
+pub(super) fn keeps_signals_in() -> bool {
+    /// `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.
+    const VERSION: libc::c_uint = 1;
+    let (attributes, size): (*const libc::c_void, libc::size_t) = (std::ptr::null(), 0);
+    // SAFETY: with this flag the call takes no attributes, makes nothing and gives a plain number.
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, VERSION) };
+    abi >= 6
 }
 
 /// What the version `abi` of Landlock's interface leaves to seccomp alone.
@@ -97,6 +201,18 @@ impl Domain {
     /// The kernel has Landlock and yet refuses.
     pub(super) fn to_read(files: &[PathBuf]) -> Result<Self, RulesetError> {
         Ok(Self(but_to_read(files)?.into()))
+    }
+
+    /// A domain in which a program can reach what it is meant to.
+    ///
+    /// # Errors
+    /// The kernel has Landlock and yet refuses.
+    pub(super) fn for_program(
+        files: &[PathBuf],
+        scratch: &Path,
+        network: bool,
+    ) -> Result<Self, RulesetError> {
+        Ok(Self(for_program(files, scratch, network)?.into()))
     }
 
     /// Enter it, for ever. Each process that enters is alone in it: it cannot trace or signal another one that did.

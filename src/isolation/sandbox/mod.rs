@@ -16,6 +16,10 @@
 //! and never comes to step 2. The job enters a Landlock domain of its own in which it can read what the zygote can, loads,
 //! and then takes the filter of step 3 with all the threads that the library has by then, which Landlock could not.
 //!
+//! A job that runs a program ([`Profile::Program`]) leads a process group, starts the program in a [`Cage`] — a Landlock
+//! domain of its own and a filter of its own (`policy/program.toml` and those beside it), put in force between fork and
+//! execve — and then comes to step 3 as any other: neither can signal or trace the other.
+//!
 //! The policy files say all that is allowed; the filters of the stages 2 and 3 are the differences, computed. seccomp
 //! is required. Landlock is taken as far as the kernel has it, and [`Confinement`] tells how far that is.
 
@@ -30,7 +34,12 @@ mod seccomp;
 mod tests;
 pub(super) mod violation;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::Pid;
 
 pub use confinement::{Confinement, ConfinementError, read_back};
 pub use policy::{PolicyError, Stage};
@@ -44,7 +53,7 @@ use self::{
     privileges::PrivilegeError,
     seccomp::Threads,
 };
-use crate::config::{Preload, Profile};
+use crate::config::{ExecSettings, Preload, Profile};
 
 /// The descriptor by which a zygote talks to the supervisor, and a job, which has no other beside stdin, stdout and
 /// stderr when it starts. The policies allow to send and receive on this one only.
@@ -83,8 +92,9 @@ pub enum SandboxError {
 pub struct Sandbox {
     status: OwnStatus,
     landlock: u32,
-    /// That of the jobs.
-    domain: Domain,
+    profile: Profile,
+    /// That of the jobs; `None`: one in which nothing is allowed is made when its program was started.
+    domain: Option<Domain>,
     /// Those that a job can have when its filter is put in force.
     threads: Threads,
     forking: Program,
@@ -95,28 +105,42 @@ impl Sandbox {
     /// Enter stage 1, with what processes of this profile are allowed. This process can read shared libraries and
     /// `files` from now on, and write nothing. It must have one thread.
     ///
+    /// `scratches` is the folder of the scratch directories, where jobs run programs.
+    ///
     /// # Errors
     /// Something that is required cannot be put in force; the process must not go on.
     pub fn enter(
         profile: Profile,
         preload: Preload,
         files: &[PathBuf],
+        scratches: Option<&Path>,
     ) -> Result<Self, SandboxError> {
         let policy = Policy::load(profile)?;
         let status = OwnStatus::open()?;
         privileges::give_up()?;
-        privileges::limit()?;
+        privileges::limit(profile)?;
         violation::watch()?;
-        let (domain, last, threads) = match preload {
-            Preload::BeforeFork => (Domain::of_nothing()?, Stage::Fork, Threads::Own),
-            Preload::AfterFork => (Domain::to_read(files)?, Stage::Load, Threads::All),
+        let (last, threads) = match preload {
+            Preload::BeforeFork => (Stage::Fork, Threads::Own),
+            Preload::AfterFork => (Stage::Load, Threads::All),
         };
-        let landlock = landlock::confine(files)?;
+        let domain = match (profile, preload) {
+            (Profile::Program { .. }, _) => None,
+            (_, Preload::BeforeFork) => Some(Domain::of_nothing()?),
+            (_, Preload::AfterFork) => Some(Domain::to_read(files)?),
+        };
+        let landlock = match (profile, scratches) {
+            (Profile::Program { network, .. }, Some(scratches)) => {
+                landlock::confine_for_programs(files, scratches, network)?
+            }
+            _ => landlock::confine(files)?,
+        };
         let loading = Program::new(&policy.rules(Stage::Load), Others::Forbidden);
         seccomp::install(&loading, Threads::Own).map_err(SandboxError::Seccomp)?;
         Ok(Self {
             status,
             landlock,
+            profile,
             domain,
             threads,
             forking: Program::new(&policy.changes(Stage::Load, Stage::Fork), Others::AsBefore),
@@ -149,7 +173,11 @@ impl Sandbox {
     /// # Errors
     /// As [`Self::enter`].
     pub(super) fn enter_domain(&self) -> io::Result<()> {
-        self.domain.enter()
+        if self.profile.has_program() {
+            // By it the supervisor kills whatever the program leaves behind.
+            nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        }
+        self.domain.as_ref().map_or(Ok(()), Domain::enter)
     }
 
     /// Enter stage 3 for good, all threads.
@@ -157,7 +185,43 @@ impl Sandbox {
     /// # Errors
     /// As [`Self::enter`].
     pub(super) fn enter_job(&mut self) -> io::Result<()> {
+        if self.profile.has_program() {
+            let nothing = Domain::of_nothing().map_err(io::Error::other)?;
+            nothing.enter()?;
+            privileges::limit(Profile::Library)?;
+        }
         self.job.set_own_pid(std::process::id());
         seccomp::install(&self.job, self.threads)
+    }
+}
+
+/// What confines the program of a job, made ready before the fork: entering allocates nothing.
+#[derive(Debug)]
+pub(super) struct Cage {
+    domain: Domain,
+    filter: Program,
+}
+
+impl Cage {
+    /// One in which the program of these settings reaches what they allow, and can write in `scratch`.
+    ///
+    /// # Errors
+    /// As [`Sandbox::enter`].
+    pub(super) fn new(settings: &ExecSettings, scratch: &Path) -> Result<Self, SandboxError> {
+        let domain = Domain::for_program(&settings.files(), scratch, settings.network)?;
+        let signals = landlock::keeps_signals_in();
+        let rules = Policy::of_program(settings.network, settings.jit, signals)?;
+        let filter = Program::new(&rules, Others::Forbidden);
+        Ok(Self { domain, filter })
+    }
+
+    /// Enter it for good, in the forked child that executes the program next. Async-signal-safe.
+    ///
+    /// # Errors
+    /// What the kernel says; the program must not be executed then.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        self.domain.enter()?;
+        self.filter.set_own_pid(std::process::id());
+        seccomp::install(&self.filter, Threads::Own)
     }
 }

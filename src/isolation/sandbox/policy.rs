@@ -24,13 +24,36 @@ impl Stage {
     pub const ALL: [Self; 3] = [Self::Load, Self::Fork, Self::Job];
 
     /// What processes of this profile are allowed at this stage, beyond what they are at the later ones.
-    fn files(self, profile: Profile) -> &'static [File] {
+    fn files(self, profile: Profile) -> Vec<File> {
         match (profile, self) {
-            (Profile::Library, Self::Load) => &[LOAD],
-            (Profile::Library, Self::Fork) => &[FORK],
-            (Profile::Library, Self::Job) => &[JOB],
+            (Profile::Library, Self::Load) => vec![LOAD],
+            (Profile::Library, Self::Fork) => vec![FORK],
+            (Profile::Library, Self::Job) => vec![JOB],
+            // What the program may, the job must be allowed that starts it. The zygote's own files come first: they
+            // allow what the program's only answer.
+            (Profile::Program { network, jit }, Self::Load) => {
+                let own = [FORK, PROGRAM_START, LOAD];
+                let signals = true;
+                own.into_iter()
+                    .chain(of_program(network, jit, signals))
+                    .collect()
+            }
+            (Profile::Program { .. }, Self::Fork) => Vec::new(),
+            (Profile::Program { .. }, Self::Job) => vec![PROGRAM_HOST, JOB],
         }
     }
+}
+
+/// What a program is allowed and what it is answered, the former first.
+fn of_program(network: bool, jit: bool, signals: bool) -> impl Iterator<Item = File> {
+    let extras = [
+        (network, PROGRAM_NETWORK),
+        (jit, PROGRAM_JIT),
+        (signals, PROGRAM_SIGNALS),
+    ];
+    let extras = extras.into_iter().filter(|extra| extra.0);
+    let files = extras.map(|extra| extra.1);
+    files.chain([LOAD, PROGRAM, PROGRAM_REFUSED])
 }
 
 /// A policy file: its name and what it says.
@@ -38,6 +61,28 @@ type File = (&'static str, &'static str);
 
 const LOAD: File = ("zygote-load.toml", include_str!("policy/zygote-load.toml"));
 const FORK: File = ("zygote-fork.toml", include_str!("policy/zygote-fork.toml"));
+const PROGRAM: File = ("program.toml", include_str!("policy/program.toml"));
+const PROGRAM_SIGNALS: File = (
+    "program-signals.toml",
+    include_str!("policy/program-signals.toml"),
+);
+const PROGRAM_NETWORK: File = (
+    "program-network.toml",
+    include_str!("policy/program-network.toml"),
+);
+const PROGRAM_JIT: File = ("program-jit.toml", include_str!("policy/program-jit.toml"));
+const PROGRAM_REFUSED: File = (
+    "program-refused.toml",
+    include_str!("policy/program-refused.toml"),
+);
+const PROGRAM_START: File = (
+    "program-start.toml",
+    include_str!("policy/program-start.toml"),
+);
+const PROGRAM_HOST: File = (
+    "program-host.toml",
+    include_str!("policy/program-host.toml"),
+);
 const JOB: File = ("job.toml", include_str!("policy/job.toml"));
 
 /// A policy file that says something impossible. The files are part of the program, so this is a mistake of its build.
@@ -97,14 +142,18 @@ impl Policy {
     pub(super) fn load(profile: Profile) -> Result<Self, PolicyError> {
         let mut stages = [Rules::new(), Rules::new(), Rules::new()];
         for (stage, all) in Stage::ALL.into_iter().zip(&mut stages) {
-            for (file, text) in stage.files(profile) {
-                let rules = parse(text).map_err(|what| PolicyError { file, what })?;
-                for (call, rules) in rules {
-                    all.entry(call).or_default().extend(rules);
-                }
-            }
+            *all = read(stage.files(profile))?;
         }
         Ok(Self { stages })
+    }
+
+    /// What the program of an engine "exec" is allowed. `signals`: they reach nobody but itself.
+    pub(super) fn of_program(
+        network: bool,
+        jit: bool,
+        signals: bool,
+    ) -> Result<Rules, PolicyError> {
+        read(of_program(network, jit, signals))
     }
 
     /// Everything that `stage` is allowed.
@@ -135,6 +184,18 @@ impl Policy {
         }
         changes
     }
+}
+
+/// What these files say together; of one call, the earlier file's rule comes first.
+fn read(files: impl IntoIterator<Item = File>) -> Result<Rules, PolicyError> {
+    let mut all = Rules::new();
+    for (file, text) in files {
+        let rules = parse(text).map_err(|what| PolicyError { file, what })?;
+        for (call, rules) in rules {
+            all.entry(call).or_default().extend(rules);
+        }
+    }
+    Ok(all)
 }
 
 /// One table of a policy file.

@@ -9,6 +9,14 @@ use nix::sys::{
     resource::{Resource, setrlimit},
 };
 
+use crate::config::Profile;
+
+/// Descriptors that a program may have open: many libraries, helpers and temporary files.
+const PROGRAM_DESCRIPTORS: u64 = 1024;
+
+/// The largest file that a program may write, in bytes: where its scratch directory is no memory, nothing else bounds it.
+const PROGRAM_FILE: u64 = 1 << 30;
+
 /// Descriptors that a zygote may have open: its control socket, one job's socket, log and cgroup, a model's files.
 const ZYGOTE_DESCRIPTORS: u64 = 64;
 
@@ -65,14 +73,14 @@ pub fn give_up() -> Result<(), PrivilegeError> {
 ///
 /// # Errors
 /// The kernel refuses.
-pub(super) fn limit() -> io::Result<()> {
-    setrlimit(
-        Resource::RLIMIT_NOFILE,
-        ZYGOTE_DESCRIPTORS,
-        ZYGOTE_DESCRIPTORS,
-    )?;
-    // Not one byte into any file.
-    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+pub(super) fn limit(profile: Profile) -> io::Result<()> {
+    // Not one byte into any file, but for a program in its scratch directory.
+    let (descriptors, file) = match profile {
+        Profile::Library => (ZYGOTE_DESCRIPTORS, 0),
+        Profile::Program { .. } => (PROGRAM_DESCRIPTORS, PROGRAM_FILE),
+    };
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;
+    setrlimit(Resource::RLIMIT_FSIZE, file, file)?;
     setrlimit(Resource::RLIMIT_MSGQUEUE, 0, 0)?;
     // Locked memory cannot be reclaimed when the machine is short of it.
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)?;

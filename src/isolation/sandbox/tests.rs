@@ -97,13 +97,136 @@ fn stricter(a: u32, b: u32) -> u32 {
 
 #[test]
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
-    follow(&Stage::ALL);
+    follow(Profile::Library, &Stage::ALL);
     // A job that loads its model itself.
-    follow(&[Stage::Load, Stage::Job]);
+    follow(Profile::Library, &[Stage::Load, Stage::Job]);
+    let (network, jit) = (true, true);
+    let program = Profile::Program { network, jit };
+    follow(program, &[Stage::Load, Stage::Job]);
 }
 
-fn follow(stages: &[Stage]) {
-    let policy = policy();
+/// What settings can give a program beyond what every one has.
+const EXTRAS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+/// What is worth trying: every value that any rule compares with, its neighbours, and strays in the upper half, in each
+/// place.
+fn tries(rules: &Rules, call: u32) -> Vec<[u64; 6]> {
+    if !rules.contains_key(&call) {
+        return vec![[0; 6]];
+    }
+    let mut values = vec![0, 1, 2, 3, 4, 7, u64::MAX, 1 << 32];
+    for value in rules
+        .get(&call)
+        .into_iter()
+        .flatten()
+        .flat_map(|r| &r.conditions)
+    {
+        for v in &value.values {
+            let v = u64::from(*v);
+            values.extend([v, v ^ 1, v ^ 4, v | 1 << 32, v | 0xffff_ffff << 32]);
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    let places = (0..6).flat_map(|index| values.iter().map(move |value| (index, *value)));
+    let one = places.map(|(index, value)| {
+        let mut arguments = [0; 6];
+        arguments[index] = value;
+        arguments
+    });
+    // Rules with two conditions look at the first two.
+    let pairs = rules
+        .get(&call)
+        .into_iter()
+        .flatten()
+        .any(|r| r.conditions.len() > 1);
+    let seconds = if pairs { values.as_slice() } else { &[] };
+    let two = seconds
+        .iter()
+        .flat_map(|a| seconds.iter().map(move |b| [*a, *b, 0, 0, 0, 0]));
+    one.chain(two).collect()
+}
+
+#[test]
+fn a_program_gets_the_answers_of_its_policy_whatever_was_in_force_before() {
+    for (network, jit) in EXTRAS {
+        let load = Policy::load(Profile::Program { network, jit }).unwrap();
+        let load = Program::new(&load.rules(Stage::Load), Others::Forbidden);
+        for signals in [false, true] {
+            let rules = Policy::of_program(network, jit, signals).unwrap();
+            let own = Program::new(&rules, Others::Forbidden);
+            for call in 0..600 {
+                for arguments in tries(&rules, call) {
+                    let expected = meaning(&rules, call, arguments);
+                    let answer = run(&own, call, arguments);
+                    assert_eq!(answer, expected, "call {call} with {arguments:x?}");
+                    let both = stricter(answer, run(&load, call, arguments));
+                    assert_eq!(
+                        both, expected,
+                        "call {call} with {arguments:x?} after loading"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What no program may ever do: other processes' memory, namespaces, mounts, privileges, sockets that listen, and parts
+/// of the kernel with a history.
+const HOSTILE: &str = "accept accept4 acct add_key adjtimex bpf capset chown chroot clock_settime clone3 delete_module \
+    execveat fanotify_init finit_module fsconfig fsmount fsopen fspick init_module io_setup io_uring_enter \
+    io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl landlock_add_rule listen \
+    lookup_dcookie mbind memfd_secret migrate_pages mknod mknodat modify_ldt mount mount_setattr move_mount move_pages \
+    name_to_handle_at open_by_handle_at open_tree openat2 perf_event_open personality pidfd_getfd pivot_root pkey_mprotect \
+    process_madvise process_mrelease process_vm_readv process_vm_writev ptrace quotactl reboot remap_file_pages \
+    request_key rt_sigqueueinfo rt_tgsigqueueinfo sched_setaffinity sched_setattr sched_setscheduler seccomp setdomainname \
+    setgid setgroups sethostname setns setpgid setpriority setresuid setsid setuid shmat shmget splice swapon syslog tee \
+    umount2 unshare uselib userfaultfd vhangup vmsplice";
+
+#[test]
+fn no_settings_let_a_program_do_what_none_may() {
+    let allowed = |rules: &Rules, call: Sysno, arguments| {
+        meaning(rules, number(call), arguments) == libc::SECCOMP_RET_ALLOW
+    };
+    let all = Policy::of_program(true, true, true).unwrap();
+    for name in HOSTILE.split_ascii_whitespace() {
+        if let Ok(call) = name.parse::<Sysno>() {
+            for arguments in tries(&all, number(call)) {
+                assert!(!allowed(&all, call, arguments), "{name} {arguments:x?}");
+            }
+        }
+    }
+    let none = Policy::of_program(false, false, false).unwrap();
+    let (stream, datagram, raw, unix, internet) = (1, 2, 3, 1, 2);
+    let socket = |rules, family, kind| allowed(rules, Sysno::socket, [family, kind, 0, 0, 0, 0]);
+    assert!(socket(&all, internet, stream) && socket(&all, internet, datagram));
+    assert!(!socket(&all, internet, raw) && !socket(&all, unix, stream));
+    assert!(!socket(&none, internet, stream) && !socket(&none, unix, stream));
+    let pair = |kind| allowed(&none, Sysno::socketpair, [unix, kind, 0, 0, 0, 0]);
+    assert!(pair(stream) && pair(stream | 0o2_000_000) && !pair(datagram));
+    // A child in a namespace of its own, and a plain one.
+    let clone = |flags| allowed(&all, Sysno::clone, [flags, 0, 0, 0, 0, 0]);
+    assert!(
+        clone(17) && !clone(17 | 0x1000_0000) && !clone(17 | 0x0002_0000) && !clone(17 | 0x8000)
+    );
+    // Written and executed only where the settings say so; code of libraries always.
+    let [write, execute, anonymous] = [2, 4, 0x20];
+    let mmap =
+        |rules, protection, kind| allowed(rules, Sysno::mmap, [0, 0, protection, kind, 0, 0]);
+    assert!(mmap(&none, write, anonymous) && mmap(&none, execute, 0));
+    for protection in [execute, write | execute] {
+        assert!(!mmap(&none, protection, anonymous) && mmap(&all, protection, anonymous));
+        let mprotect = |rules| allowed(rules, Sysno::mprotect, [0, 0, protection, 0, 0, 0]);
+        assert!(!mprotect(&none) && mprotect(&all));
+    }
+    assert!(!mmap(&none, write | execute, 0));
+    // Where the kernel does not keep signals in, they go to the own process and its group only.
+    let kill = |rules, pid| allowed(rules, Sysno::kill, [pid, 9, 0, 0, 0, 0]);
+    assert!(kill(&all, 4711) && !kill(&none, 4711) && !kill(&none, u64::MAX - 1) && kill(&none, 0));
+}
+
+fn follow(profile: Profile, stages: &[Stage]) {
+    let policy = Policy::load(profile).unwrap();
     let mut filters = Vec::new();
     let mut before = None;
     for stage in stages.iter().copied() {

@@ -1,0 +1,111 @@
+//! One recording given to an engine that decodes it itself.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{ErrorKind, Read},
+    ops::ControlFlow,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+use super::transcribe::{Report, failure, too_long};
+use crate::{
+    audio::AudioError,
+    engine::{Engine, EngineError, Options, OriginalSource},
+    isolation::{Failure, Figures, JobRequest},
+};
+
+/// Bytes given at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Transcribe `recording`, of which nothing is known here but its bytes.
+///
+/// # Errors
+/// The engine cannot read it, says that it is too long, or failed.
+pub(super) fn transcribe(
+    engine: &mut dyn Engine,
+    request: &JobRequest,
+    options: &Options,
+    recording: File,
+    report: &mut dyn Report,
+) -> Result<Figures, Failure> {
+    let start = Instant::now();
+    let is_file = recording.metadata().is_ok_and(|about| about.is_file());
+    let report = RefCell::new(report);
+    let mut source = Original {
+        recording,
+        at: is_file.then_some(0),
+        chunk: vec![0; CHUNK],
+        heard: Duration::ZERO,
+        too_long: false,
+        request,
+        report: &report,
+    };
+    let mut emit = |segment| report.borrow_mut().segment(segment);
+    let result = engine.transcribe_original(&mut source, options, &mut emit);
+    if source.too_long {
+        return Err(too_long(request.max_audio));
+    }
+    match result {
+        Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
+            audio: source.heard,
+            decode: Duration::ZERO,
+            transcribe: start.elapsed(),
+            language: engine.language().map(str::to_owned),
+            warnings: Vec::new(),
+        }),
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+struct Original<'a, 'r> {
+    recording: File,
+    /// Where in a file the next bytes are; `None`: it comes through a pipe. The offset of a file is shared with others.
+    at: Option<u64>,
+    chunk: Vec<u8>,
+    /// The most that the engine said to have heard.
+    heard: Duration,
+    too_long: bool,
+    request: &'a JobRequest,
+    report: &'a RefCell<&'r mut dyn Report>,
+}
+
+impl OriginalSource for Original<'_, '_> {
+    fn next_bytes(&mut self) -> Result<Option<&[u8]>, EngineError> {
+        loop {
+            let read = match self.at {
+                Some(at) => self.recording.read_at(&mut self.chunk, at),
+                None => self.recording.read(&mut self.chunk),
+            };
+            match read {
+                Ok(0) => return Ok(None),
+                Ok(length) => {
+                    self.at = self.at.map(|at| at + length as u64);
+                    return Ok(self.chunk.get(..length));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(AudioError::Read(error).into()),
+            }
+        }
+    }
+
+    fn hint(&self) -> (Option<&str>, Option<&str>) {
+        (
+            self.request.extension.as_deref(),
+            self.request.media_type.as_deref(),
+        )
+    }
+
+    fn heard(&mut self, audio: Duration) -> Result<(), EngineError> {
+        self.heard = self.heard.max(audio);
+        if self.heard > self.request.max_audio {
+            self.too_long = true;
+            return Err(EngineError::Stopped);
+        }
+        match self.report.borrow_mut().progress(self.heard) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Stopped),
+        }
+    }
+}

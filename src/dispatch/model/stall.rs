@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::dispatch::{Health, State};
+use crate::{
+    config::Preload,
+    dispatch::{Health, State, pool::Pool},
+};
 
 impl State {
     /// Why nothing has moved for so long though something could: requests wait for a model that is ready, and there is
@@ -22,8 +25,12 @@ impl State {
             return None;
         }
         let waits = |id| self.queue.waiting_for(id) > 0;
+        // A job that loads its model itself has the time of loading for that, which bounds it.
+        let loads =
+            |pool: &Pool| pool.coming > 0 && pool.model.engine.preload() == Preload::AfterFork;
         let mut pools = self.pools.iter();
-        let (_, pool) = pools.find(|(id, pool)| pool.health == Health::Ready && waits(**id))?;
+        let (_, pool) =
+            pools.find(|(id, pool)| pool.health == Health::Ready && waits(**id) && !loads(pool))?;
         Some(format!(
             "requests for the model {} wait, it is ready, and nothing has moved for {:.1} s",
             pool.name,
@@ -38,9 +45,9 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::config::{Config, Share};
+    use crate::config::{self, Config, EngineSettings, ExecSettings, Share};
     use crate::dispatch::{
-        PoolId, breaker::Breaker, budget::Budget, pool::Pool, queue::Queue, statistics::Statistics,
+        PoolId, breaker::Breaker, budget::Budget, queue::Queue, statistics::Statistics,
         zygote::self_test_request,
     };
 
@@ -94,6 +101,17 @@ mod tests {
         state.running = 0;
         state.pools.get_mut(&ID).unwrap().health = Health::Starting;
         assert_eq!(state.stalled(AFTER, now, 4), None, "the model is loading");
+        let (mut state, now) = wedged();
+        let pool = state.pools.get_mut(&ID).unwrap();
+        let mut model = config::Model::clone(&pool.model);
+        pool.coming = 1;
+        assert!(
+            state.stalled(AFTER, now, 4).is_some(),
+            "a fork takes no time"
+        );
+        model.engine = EngineSettings::Exec(ExecSettings::default());
+        state.pools.get_mut(&ID).unwrap().model = Arc::new(model);
+        assert_eq!(state.stalled(AFTER, now, 4), None, "a job is loading it");
         let (mut state, now) = wedged();
         state.queue.take_everything();
         assert_eq!(state.stalled(AFTER, now, 4), None, "nobody waits");

@@ -7,6 +7,7 @@ pub use crate::{
     audio::fuzzing::{decode, raw},
     config::fuzzing::config,
     dispatch::fuzzing::job_messages,
+    engine::exec::fuzzing::program,
 };
 
 #[cfg(test)]
@@ -63,5 +64,5 @@ mod tests {
         };
     }
 
-    replay! { config decode job_messages multipart raw wyoming }
+    replay! { config decode job_messages multipart program raw wyoming }
 }

@@ -4,6 +4,9 @@
 //! bytes. Audio goes to it while its answers are read: neither side can block the other for ever. However it ends, the
 //! job ends alike, and is judged as if it had been the engine itself.
 
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) mod fuzzing;
 mod protocol;
 mod talk;
 #[cfg(test)]

@@ -1,0 +1,5 @@
+//! Lines that a program of the engine `exec` says.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stt_isolated::fuzzing::program(data));

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use stt_isolated::{
     config::{Config, ConfigError},
-    job, service,
+    isolation::environment,
+    job,
+    service::{self, ServeError},
 };
 
 use crate::arguments::{Arguments, CheckModel, Command, Common};
@@ -19,10 +21,17 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => match load(&serve.common) {
-            Ok(config) => match service::serve(config, &|| load(&serve.common), serve.allow_root) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error, error.exit_status()),
-            },
+            Ok(config) => {
+                let result = environment::take(&config.secret_variables())
+                    .map_err(ServeError::from)
+                    .and_then(|()| {
+                        service::serve(config, &|| load(&serve.common), serve.allow_root)
+                    });
+                match result {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => fail(&error, error.exit_status()),
+                }
+            }
             Err(error) => fail(&error, EX_CONFIG),
         },
         Command::CheckConfig(common) => match load(&common) {

@@ -79,6 +79,7 @@ fn hear(
         temperature: None,
         translate: false,
         channel: None,
+        self_test: false,
         vad: true,
         max_audio,
         fault: None,

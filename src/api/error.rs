@@ -33,6 +33,10 @@ enum Retry {
     After(Duration),
 }
 
+/// When to ask again for what a service elsewhere has no time for. It does not say (its SDK does not pass it on), and
+/// counts by the second and by the minute.
+const UPSTREAM_PAUSE: Duration = Duration::from_secs(10);
+
 impl ApiError {
     /// The word by which programs know it.
     pub(super) fn code(&self) -> &'static str {
@@ -217,12 +221,20 @@ impl ApiError {
             Outcome::Ok => return None,
             Outcome::InvalidAudio(_) => StatusCode::BAD_REQUEST,
             Outcome::AudioTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Outcome::UpstreamBusy(message) => {
+                return Some(Self {
+                    retry: Retry::After(UPSTREAM_PAUSE),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, outcome.code(), message)
+                });
+            }
             Outcome::EngineFailed(_)
+            | Outcome::UpstreamRefused(_)
+            | Outcome::UpstreamFailed(_)
             | Outcome::Crashed(_)
             | Outcome::Misbehaved(_)
             | Outcome::Violation { .. } => StatusCode::BAD_GATEWAY,
             Outcome::MemoryLimit { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Outcome::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Outcome::UpstreamSilent(_) | Outcome::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Outcome::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
             Outcome::Stopped => return Some(Self::refused(&Refusal::ShuttingDown, "")),
         };

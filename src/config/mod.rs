@@ -1,6 +1,7 @@
 //! What the administrator can set, and nothing else: schema, defaults, where it comes from, validation.
 
 mod access;
+mod azure;
 mod clients;
 mod exec;
 mod found;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use access::Access;
+pub use azure::{AzureKey, AzureService, AzureSettings, AzureTable};
 pub use clients::{Clients, Share, ShareOverride};
 pub use exec::{Capability, ExecSettings};
 #[cfg(feature = "fault-engine")]
@@ -171,6 +173,14 @@ impl Config {
         self.models
             .iter()
             .find(|model| model.name == name || model.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// The environment variables that hold secrets of engines, as far as any model says so.
+    pub fn secret_variables(&self) -> Vec<&str> {
+        let models = self.models.iter();
+        models
+            .filter_map(|model| model.engine.secret_variable())
+            .collect()
     }
 
     /// Take `MODEL:MODE` apart where `MODEL` has the engine `fault`. Every other name stays as it is; no model's own

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
 use super::{
+    azure::{AzureKey, AzureSettings, AzureTable},
     exec::ExecSettings,
     units::{ByteSize, Lifetime, time},
     vosk::VoskSettings,
@@ -46,6 +47,9 @@ pub struct ModelTable {
     #[cfg(feature = "whisper")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whisper: Option<WhisperSettings>,
+    /// Settings of the engine `azure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<AzureTable>,
     /// Settings of the engine `fault`.
     #[cfg(feature = "fault-engine")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,8 @@ pub enum EngineKind {
     /// OpenAI's Whisper, run by whisper.cpp.
     #[cfg(feature = "whisper")]
     Whisper,
+    /// Microsoft's speech service, by its own library.
+    Azure,
     /// Answers at once with no text: for benchmarks of everything but the engine.
     #[cfg(feature = "fault-engine")]
     Null,
@@ -109,6 +115,8 @@ pub enum EngineSettings {
     /// Whisper.
     #[cfg(feature = "whisper")]
     Whisper(WhisperSettings),
+    /// Microsoft's speech service.
+    Azure(AzureSettings),
     /// The engine that does nothing.
     #[cfg(feature = "fault-engine")]
     Null,
@@ -140,6 +148,8 @@ pub enum Profile {
         /// Whether it can make memory executable.
         jit: bool,
     },
+    /// A library that asks a service elsewhere: it opens sockets for TCP and name servers, and reads what these need.
+    Network,
 }
 
 impl Profile {
@@ -156,6 +166,8 @@ impl EngineSettings {
             #[cfg(feature = "fault-engine")]
             Self::Fault(settings) => settings.preload,
             Self::Exec(_) => Preload::AfterFork,
+            // The library starts threads as soon as it is used.
+            Self::Azure(_) => Preload::AfterFork,
             _ => Preload::BeforeFork,
         }
     }
@@ -167,7 +179,31 @@ impl EngineSettings {
                 network: settings.network,
                 jit: settings.jit,
             },
+            Self::Azure(_) => Profile::Network,
+            #[cfg(feature = "fault-engine")]
+            Self::Fault(settings) if settings.network.is_some() => Profile::Network,
             _ => Profile::Library,
+        }
+    }
+
+    /// The TCP ports that its jobs may connect to, where their profile has sockets.
+    pub fn ports(&self) -> Vec<u16> {
+        match self {
+            Self::Azure(settings) => settings.ports(),
+            #[cfg(feature = "fault-engine")]
+            Self::Fault(settings) => settings.network.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The environment variable that holds a secret of the engine's, which nobody else may see.
+    pub fn secret_variable(&self) -> Option<&str> {
+        match self {
+            Self::Azure(settings) => match &settings.key {
+                AzureKey::Environment(name) => Some(name),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -179,6 +215,7 @@ impl EngineSettings {
             Self::Exec(_) => "exec",
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => "whisper",
+            Self::Azure(_) => "azure",
             #[cfg(feature = "fault-engine")]
             Self::Null => "null",
             #[cfg(feature = "fault-engine")]
@@ -194,6 +231,10 @@ impl EngineSettings {
             Self::Exec(_) => ("a program of this machine", ""),
             #[cfg(feature = "whisper")]
             Self::Whisper(_) => ("OpenAI", "https://github.com/openai/whisper"),
+            Self::Azure(_) => (
+                "Microsoft",
+                "https://azure.microsoft.com/products/ai-services/ai-speech",
+            ),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault(_) => ("stt-isolated", ""),
         }
@@ -207,6 +248,7 @@ impl EngineSettings {
             Self::Exec(settings) => settings.languages.iter().map(String::as_str).collect(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.languages().to_vec(),
+            Self::Azure(settings) => settings.primary_languages(),
             // They are told all, and hear none.
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault(_) => vec!["en"],
@@ -225,6 +267,7 @@ impl EngineSettings {
             Self::Exec(settings) => settings.files(),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => vec![settings.file.clone()],
+            Self::Azure(settings) => settings.files(),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault(_) => Vec::new(),
         }
@@ -242,6 +285,10 @@ impl EngineSettings {
             },
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.only_language(),
+            Self::Azure(settings) => match settings.primary_languages().as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault(_) => None,
         }
@@ -263,6 +310,13 @@ impl EngineSettings {
                 prompt: true,
                 temperature: true,
                 translation: settings.only_language().is_none(),
+                ..Capabilities::default()
+            },
+            Self::Azure(_) => Capabilities {
+                words: true,
+                logprobs: true,
+                prompt: true,
+                keywords: true,
                 ..Capabilities::default()
             },
             #[cfg(feature = "fault-engine")]
@@ -289,6 +343,7 @@ impl EngineSettings {
             Self::Exec(settings) => settings.speaks(primary),
             #[cfg(feature = "whisper")]
             Self::Whisper(settings) => settings.speaks(&primary.to_ascii_lowercase()),
+            Self::Azure(settings) => settings.language(Some(language)).is_some(),
             #[cfg(feature = "fault-engine")]
             Self::Null | Self::Fault(_) => true,
         }
@@ -347,6 +402,8 @@ pub struct FaultSettings {
     pub preload: Preload,
     /// What goes wrong then: `fail`, `crash`, `hang`, `escape`, or nothing.
     pub load: Option<String>,
+    /// It has sockets, as an engine that asks a service elsewhere, for this TCP port.
+    pub network: Option<u16>,
 }
 
 /// What one job may use.

@@ -26,6 +26,9 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// The switch by which this project's users know process isolation; `true` is mode `process`, `false` is `thread`.
 const PROCESS_ISOLATION: &str = "USE_PROCESS_ISOLATION";
 
+/// Where systemd puts what LoadCredential= names (systemd.exec(5)).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// The text of a configuration file and the variables over it, kept to point at the origin of a mistake.
 pub(super) struct Source<'a> {
     /// Name of the file for messages.
@@ -34,6 +37,8 @@ pub(super) struct Source<'a> {
     variables: Vec<Variable>,
     /// The first folder of systemd's `StateDirectory=`, which is systemd's word and no setting.
     state: Option<PathBuf>,
+    /// Where systemd put the service's credentials.
+    credentials: Option<PathBuf>,
 }
 
 /// One environment variable that sets a key.
@@ -51,10 +56,15 @@ impl<'a> Source<'a> {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Self {
         let mut state = None;
+        let mut credentials = None;
         let mut variables: Vec<Variable> = environment
             .filter_map(|(name, value)| {
                 if name == STATE_DIRECTORY {
                     state = env::split_paths(&value).next();
+                    return None;
+                }
+                if name == CREDENTIALS {
+                    credentials = Some(PathBuf::from(value));
                     return None;
                 }
                 if name == PROCESS_ISOLATION {
@@ -79,12 +89,18 @@ impl<'a> Source<'a> {
             text,
             variables,
             state,
+            credentials,
         }
     }
 
     /// The folder in which the service's state is.
     pub(super) fn state(&self) -> &Path {
         self.state.as_deref().unwrap_or(Path::new(DEFAULT_STATE))
+    }
+
+    /// systemd's folder of the service's credentials, if it has any.
+    pub(super) fn credentials(&self) -> Option<&Path> {
+        self.credentials.as_deref()
     }
 
     /// The settings of file and environment together, types and names checked.

@@ -9,7 +9,7 @@ use std::{
 #[cfg(feature = "whisper")]
 use super::whisper::WhisperSettings;
 use super::{
-    Config, ConfigError, Model, access, exec,
+    AzureSettings, Config, ConfigError, Model, access, exec,
     found::{self, Found},
     model::{EngineKind, EngineSettings, Limits, Mode, ModelTable, PocketsphinxSettings},
     schema::File,
@@ -294,7 +294,14 @@ fn model(
         wrong(&["recycle", "max_requests"], "must be at least 1".into());
     }
     bounded(recycle.max_age, &["recycle", "max_age"], &mut wrong);
-    let engine = engine(table, mode, &limits, at_once, &mut wrong);
+    let engine = engine(
+        table,
+        mode,
+        &limits,
+        at_once,
+        source.credentials(),
+        &mut wrong,
+    );
     Model {
         name: name.into(),
         aliases: table.aliases.clone(),
@@ -360,6 +367,7 @@ fn engine(
     mode: Mode,
     limits: &Limits,
     at_once: usize,
+    credentials: Option<&Path>,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> EngineSettings {
     if table.pocketsphinx.is_some() && table.engine != EngineKind::Pocketsphinx {
@@ -378,6 +386,10 @@ fn engine(
     if table.whisper.is_some() && table.engine != EngineKind::Whisper {
         let what = "this table is for engine = \"whisper\" only".into();
         wrong(&["whisper"], what);
+    }
+    if table.azure.is_some() && table.engine != EngineKind::Azure {
+        let what = "this table is for engine = \"azure\" only".into();
+        wrong(&["azure"], what);
     }
     #[cfg(feature = "fault-engine")]
     if table.fault.is_some() && table.engine != EngineKind::Fault {
@@ -407,10 +419,57 @@ fn engine(
             let settings = table.whisper.clone().unwrap_or_default();
             EngineSettings::Whisper(whisper(settings, limits, at_once, wrong))
         }
+        EngineKind::Azure => {
+            let table = table.azure.clone().unwrap_or_default();
+            let mut in_table = |key: &str, what| wrong(&["azure", key], what);
+            let settings = AzureSettings::new(&table, credentials, &mut in_table);
+            azure(&settings, limits, mode, wrong);
+            EngineSettings::Azure(settings)
+        }
         #[cfg(feature = "fault-engine")]
         EngineKind::Null => EngineSettings::Null,
         #[cfg(feature = "fault-engine")]
         EngineKind::Fault => EngineSettings::Fault(table.fault.clone().unwrap_or_default()),
+    }
+}
+
+fn azure(
+    settings: &AzureSettings,
+    limits: &Limits,
+    mode: Mode,
+    wrong: &mut impl FnMut(&[&str], String),
+) {
+    if mode == Mode::Thread {
+        let what = "the engine \"azure\" is not run in mode \"thread\": the key would lie in the service's own memory, \
+                    and a library that hangs for minutes can only be ended with its process";
+        wrong(&["mode"], what.into());
+    }
+    bounded(
+        settings.response_timeout,
+        &["azure", "response_timeout"],
+        wrong,
+    );
+    if settings.response_timeout >= limits.stall {
+        let what = format!(
+            "must be less than limits.stall, {:?}, after which the job is taken for hung",
+            limits.stall
+        );
+        wrong(&["azure", "response_timeout"], what);
+    }
+    if settings.upload_burst > MAX_TIME {
+        wrong(
+            &["azure", "upload_burst"],
+            "at most 30 days make sense".into(),
+        );
+    }
+    if let Some(file) = &settings.ca_file
+        && !(file.is_absolute() && file.is_file())
+    {
+        let what = format!(
+            "there is no file {}; its path must be absolute",
+            file.display()
+        );
+        wrong(&["azure", "ca_file"], what);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a speech-to-text library must offer to be run in a job.
 
+pub mod azure;
 pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
@@ -82,6 +83,8 @@ pub struct Options {
     pub temperature: Option<f32>,
     /// Write in English what is said, whatever language it is in.
     pub translate: bool,
+    /// The service's own question whether the model works: nobody elsewhere is to be asked, who may want money for it.
+    pub self_test: bool,
     /// What a test asks of the engine `fault`.
     pub fault: Option<String>,
 }
@@ -159,12 +162,33 @@ pub enum EngineError {
     /// The engine, which decodes recordings itself, cannot read this one.
     #[error("{0}")]
     Invalid(String),
+    /// The service elsewhere that the engine asks did.
+    #[error("{message}")]
+    Upstream {
+        /// What became of the question.
+        trouble: Trouble,
+        /// What is wrong and who can help.
+        message: String,
+    },
     /// The audio source ended the work early, for a reason of its own.
     #[error("the work was stopped")]
     Stopped,
     /// The audio could not be read on.
     #[error(transparent)]
     Audio(#[from] crate::audio::AudioError),
+}
+
+/// What can go wrong with a service elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It refuses: the key, or what was asked of it.
+    Refused,
+    /// It has too much to do.
+    Busy,
+    /// It failed, or cannot be reached.
+    Failed,
+    /// It did not answer in time.
+    Silent,
 }
 
 /// Load the model that `settings` name. Reads files and maps libraries: call it only where a crash costs nothing but
@@ -182,6 +206,7 @@ pub fn load(
         EngineSettings::Vosk(settings) => Ok(Box::new(vosk::load(settings)?)),
         #[cfg(feature = "whisper")]
         EngineSettings::Whisper(settings) => Ok(Box::new(whisper::load(settings)?)),
+        EngineSettings::Azure(settings) => Ok(Box::new(azure::load(settings)?)),
         #[cfg(feature = "fault-engine")]
         EngineSettings::Null => Ok(Box::new(null::Null)),
         #[cfg(feature = "fault-engine")]

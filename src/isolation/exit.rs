@@ -81,6 +81,14 @@ pub enum Outcome {
     AudioTooLong(String),
     /// The library reported a failure in the middle of its work.
     EngineFailed(String),
+    /// The service that the engine asks refused; nobody but the administrator can help.
+    UpstreamRefused(String),
+    /// That service has too much to do.
+    UpstreamBusy(String),
+    /// That service failed, or cannot be reached.
+    UpstreamFailed(String),
+    /// That service did not answer in time.
+    UpstreamSilent(String),
     /// The kernel ended the job because it needed more than its limit.
     MemoryLimit {
         /// `memory.max`, in bytes.
@@ -122,10 +130,13 @@ impl Outcome {
             Self::InvalidAudio(_) => "invalid_audio",
             Self::AudioTooLong(_) => "audio_too_long",
             Self::EngineFailed(_) => "engine_failed",
+            Self::UpstreamRefused(_) => "upstream_refused",
+            Self::UpstreamBusy(_) => "upstream_busy",
+            Self::UpstreamFailed(_) => "upstream_failed",
             Self::MemoryLimit { .. } => "memory_limit_exceeded",
             Self::Crashed(_) => "worker_crashed",
             Self::Misbehaved(_) | Self::Violation { .. } => "worker_misbehaved",
-            Self::Timeout { .. } => "timeout",
+            Self::UpstreamSilent(_) | Self::Timeout { .. } => "timeout",
             Self::Cancelled => "cancelled",
             Self::Stopped => "shutting_down",
         }
@@ -140,6 +151,10 @@ impl Outcome {
             FailureKind::AudioTooLong => Self::AudioTooLong(failure.message),
             FailureKind::Engine => Self::EngineFailed(failure.message),
             FailureKind::Misbehaved => Self::Misbehaved(failure.message),
+            FailureKind::UpstreamRefused => Self::UpstreamRefused(failure.message),
+            FailureKind::UpstreamBusy => Self::UpstreamBusy(failure.message),
+            FailureKind::UpstreamFailed => Self::UpstreamFailed(failure.message),
+            FailureKind::UpstreamSilent => Self::UpstreamSilent(failure.message),
         }
     }
 
@@ -179,7 +194,11 @@ impl fmt::Display for Outcome {
             Self::Ok => f.write_str("the transcript is complete"),
             Self::InvalidAudio(message)
             | Self::AudioTooLong(message)
-            | Self::EngineFailed(message) => f.write_str(message),
+            | Self::EngineFailed(message)
+            | Self::UpstreamRefused(message)
+            | Self::UpstreamBusy(message)
+            | Self::UpstreamFailed(message)
+            | Self::UpstreamSilent(message) => f.write_str(message),
             Self::MemoryLimit { limit, peak, audio } => write!(
                 f,
                 "the transcription needed more memory than its limit of {:.1} MiB (peak {:.1} MiB, after {:.1} s of audio)",

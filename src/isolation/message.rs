@@ -1,6 +1,6 @@
 //! Every message between supervisor, zygote and job; what a child says is hostile until checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{config::EngineSettings, transcript::Segment};
 /// Supervisor to zygote.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToZygote {
-    /// Load this model. The first message, sent once.
+    /// Load this model. The first message, sent once. Descriptor: the engine's secret, if it has one that is in no file.
     Load(Load),
     /// Fork a job. Descriptors: the job's end of its channel, its stderr, and, where jobs have cgroups,
     /// the directory of the leaf in which it is to be born.
@@ -29,6 +29,9 @@ pub struct Load {
     pub engine: EngineSettings,
     /// In a zygote the folder of all scratch directories, in a job its own one; only for engines that run a program.
     pub scratch: Option<PathBuf>,
+    /// The engine's secret, where it is in no file; on its way a descriptor beside the message.
+    #[serde(skip)]
+    pub secret: Option<OwnedFd>,
 }
 
 /// Zygote to supervisor.
@@ -76,6 +79,8 @@ pub struct JobRequest {
     pub media_type: Option<String>,
     /// The only channel to listen to, counted from 0; `None` mixes all.
     pub channel: Option<u16>,
+    /// The service's own question whether the model works: no reason to trouble anybody elsewhere.
+    pub self_test: bool,
     /// Leave out what is no speech, if the engine does not do so itself.
     pub vad: bool,
     /// Longest recording that is transcribed.
@@ -169,6 +174,14 @@ pub enum FailureKind {
     Engine,
     /// The job's program broke the protocol.
     Misbehaved,
+    /// The service that the engine asks refused: the key, or what was asked of it.
+    UpstreamRefused,
+    /// That service has too much to do.
+    UpstreamBusy,
+    /// That service failed, or cannot be reached.
+    UpstreamFailed,
+    /// That service did not answer in time.
+    UpstreamSilent,
 }
 
 impl Message for ToZygote {

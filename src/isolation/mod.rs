@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod channel;
 mod clone;
+pub mod environment;
 mod exec;
 mod exit;
 mod footprint;
@@ -17,6 +18,7 @@ mod process;
 mod program;
 pub mod sandbox;
 mod scratch;
+pub mod secret;
 mod slot;
 pub mod zygote;
 

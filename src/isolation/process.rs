@@ -174,10 +174,13 @@ impl ZygoteProcess {
     /// The model cannot be loaded in `timeout`; the zygote is of no use any more.
     pub async fn load(
         &mut self,
-        load: Load,
+        mut load: Load,
         timeout: Duration,
     ) -> Result<Confinement, ProcessError> {
-        let answer = self.ask(&ToZygote::Load(load), &[], timeout).await?;
+        let secret = load.secret.take();
+        let descriptors: Vec<_> = secret.iter().map(AsFd::as_fd).collect();
+        let order = ToZygote::Load(load);
+        let answer = self.ask(&order, &descriptors, timeout).await?;
         match answer {
             (FromZygote::Loaded(confinement), _) => Ok(confinement),
             (FromZygote::LoadFailed(message), _) => Err(ProcessError::Load(message)),

@@ -18,7 +18,8 @@ use super::{
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromJob, FromZygote, Load, ToJob, ToZygote},
     pidfd::PidFd,
-    sandbox::{CHANNEL, Sandbox, report_to_supervisor},
+    sandbox::{CHANNEL, Reach, Sandbox, report_to_supervisor},
+    secret,
 };
 use crate::config::Preload;
 
@@ -42,7 +43,12 @@ pub fn run<Model>(
     let mut thread = SingleThreaded::open()?;
 
     let mut order = match control.receive() {
-        Ok((ToZygote::Load(order), _)) => order,
+        Ok((ToZygote::Load(order), descriptors)) => {
+            if let Some(file) = descriptors.into_iter().next() {
+                secret::inherit(file)?;
+            }
+            order
+        }
         Ok((ToZygote::Fork { .. }, _)) | Err(ChannelError::HungUp) => return Ok(()),
         Err(error) => return Err(io::Error::other(error)),
     };
@@ -50,7 +56,11 @@ pub fn run<Model>(
     let start = || -> Result<_, String> {
         let engine = &order.engine;
         let (profile, preload) = (engine.profile(), engine.preload());
-        let sandbox = Sandbox::enter(profile, preload, &engine.files(), order.scratch.as_deref())
+        let reach = Reach {
+            files: engine.files(),
+            ports: engine.ports(),
+        };
+        let sandbox = Sandbox::enter(profile, preload, &reach, order.scratch.as_deref())
             .map_err(|e| e.to_string())?;
         let model = match preload {
             Preload::BeforeFork => {

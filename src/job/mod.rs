@@ -151,6 +151,7 @@ pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
         temperature: None,
         translate: false,
         channel: None,
+        self_test: true,
         vad: false,
         max_audio: Duration::from_secs(10),
         fault: None,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     audio::{AudioError, Cutter, Decoder, Hint, Keep},
-    engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE},
+    engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble},
     isolation::{Failure, FailureKind, Figures, JobRequest},
     transcript::Segment,
 };
@@ -51,6 +51,7 @@ pub fn transcribe(
         keywords: request.keywords.clone(),
         temperature: request.temperature,
         translate: request.translate,
+        self_test: request.self_test,
         fault: request.fault.clone(),
     };
     engine.begin();
@@ -121,6 +122,12 @@ pub(super) fn failure(error: &EngineError) -> Failure {
         kind: match error {
             EngineError::Audio(_) | EngineError::Invalid(_) => FailureKind::InvalidAudio,
             EngineError::Misbehaved(_) => FailureKind::Misbehaved,
+            EngineError::Upstream { trouble, .. } => match trouble {
+                Trouble::Refused => FailureKind::UpstreamRefused,
+                Trouble::Busy => FailureKind::UpstreamBusy,
+                Trouble::Failed => FailureKind::UpstreamFailed,
+                Trouble::Silent => FailureKind::UpstreamSilent,
+            },
             _ => FailureKind::Engine,
         },
         message: error.to_string(),

@@ -140,6 +140,7 @@ async fn start_and_load(
         model: what.into(),
         engine: EngineSettings::Pocketsphinx(PocketsphinxSettings::default()),
         scratch: None,
+        secret: None,
     };
     let result = zygote.load(load, Duration::from_secs(20)).await;
     Ok((zygote, result.map(|_| ()), stderr))
@@ -225,6 +226,7 @@ async fn give(
         temperature: None,
         translate: false,
         channel: None,
+        self_test: false,
         vad: true,
         max_audio: Duration::from_secs(1),
         fault: Some(what.into()),

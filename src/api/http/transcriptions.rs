@@ -150,6 +150,7 @@ fn job_request(
             extension: upload.extension,
             media_type: upload.media_type,
             channel: options.channel,
+            self_test: false,
             vad: !options.without_vad,
             max_audio: Duration::ZERO,
             fault: None,

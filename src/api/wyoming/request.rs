@@ -171,6 +171,7 @@ impl Request {
                 extension: None,
                 media_type: Some(format.media_type()),
                 channel: None,
+                self_test: false,
                 vad: true,
                 max_audio: Duration::ZERO,
                 fault,

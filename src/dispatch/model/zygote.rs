@@ -26,7 +26,7 @@ use crate::{
     isolation::{
         Load, Outcome, ProcessError, ZygoteProcess,
         cgroup::{CgroupError, Leaf, LeafLimits, Tree},
-        sandbox,
+        environment, sandbox,
     },
     job,
 };
@@ -66,6 +66,7 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
             ),
             false => None,
         },
+        secret: secret(model)?,
     };
     let timeout = shared.config().zygote.load_timeout;
     let begin = Instant::now();
@@ -104,6 +105,19 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
     }
     zygote.is_ready();
     Ok(zygote)
+}
+
+/// What the engine alone may know, if that was in the environment.
+fn secret(model: &Model) -> Result<Option<OwnedFd>, String> {
+    let Some(name) = model.engine.secret_variable() else {
+        return Ok(None);
+    };
+    match environment::taken(name) {
+        Some(file) => file.map(Some).map_err(|error| error.to_string()),
+        None => Err(format!(
+            "the environment variable {name} was not set when the service started; set it, and restart the service"
+        )),
+    }
 }
 
 /// The cgroup of a zygote. Its jobs are born elsewhere, so a few threads of its library are all that it can need; how

@@ -105,7 +105,13 @@ pub(in crate::dispatch) async fn run(
         Last::Word(FromJob::Failed { failure, .. }) => match failure.kind {
             FailureKind::InvalidAudio | FailureKind::AudioTooLong => true,
             // Nobody knows in which state its library or its decoder is.
-            FailureKind::BrokenDecoder | FailureKind::Engine | FailureKind::Misbehaved => false,
+            FailureKind::BrokenDecoder
+            | FailureKind::Engine
+            | FailureKind::Misbehaved
+            | FailureKind::UpstreamRefused
+            | FailureKind::UpstreamBusy
+            | FailureKind::UpstreamFailed
+            | FailureKind::UpstreamSilent => false,
         },
         _ => false,
     };

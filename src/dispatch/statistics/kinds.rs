@@ -48,13 +48,19 @@ kinds! {
         AudioTooLong = "audio_too_long",
         /// The library reported a failure.
         EngineFailed = "engine_failed",
+        /// The service that its engine asks refused it.
+        UpstreamRefused = "upstream_refused",
+        /// That service had too much to do.
+        UpstreamBusy = "upstream_busy",
+        /// That service failed, or could not be reached.
+        UpstreamFailed = "upstream_failed",
         /// Its job needed more memory than it may.
         MemoryLimitExceeded = "memory_limit_exceeded",
         /// Its job ended without an answer.
         WorkerCrashed = "worker_crashed",
         /// Its job broke the protocol or left its sandbox.
         WorkerMisbehaved = "worker_misbehaved",
-        /// Its job's time was up.
+        /// Its job's time was up, or that of the service that its engine asks.
         Timeout = "timeout",
         /// The client went away.
         Cancelled = "cancelled",

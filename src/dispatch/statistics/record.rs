@@ -52,7 +52,10 @@ pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Work
     match ending {
         Ending::Ok => tell!(events::REQUEST_OK, Level::INFO),
         Ending::InvalidAudio | Ending::AudioTooLong => tell!(events::REQUEST_FAILED, Level::INFO),
-        Ending::EngineFailed => tell!(events::REQUEST_FAILED, Level::WARN),
+        Ending::EngineFailed
+        | Ending::UpstreamRefused
+        | Ending::UpstreamBusy
+        | Ending::UpstreamFailed => tell!(events::REQUEST_FAILED, Level::WARN),
         Ending::MemoryLimitExceeded => tell!(events::REQUEST_MEMORY_LIMIT, Level::WARN),
         Ending::WorkerCrashed => tell!(events::REQUEST_CRASHED, Level::WARN),
         Ending::WorkerMisbehaved => tell!(events::REQUEST_MISBEHAVED, Level::WARN),

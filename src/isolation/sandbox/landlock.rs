@@ -1,4 +1,4 @@
-//! Landlock: which files can be opened, and that no socket, signal or trace leaves the process.
+//! Landlock: which files can be opened and which TCP ports connected to, and that no signal or trace leaves the process.
 #![allow(unsafe_code)]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 
@@ -45,24 +45,44 @@ const SYSTEM: [&str; 12] = [
 /// Minor versions of Python 3 whose `/etc/python3.N` a program can read: Debian has sitecustomize.py there.
 const PYTHONS: Range<u32> = 9..30;
 
-/// What a program needs beside that to find other machines and to trust them.
-const NETWORK: [&str; 11] = [
-    "/etc/resolv.conf",
-    // What the former is a link to, by systemd or by others.
-    "/run/systemd/resolve/stub-resolv.conf",
-    "/run/systemd/resolve/resolv.conf",
-    "/run/resolvconf/resolv.conf",
-    "/run/NetworkManager/resolv.conf",
+/// What it can read and write: nothing that keeps it.
+const NOTHING: [&str; 1] = ["/dev/null"];
+
+/// How hosts are found and certificates checked, on Debian and on Fedora. A file that is replaced by another one later
+/// on is not among them any more; the folders of systemd-resolved and NetworkManager stay what they are.
+const NETWORK: [&str; 22] = [
     "/etc/hosts",
     "/etc/host.conf",
     "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
     "/etc/gai.conf",
-    "/etc/ssl",
+    "/etc/services",
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
     "/etc/ca-certificates",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/pki/tls/openssl.d",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/crypto-policies/back-ends",
+    "/usr/share/crypto-policies",
 ];
 
-/// What it can read and write: nothing that keeps it.
-const NOTHING: [&str; 1] = ["/dev/null"];
+/// What a process may reach beside shared libraries.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Files, and folders with all that is in them, to be read.
+    pub files: Vec<PathBuf>,
+    /// TCP ports to connect to; without any, no more files than these are of use.
+    pub ports: Vec<u16>,
+}
 
 /// The newest version whose restrictions were tried with everything here.
 const NEWEST: ABI = ABI::V7;
@@ -128,22 +148,26 @@ fn for_program(
         .add_rules(path_beneath_rules([scratch], write))
 }
 
-/// Everything forbidden but to read libraries and `files`. Executing is about execve only; code of libraries is mapped
-/// by the right to read.
-fn but_to_read(files: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
+/// Everything forbidden but to read libraries and to reach what is within `reach`. Executing is about execve only; code
+/// of libraries is mapped by the right to read.
+fn but(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let network = (!reach.ports.is_empty()).then_some(NETWORK);
+    let connect = |port: &u16| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp));
     everything()?
         .add_rules(path_beneath_rules(LIBRARIES, read))?
-        .add_rules(path_beneath_rules(files, read))
+        .add_rules(path_beneath_rules(&reach.files, read))?
+        .add_rules(path_beneath_rules(network.iter().flatten(), read))?
+        .add_rules(reach.ports.iter().map(connect))
 }
 
-/// Confine this process: it can read libraries and `files` (folders with all that is in them), and nothing else.
+/// Confine this process: it can read libraries and reach what is within `reach`, and nothing else.
 /// Gives the version of Landlock's interface in force, 0 for none.
 ///
 /// # Errors
 /// The kernel has Landlock and yet refuses.
-pub(super) fn confine(files: &[PathBuf]) -> Result<u32, RulesetError> {
-    put_in_force(but_to_read(files)?)
+pub(super) fn confine(reach: &Reach) -> Result<u32, RulesetError> {
+    put_in_force(but(reach)?)
 }
 
 /// Confine this process to what programs may reach whose scratch directories are in the folder `scratches`.
@@ -195,12 +219,12 @@ impl Domain {
         Ok(Self(everything()?.into()))
     }
 
-    /// A domain in which libraries and `files` can be read.
+    /// A domain in which libraries can be read, and what is within `reach` can be reached.
     ///
     /// # Errors
     /// The kernel has Landlock and yet refuses.
-    pub(super) fn to_read(files: &[PathBuf]) -> Result<Self, RulesetError> {
-        Ok(Self(but_to_read(files)?.into()))
+    pub(super) fn of(reach: &Reach) -> Result<Self, RulesetError> {
+        Ok(Self(but(reach)?.into()))
     }
 
     /// A domain in which a program can reach what it is meant to.

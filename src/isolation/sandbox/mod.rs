@@ -20,6 +20,9 @@
 //! domain of its own and a filter of its own (`policy/program.toml` and those beside it), put in force between fork and
 //! execve — and then comes to step 3 as any other: neither can signal or trace the other.
 //!
+//! Engines that ask a service elsewhere ([`Profile::Network`]) keep some of it: their jobs open sockets to the service's
+//! port and to name servers (`policy/network.toml`), and read what these need.
+//!
 //! The policy files say all that is allowed; the filters of the stages 2 and 3 are the differences, computed. seccomp
 //! is required. Landlock is taken as far as the kernel has it, and [`Confinement`] tells how far that is.
 
@@ -34,14 +37,12 @@ mod seccomp;
 mod tests;
 pub(super) mod violation;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use nix::unistd::Pid;
 
 pub use confinement::{Confinement, ConfinementError, read_back};
+pub use landlock::Reach;
 pub use policy::{PolicyError, Stage};
 pub use violation::name as system_call_name;
 
@@ -102,8 +103,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Enter stage 1, with what processes of this profile are allowed. This process can read shared libraries and
-    /// `files` from now on, and write nothing. It must have one thread.
+    /// Enter stage 1, with what processes of this profile are allowed. This process can read shared libraries and reach
+    /// what is within `reach` from now on, and write nothing. It must have one thread.
     ///
     /// `scratches` is the folder of the scratch directories, where jobs run programs.
     ///
@@ -112,7 +113,7 @@ impl Sandbox {
     pub fn enter(
         profile: Profile,
         preload: Preload,
-        files: &[PathBuf],
+        reach: &Reach,
         scratches: Option<&Path>,
     ) -> Result<Self, SandboxError> {
         let policy = Policy::load(profile)?;
@@ -127,13 +128,13 @@ impl Sandbox {
         let domain = match (profile, preload) {
             (Profile::Program { .. }, _) => None,
             (_, Preload::BeforeFork) => Some(Domain::of_nothing()?),
-            (_, Preload::AfterFork) => Some(Domain::to_read(files)?),
+            (_, Preload::AfterFork) => Some(Domain::of(reach)?),
         };
         let landlock = match (profile, scratches) {
             (Profile::Program { network, .. }, Some(scratches)) => {
-                landlock::confine_for_programs(files, scratches, network)?
+                landlock::confine_for_programs(&reach.files, scratches, network)?
             }
-            _ => landlock::confine(files)?,
+            _ => landlock::confine(reach)?,
         };
         let loading = Program::new(&policy.rules(Stage::Load), Others::Forbidden);
         seccomp::install(&loading, Threads::Own).map_err(SandboxError::Seccomp)?;

@@ -26,9 +26,10 @@ impl Stage {
     /// What processes of this profile are allowed at this stage, beyond what they are at the later ones.
     fn files(self, profile: Profile) -> Vec<File> {
         match (profile, self) {
-            (Profile::Library, Self::Load) => vec![LOAD],
-            (Profile::Library, Self::Fork) => vec![FORK],
+            (Profile::Library | Profile::Network, Self::Load) => vec![LOAD],
+            (Profile::Library | Profile::Network, Self::Fork) => vec![FORK],
             (Profile::Library, Self::Job) => vec![JOB],
+            (Profile::Network, Self::Job) => vec![JOB, NETWORK, NETWORK_REFUSED],
             // What the program may, the job must be allowed that starts it. The zygote's own files come first: they
             // allow what the program's only answer.
             (Profile::Program { network, jit }, Self::Load) => {
@@ -84,6 +85,11 @@ const PROGRAM_HOST: File = (
     include_str!("policy/program-host.toml"),
 );
 const JOB: File = ("job.toml", include_str!("policy/job.toml"));
+const NETWORK: File = ("network.toml", include_str!("policy/network.toml"));
+const NETWORK_REFUSED: File = (
+    "network-refused.toml",
+    include_str!("policy/network-refused.toml"),
+);
 
 /// A policy file that says something impossible. The files are part of the program, so this is a mistake of its build.
 #[derive(Debug, thiserror::Error)]

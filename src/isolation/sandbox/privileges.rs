@@ -76,7 +76,7 @@ pub fn give_up() -> Result<(), PrivilegeError> {
 pub(super) fn limit(profile: Profile) -> io::Result<()> {
     // Not one byte into any file, but for a program in its scratch directory.
     let (descriptors, file) = match profile {
-        Profile::Library => (ZYGOTE_DESCRIPTORS, 0),
+        Profile::Library | Profile::Network => (ZYGOTE_DESCRIPTORS, 0),
         Profile::Program { .. } => (PROGRAM_DESCRIPTORS, PROGRAM_FILE),
     };
     setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;

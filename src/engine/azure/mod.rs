@@ -1,0 +1,437 @@
+//! Engine `azure`: Microsoft's speech service, asked through Microsoft's Speech SDK.
+//!
+//! The SDK has threads, and cannot be forked once it is used: each job loads it itself, ahead of its request. It hears
+//! the whole recording as it comes, and segments go out as the service finds them. After a failure nothing is given
+//! back to the SDK, which would take ten seconds for it: the job says what happened and ends.
+
+mod ffi;
+mod pace;
+mod phrase;
+
+use std::{
+    ffi::{CStr, CString},
+    ops::ControlFlow,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use self::{
+    ffi::{Address, Config, Event, Property, Sdk, SdkError, Session},
+    pace::Pace,
+    phrase::Scribe,
+};
+use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble};
+use crate::{
+    config::{AzureKey, AzureService, AzureSettings},
+    isolation::secret::{self, Secret},
+    transcript::Segment,
+};
+
+const NAME: &str = "azure";
+
+/// Most phrases that the service takes, and the longest of them in bytes.
+const MAX_PHRASES: (usize, usize) = (500, 250);
+
+/// Longest words of the SDK's in the journal, in characters.
+const MAX_DETAILS: usize = 1000;
+
+/// The SDK's own default of `upload_burst`.
+const DEFAULT_BURST: Duration = Duration::from_secs(5);
+
+/// A job's own SDK, ready for a recording.
+pub struct Azure {
+    settings: AzureSettings,
+    /// What must be in no message.
+    key: Option<Key>,
+    config: Config,
+    /// The recording before, which is over. It is let go when there is another one: most jobs have none.
+    before: Option<Session>,
+    /// The language of this recording, without its region.
+    language: Option<String>,
+}
+
+/// The key, from wherever it is.
+enum Key {
+    Own(Secret),
+    Inherited(&'static Secret),
+}
+
+impl Key {
+    fn secret(&self) -> &Secret {
+        match self {
+            Self::Own(secret) => secret,
+            Self::Inherited(secret) => secret,
+        }
+    }
+}
+
+/// Open the SDK and prepare it for the service of `settings`. Nobody is asked anything yet.
+///
+/// # Errors
+/// The library, a file or the key is missing or unusable; the message says what to do.
+pub fn load(settings: &AzureSettings) -> Result<Azure, EngineError> {
+    let key = key(&settings.key)?;
+    let unusable = |reason: String| {
+        EngineError::Unavailable(format!(
+            "Microsoft's Speech SDK cannot be used: {reason} (models.<name>.azure.library)"
+        ))
+    };
+    let sdk = Sdk::open(&settings.library).map_err(unusable)?;
+    let config = configure(sdk, settings, key.as_ref().map(Key::secret))
+        .map_err(|error| unusable(words(key.as_ref(), &error.to_string())))?;
+    // The SDK opens more libraries for its first recogniser, which a job with a request in its hands could not.
+    let first = Session::open(&config, SAMPLE_RATE);
+    drop(first.map_err(|error| unusable(words(key.as_ref(), &error.to_string())))?);
+    Ok(Azure {
+        settings: settings.clone(),
+        key,
+        config,
+        before: None,
+        language: None,
+    })
+}
+
+fn key(place: &AzureKey) -> Result<Option<Key>, EngineError> {
+    match place {
+        AzureKey::None => Ok(None),
+        AzureKey::File(file) => Secret::open(file).map(Key::Own).map(Some).map_err(|error| {
+            EngineError::Unavailable(format!(
+                "the key cannot be read from {}: {error}",
+                file.display()
+            ))
+        }),
+        AzureKey::Environment(name) => secret::inherited()
+            .map(Key::Inherited)
+            .map(Some)
+            .ok_or_else(|| EngineError::Unavailable(format!("the key was not passed on ({name})"))),
+        AzureKey::NoCredentials(name) => Err(EngineError::Unavailable(format!(
+            "systemd gives the service no credentials: name the file of the key in a drop-in of the unit, \
+             LoadCredential={name}:/etc/stt-isolated/{name}, or as key_file"
+        ))),
+    }
+}
+
+/// `text` as C has it. Nothing that comes here may have a NUL: addresses, keys and languages were checked, and phrases
+/// are cut at them.
+fn c(text: &str) -> Result<CString, EngineError> {
+    CString::new(text).map_err(|_| failed("a setting has a NUL character in it".into()))
+}
+
+fn configure(
+    sdk: &'static Sdk,
+    settings: &AzureSettings,
+    key: Option<&Secret>,
+) -> Result<Config, EngineError> {
+    let text = match &settings.service {
+        AzureService::Region(text) | AzureService::Host(text) | AzureService::Endpoint(text) => {
+            c(text)?
+        }
+    };
+    let address = match &settings.service {
+        AzureService::Region(_) => Address::Region(&text),
+        AzureService::Host(_) => Address::Host(&text),
+        AzureService::Endpoint(_) => Address::Endpoint(&text),
+    };
+    let key = key.map(|secret| Zeroizing::new([secret.bytes(), b"\0"].concat()));
+    let key = key
+        .as_ref()
+        .and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok());
+    let mut config = Config::new(sdk, &address, key).map_err(said)?;
+    set_up(&mut config, settings).map_err(said)?;
+    if let Some(file) = &settings.ca_file {
+        trust(&mut config, file)?;
+    }
+    Ok(config)
+}
+
+fn set_up(config: &mut Config, settings: &AzureSettings) -> Result<(), SdkError> {
+    config.set(Property::Detailed, c"true")?;
+    config.set(Property::WordTimes, c"true")?;
+    config.ask_service(c"wordLevelConfidence", c"true")?;
+    if settings.upload_burst != DEFAULT_BURST {
+        let milliseconds = settings.upload_burst.as_millis();
+        // The SDK spells it so.
+        let name = c"SPEECH-TransmitLengthBeforThrottleMs";
+        if let Ok(value) = CString::new(milliseconds.to_string()) {
+            config.set_named(name, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Let the authority whose certificate is in `file` vouch for the service. It publishes no list of certificates that were
+/// withdrawn, which the SDK would otherwise insist on.
+fn trust(config: &mut Config, file: &Path) -> Result<(), EngineError> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        EngineError::Unavailable(format!(
+            "the certificate cannot be read from {}: {error}",
+            file.display()
+        ))
+    };
+    let pem = std::fs::read(file).map_err(|error| unreadable(&error))?;
+    let pem = CString::new(pem).map_err(|error| unreadable(&error))?;
+    for (name, value) in [
+        (c"OPENSSL_SINGLE_TRUSTED_CERT", pem.as_c_str()),
+        (c"OPENSSL_SINGLE_TRUSTED_CERT_CRL_CHECK", c"false"),
+        (c"OPENSSL_DISABLE_CRL_CHECK", c"true"),
+    ] {
+        config.set_named(name, value).map_err(said)?;
+    }
+    Ok(())
+}
+
+impl Engine for Azure {
+    fn hearing(&self) -> Hearing {
+        Hearing::Whole
+    }
+
+    fn begin(&mut self) {
+        let before = self.before.take();
+        self.language = None;
+        #[cfg(feature = "fault-engine")]
+        if self.settings.keep_handles {
+            std::mem::forget(before);
+            return;
+        }
+        drop(before);
+    }
+
+    fn language(&self) -> Option<&str> {
+        self.language.as_deref()
+    }
+
+    fn transcribe(
+        &mut self,
+        audio: &mut dyn AudioSource,
+        options: &Options,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let mut session = self.open(options)?;
+        if options.self_test {
+            while audio.next_block()?.is_some() {}
+            return Ok(());
+        }
+        let result = self.hear(&mut session, audio, emit);
+        match &result {
+            Ok(()) | Err(EngineError::Audio(_) | EngineError::Stopped) => {
+                self.before = Some(session)
+            }
+            // The SDK would take ten seconds to let it go, and the process ends anyhow.
+            Err(_) => std::mem::forget(session),
+        }
+        result
+    }
+}
+
+impl Azure {
+    /// A recogniser for this request.
+    fn open(&mut self, options: &Options) -> Result<Session, EngineError> {
+        let asked = options.language.as_deref();
+        let Some(language) = self.settings.language(asked) else {
+            let asked = asked.unwrap_or_default();
+            return Err(failed(format!(
+                "it is not set up for the language `{asked}`"
+            )));
+        };
+        let primary = language.split('-').next().map(str::to_ascii_lowercase);
+        let language = c(language)?;
+        self.language = primary;
+        let mut open = || {
+            self.config.set(Property::Language, &language)?;
+            let mut session = Session::open(&self.config, SAMPLE_RATE)?;
+            session.expect(&phrases(options))?;
+            Ok(session)
+        };
+        open().map_err(|error: SdkError| failed(words(self.key.as_ref(), &error.to_string())))
+    }
+
+    /// Give the service the recording, and take what it makes of it, until it is done.
+    fn hear(
+        &self,
+        session: &mut Session,
+        audio: &mut dyn AudioSource,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let said = |error: SdkError| failed(words(self.key.as_ref(), &error.to_string()));
+        let limit = self.settings.response_timeout;
+        session.start(limit).map_err(said)?;
+        let mut pace = Pace::new(Instant::now(), self.settings.upload_burst);
+        let mut scribe = Scribe::default();
+        let mut last_word = Instant::now();
+        let mut is_sent = false;
+        loop {
+            let mut wait = match is_sent {
+                true => (last_word.max(pace.arrival()) + limit)
+                    .saturating_duration_since(Instant::now()),
+                false => pace.wait(Instant::now()),
+            };
+            if is_sent && wait.is_zero() {
+                return Err(
+                    self.trouble(Trouble::Silent, &format!("it said nothing for {limit:?}"))
+                );
+            }
+            while let Some(event) = session.next(wait) {
+                last_word = Instant::now();
+                wait = Duration::ZERO;
+                match event {
+                    Event::Sign => {}
+                    Event::Phrase { json, offset } => {
+                        let segment =
+                            scribe
+                                .segment(&json, offset, pace.sent())
+                                .map_err(|error| {
+                                    self.trouble(
+                                        Trouble::Failed,
+                                        &format!("it answered what is no answer: {error}"),
+                                    )
+                                })?;
+                        if segment.is_some_and(|segment| emit(segment).is_break()) {
+                            return Ok(());
+                        }
+                    }
+                    Event::Failed { code, details } => return Err(self.failure(code, &details)),
+                    Event::Stopped if is_sent => return Ok(()),
+                    Event::Stopped => {
+                        return Err(
+                            self.trouble(Trouble::Failed, "it ended before the recording did")
+                        );
+                    }
+                }
+            }
+            if !is_sent && pace.wait(Instant::now()).is_zero() {
+                match audio.next_block()? {
+                    Some(block) => {
+                        let samples: Vec<i16> = block.iter().map(|sample| pcm(*sample)).collect();
+                        session.push(&samples).map_err(said)?;
+                        pace.sending(Instant::now(), samples.len());
+                    }
+                    None => {
+                        // There is nothing to ask about.
+                        if pace.sent().is_zero() {
+                            return Ok(());
+                        }
+                        session.finish().map_err(said)?;
+                        is_sent = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a failure with this code is (`CancellationErrorCode`).
+    fn failure(&self, code: i32, details: &str) -> EngineError {
+        match code {
+            // Authentication, a bad request, forbidden. The service calls a quota that is used up a bad request.
+            1 | 2 | 4 => self.trouble(Trouble::Refused, details),
+            // Too many requests, unavailable.
+            3 | 8 => self.trouble(Trouble::Busy, details),
+            // Connection, service.
+            5 | 7 => self.trouble(Trouble::Failed, details),
+            // A time-out, or more audio than the SDK keeps without hearing anything of it.
+            6 => self.trouble(Trouble::Silent, details),
+            _ => failed(words(self.key.as_ref(), details)),
+        }
+    }
+
+    /// The client learns what it can do about it; the words of the SDK, which have addresses in them, are for the journal.
+    fn trouble(&self, trouble: Trouble, details: &str) -> EngineError {
+        eprintln!(
+            "the speech service, as its SDK tells: {}",
+            words(self.key.as_ref(), details)
+        );
+        let message = match trouble {
+            Trouble::Refused => {
+                "the speech service that this model asks refuses: its key, its region or host, or what its subscription \
+                 allows is wrong; the administrator of this service finds the reason in the journal"
+            }
+            Trouble::Busy => {
+                "the speech service that this model asks has too many requests at the moment"
+            }
+            Trouble::Failed => {
+                "the speech service that this model asks failed or cannot be reached; the administrator of this service \
+                 finds the reason in the journal"
+            }
+            Trouble::Silent => "the speech service that this model asks did not answer in time",
+        };
+        EngineError::Upstream {
+            trouble,
+            message: message.into(),
+        }
+    }
+}
+
+/// What the SDK said, in one line without the key.
+fn words(key: Option<&Key>, text: &str) -> String {
+    let text = match key {
+        Some(key) => key.secret().scrub(text),
+        None => text.into(),
+    };
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_DETAILS)
+        .collect()
+}
+
+fn said(error: SdkError) -> EngineError {
+    failed(error.to_string())
+}
+
+fn failed(reason: String) -> EngineError {
+    EngineError::Failed {
+        engine: NAME,
+        reason,
+    }
+}
+
+/// Full scale is 1; what is beyond is cut.
+#[allow(clippy::cast_possible_truncation)]
+fn pcm(sample: f32) -> i16 {
+    (sample * f32::from(i16::MAX)).round() as i16
+}
+
+/// What is likely to be said: the keywords, and what stands between the punctuation marks of the prompt.
+fn phrases(options: &Options) -> Vec<CString> {
+    let is_mark = |c: char| matches!(c, ',' | ';' | '.' | ':' | '!' | '?') || c.is_control();
+    let prompt = options.prompt.as_deref().unwrap_or_default();
+    let keywords = options
+        .keywords
+        .iter()
+        .flat_map(|keyword| keyword.split(char::is_control));
+    let (count, length) = MAX_PHRASES;
+    keywords
+        .chain(prompt.split(is_mark))
+        .map(str::trim)
+        .filter(|phrase| !phrase.is_empty() && phrase.len() <= length)
+        .filter_map(|phrase| CString::new(phrase).ok())
+        .take(count)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phrases_are_keywords_and_the_parts_of_a_prompt() {
+        let options = Options {
+            prompt: Some("Contoso, Jessie. \n Rehaan?".into()),
+            keywords: vec!["ggml\0x".into(), String::new()],
+            ..Options::default()
+        };
+        let expected = [c"ggml", c"x", c"Contoso", c"Jessie", c"Rehaan"];
+        let phrases = phrases(&options);
+        let phrases: Vec<&CStr> = phrases.iter().map(CString::as_c_str).collect();
+        assert_eq!(phrases, expected);
+    }
+
+    #[test]
+    fn samples_keep_within_their_bits() {
+        assert_eq!(
+            [0.0, 1.0, -1.0, 7.0, -7.0].map(pcm),
+            [0, 32767, -32767, 32767, -32768]
+        );
+    }
+}

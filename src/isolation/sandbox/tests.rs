@@ -24,6 +24,11 @@ const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset ch
     timerfd_create tkill truncate umask umount2 unlink unlinkat unshare uselib userfaultfd ustat utimensat vfork vhangup \
     vmsplice wait4 waitid write_process_vm";
 
+const PROFILES: [Profile; 2] = [Profile::Library, Profile::Network];
+
+/// What of that a process may do whose engine asks a service elsewhere; each under conditions.
+const OF_NETWORK: &str = "connect recvfrom sendmmsg sendto setsockopt socket";
+
 fn policy() -> Policy {
     Policy::load(Profile::Library).unwrap()
 }
@@ -97,9 +102,11 @@ fn stricter(a: u32, b: u32) -> u32 {
 
 #[test]
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
-    follow(Profile::Library, &Stage::ALL);
-    // A job that loads its model itself.
-    follow(Profile::Library, &[Stage::Load, Stage::Job]);
+    for profile in PROFILES {
+        follow(profile, &Stage::ALL);
+        // A job that loads its model itself.
+        follow(profile, &[Stage::Load, Stage::Job]);
+    }
     let (network, jit) = (true, true);
     let program = Profile::Program { network, jit };
     follow(program, &[Stage::Load, Stage::Job]);
@@ -320,6 +327,91 @@ fn no_policy_allows_a_dangerous_call() {
             assert!(!rules.into_iter().any(runs), "{name}");
         }
     }
+}
+
+#[test]
+fn an_engine_with_a_network_may_do_nothing_else_that_is_dangerous() {
+    let rules = Policy::load(Profile::Network).unwrap().rules(Stage::Load);
+    let of_network: Vec<&str> = OF_NETWORK.split_ascii_whitespace().collect();
+    let runs = |name: &str, call| {
+        let rules = rules.get(&number(call)).map(Vec::as_slice);
+        let mut runs = rules.unwrap_or_default().iter();
+        // Landlock knows the ports that can be connected to; all else depends on the arguments.
+        let is_bounded =
+            |rule: &Rule| name == "connect" || name == "recvfrom" || !rule.conditions.is_empty();
+        let allowed = |rule: &&Rule| rule.action == Action::Allow;
+        assert!(runs.clone().filter(allowed).all(is_bounded), "{name}");
+        runs.any(|rule| rule.action == Action::Allow)
+    };
+    for name in DANGEROUS.split_ascii_whitespace() {
+        if let Ok(call) = name.parse::<Sysno>() {
+            assert_eq!(runs(name, call), of_network.contains(&name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_with_a_network_has_no_sockets_but_for_tcp_and_name_servers() {
+    let rules = Policy::load(Profile::Network).unwrap().rules(Stage::Job);
+    let program = Program::new(&rules, Others::Forbidden);
+    let refused = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
+    let unknown = refused(libc::EAFNOSUPPORT);
+    let socket = |family: i32, kind: i32, protocol: i32| {
+        let arguments = [family, kind, protocol].map(|n| u64::from(n.cast_unsigned()));
+        let [family, kind, protocol] = arguments;
+        run(
+            &program,
+            number(Sysno::socket),
+            [family, kind, protocol, 0, 0, 0],
+        )
+    };
+    let cloexec = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        assert_eq!(
+            socket(family, libc::SOCK_STREAM, 0),
+            libc::SECCOMP_RET_ALLOW
+        );
+        assert_eq!(
+            socket(family, libc::SOCK_DGRAM | cloexec, 17),
+            libc::SECCOMP_RET_ALLOW
+        );
+        assert_eq!(socket(family, libc::SOCK_RAW, 1), unknown);
+        assert_eq!(
+            socket(family, libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
+            unknown
+        );
+        assert_eq!(
+            socket(family, libc::SOCK_DGRAM, libc::IPPROTO_ICMP),
+            unknown
+        );
+    }
+    for family in [
+        libc::AF_UNIX,
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+        libc::AF_VSOCK,
+        libc::AF_ALG,
+    ] {
+        assert_eq!(socket(family, libc::SOCK_STREAM, 0), unknown, "{family}");
+    }
+    let send = |address| run(&program, number(Sysno::sendto), [5, 1, 1, 0, address, 16]);
+    assert_eq!(send(0), libc::SECCOMP_RET_ALLOW);
+    assert_eq!(send(0x7fff_0000), libc::SECCOMP_RET_TRAP);
+    let open = |flags: i32| {
+        run(
+            &program,
+            number(Sysno::openat),
+            [0, 1, u64::from(flags.cast_unsigned()), 0, 0, 0],
+        )
+    };
+    assert_eq!(
+        open(libc::O_RDONLY | libc::O_CLOEXEC),
+        libc::SECCOMP_RET_ALLOW
+    );
+    assert_eq!(open(libc::O_RDWR | libc::O_CREAT), refused(libc::EACCES));
+    let code = u64::from((libc::PROT_READ | libc::PROT_EXEC).cast_unsigned());
+    let map = run(&program, number(Sysno::mmap), [0, 4096, code, 2, 5, 0]);
+    assert_eq!(map, refused(libc::EACCES));
 }
 
 #[test]

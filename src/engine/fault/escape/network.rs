@@ -56,6 +56,24 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         let arguments = [CHANNEL, at(&address), size_of_val(&address)];
         judge(sys(libc::SYS_connect, arguments))
     }),
+    // To a port that nobody gave it, where nobody listens: whoever is let through is told so.
+    Attempt::new("escape-connect-tcp", "socket", |_| {
+        let kind = libc::SOCK_STREAM as usize;
+        let socket = match sys(libc::SYS_socket, [libc::AF_INET as usize, kind, 0]) {
+            Ok(socket) => socket,
+            Err(errno) => return judge_with(Err(errno), &[Errno::EAFNOSUPPORT]),
+        };
+        let address = libc::sockaddr_in {
+            sin_family: libc::AF_INET as u16,
+            sin_port: 1_u16.to_be(),
+            sin_addr: libc::in_addr {
+                s_addr: libc::INADDR_LOOPBACK.to_be(),
+            },
+            sin_zero: [0; 8],
+        };
+        let arguments = [socket, at(&address), size_of_val(&address)];
+        judge(sys(libc::SYS_connect, arguments))
+    }),
     Attempt::new("escape-bind", "bind", |_| {
         // Without a name the kernel invents an abstract one.
         let family = libc::AF_UNIX as u16;

@@ -41,7 +41,7 @@ fn model(folder: &Path, service: &Service, more: &str) -> String {
     format!(
         "[health]\ninterval = \"0s\"\n[breaker]\ncrashes = 0\n[models.default]\nengine = \"azure\"\n\
          [models.default.azure]\nlibrary = {library:?}\nhost = \"ws://localhost:{port}\"\nkey_file = {key:?}\n\
-         upload_burst = \"1h\"\nresponse_timeout = \"3s\"\n{more}\n"
+         upload_burst = \"1h\"\n{more}\n"
     )
 }
 
@@ -167,8 +167,8 @@ fn a_live_recording_is_heard_over_wyoming() {
         json!({"language": "en"}),
         &GOFORWARD.samples(),
     ));
-    let transcript = client.next().unwrap();
-    assert_eq!(transcript.kind, "transcript", "{transcript:?}");
+    let mut events = std::iter::from_fn(|| client.next());
+    let transcript = events.find(|event| event.kind == "transcript").unwrap();
     assert_eq!(transcript.data["text"], WORDS);
     assert_eq!(service.only().audio.len(), GOFORWARD.samples().len());
 }
@@ -214,7 +214,7 @@ fn soon(daemon: &Daemon) -> Answer {
     let begin = Instant::now();
     let answer = daemon.post(&form("json"));
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(15), "{took:?}: {answer:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}: {answer:?}");
     assert!(!String::from_utf8_lossy(&answer.body).contains(KEY));
     answer
 }
@@ -235,8 +235,6 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
         (Scene::Close(1011), 502, "upstream_failed"),
         (Scene::NoJson, 502, "upstream_failed"),
         (Scene::Error, 502, "upstream_failed"),
-        (Scene::Mute, 504, "timeout"),
-        (Scene::Late(Duration::from_secs(60)), 504, "timeout"),
     ] {
         service.plays(scene);
         let answer = soon(&daemon);
@@ -250,16 +248,14 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
         service.plays(Scene::Speak);
         assert_eq!(daemon.post(&form("json")).text(), WORDS, "after {scene:?}");
     }
-    service.plays(Scene::Late(Duration::from_secs(1)));
-    assert_eq!(soon(&daemon).text(), WORDS);
     let stats = daemon.get("/v1/stats").json();
     let requests = &stats["total"]["requests"];
     for (kind, count) in [
         ("upstream_refused", 4),
         ("upstream_busy", 2),
         ("upstream_failed", 5),
-        ("timeout", 2),
-        ("ok", 14),
+        ("timeout", 0),
+        ("ok", 11),
     ] {
         assert_eq!(requests[kind], count, "{kind}: {requests}");
     }
@@ -267,6 +263,26 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
     // The administrator learns what the SDK says, without the key, which this service repeats in what it refuses by.
     assert!(log.contains("as its SDK tells"), "{log}");
     assert!(!log.contains(KEY), "{log}");
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_not_waited_for_as_long_as_the_sdk_would() {
+    let service = Service::saying(&[WORDS]);
+    let (daemon, _folder) = start(&service, "response_timeout = \"5s\"");
+    for time in [None, Some(60), Some(1)] {
+        let scene = time.map_or(Scene::Mute, |time| Scene::Late(Duration::from_secs(time)));
+        service.plays(scene);
+        let answer = soon(&daemon);
+        if time == Some(1) {
+            assert_eq!(answer.text(), WORDS);
+        } else {
+            answer.assert_refusal(504, "timeout", None);
+        }
+    }
+    assert_eq!(
+        daemon.get("/v1/stats").json()["total"]["requests"]["timeout"],
+        2
+    );
 }
 
 #[test]
@@ -293,7 +309,9 @@ fn a_service_that_cannot_be_reached_is_a_failure_of_its_own() {
             !message.contains("localhost") && !message.contains("invalid"),
             "{message}"
         );
-        assert!(daemon.log().contains("as its SDK tells"));
+        wait_until("the reason is in the log", LONG, || {
+            daemon.log().contains("as its SDK tells")
+        });
     }
 }
 
@@ -414,7 +432,6 @@ fn what_a_job_never_gives_back_is_gone_with_it() {
         "engine = \"azure\"\nmode = \"hybrid\"\nlimits.pids = 256\nrecycle.max_requests = 15\nspares.max = 1\n",
     );
     let daemon = Daemon::start(&config);
-    let supervisor = private_memory(daemon.pid());
     let form = Form::of("a.wav", &tone(4)).field("response_format", "verbose_json");
     let own = |_| {
         let answer = daemon.post(&form).json();
@@ -424,7 +441,9 @@ fn what_a_job_never_gives_back_is_gone_with_it() {
             stt["anon_bytes"].as_u64().unwrap(),
         )
     };
-    let all: Vec<(u64, u64)> = (0..30).map(own).collect();
+    let mut all: Vec<(u64, u64)> = (0..15).map(own).collect();
+    let supervisor = private_memory(daemon.pid());
+    all.extend((15..30).map(own));
     let of_one: Vec<u64> = all
         .iter()
         .filter(|(pid, _)| *pid == all[1].0)
@@ -678,8 +697,13 @@ fn an_engine_with_a_network_gets_out_in_no_other_way() {
             escaped.push((name, text));
         }
     }
-    // It has what it was given, and these ask for nothing else.
-    let harmless = ["escape-socket-tcp", "escape-socket-udp"];
+    // It has what it was given: these ask for a socket and nothing else.
+    let harmless = [
+        "escape-socket-tcp",
+        "escape-socket-udp",
+        "escape-socket-tcp6",
+        "escape-socket-udp6",
+    ];
     escaped.retain(|(name, _)| !harmless.contains(name));
     assert!(escaped.is_empty(), "{escaped:#?}");
     let answer = daemon.post(&Form::of("a.wav", &wav(&[0; 3200])).field("model", "fault"));

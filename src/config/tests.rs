@@ -441,3 +441,164 @@ fn a_program_says_what_it_can_do() {
     assert!(engine.speaks("DE-at") && !engine.speaks("fr"));
     assert_eq!(engine.language(), None);
 }
+
+/// A model of the engine `azure` with these lines in its table, beside a library that is there.
+fn azure(lines: &str, environment: &[(&str, &str)]) -> Result<AzureSettings, String> {
+    let library = std::env::current_exe().unwrap();
+    let text =
+        format!("[models.m]\nengine = \"azure\"\n[models.m.azure]\nlibrary = {library:?}\n{lines}");
+    load(&text, environment).map(|config| match &config.models[0].engine {
+        EngineSettings::Azure(settings) => settings.clone(),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn a_key_has_no_place_in_the_configuration() {
+    let key = "0123456789abcdef";
+    for lines in [
+        format!("region = \"westeurope\"\nkey = \"{key}\""),
+        format!("region = \"westeurope\"\nkey = [\"{key}\"]"),
+        format!("region = \"westeurope\"\nkey = \"{key}"),
+        format!("host = \"wss://user:{key}@host\""),
+        format!("host = \"{key}\""),
+    ] {
+        let message = azure(&lines, &[]).unwrap_err();
+        assert!(!message.contains(key), "{message}");
+        if lines.contains("key = \"") && lines.ends_with('"') {
+            assert!(
+                message.starts_with("test.toml:6: models.m.azure.key:"),
+                "{message}"
+            );
+            assert!(message.contains("`credential`"), "{message}");
+        }
+    }
+    let variable = [("STT_ISOLATED_MODELS__M__AZURE__KEY", key)];
+    let message = azure("region = \"westeurope\"\ncredential = \"k\"", &variable).unwrap_err();
+    assert!(
+        message.contains("has no place") && !message.contains(key),
+        "{message}"
+    );
+}
+
+#[test]
+fn where_the_key_of_azure_is_and_whom_it_may_reach() {
+    let folder = [("CREDENTIALS_DIRECTORY", "/run/credentials/x")];
+    let region = azure("region = \"westeurope\"\ncredential = \"k\"", &folder).unwrap();
+    assert_eq!(region.key, AzureKey::File("/run/credentials/x/k".into()));
+    assert_eq!(region.ports(), [443, 80, 53]);
+    assert!(region.files().contains(&"/run/credentials/x/k".into()));
+    let without = azure("region = \"westeurope\"\ncredential = \"k\"", &[]).unwrap();
+    assert_eq!(without.key, AzureKey::NoCredentials("k".into()));
+    let own = azure("host = \"ws://host:5000\"\nkey_environment = \"K\"", &[]).unwrap();
+    assert_eq!(
+        (own.ports(), own.key),
+        (vec![5000, 53], AzureKey::Environment("K".into()))
+    );
+    let bare = azure("endpoint = \"wss://host:8443/stt?x=y\"", &[]).unwrap();
+    assert_eq!(
+        (bare.ports(), bare.key),
+        (vec![8443, 80, 53], AzureKey::None)
+    );
+}
+
+#[test]
+fn azure_is_asked_for_a_language_of_a_region() {
+    let lines = "host = \"wss://h\"\nlanguages = [\"en-US\", \"de-DE\", \"de-AT\"]";
+    let settings = azure(lines, &[]).unwrap();
+    for (asked, language) in [
+        (None, Some("en-US")),
+        (Some("de"), Some("de-DE")),
+        (Some("DE_at"), Some("de-AT")),
+        (Some("de-CH"), Some("de-DE")),
+        (Some("fr"), None),
+    ] {
+        assert_eq!(settings.language(asked), language, "{asked:?}");
+    }
+    assert_eq!(settings.primary_languages(), ["en", "de"]);
+}
+
+#[test]
+fn what_azure_cannot_be_told_is_refused() {
+    let good = "host = \"wss://h\"\n";
+    for (lines, expected) in [
+        ("", "azure.region: exactly one of"),
+        (
+            "host = \"wss://h\"\nregion = \"r\"\ncredential = \"k\"",
+            "azure.region: exactly one of",
+        ),
+        ("region = \"r\"", "azure.credential: exactly one of"),
+        (
+            "region = \"r.evil.example/\"\ncredential = \"k\"",
+            "azure.region: must be the name",
+        ),
+        (
+            "region = \"r\"\ncredential = \"../k\"",
+            "azure.credential: must be the name",
+        ),
+        (
+            "region = \"r\"\ncredential = \"k\"\nkey_file = \"/k\"",
+            "azure.credential: exactly one of",
+        ),
+        ("host = \"https://h\"", "azure.host: must be an address"),
+        ("host = \"wss://h/path\"", "azure.host: has a path"),
+        ("endpoint = \"h\"", "azure.endpoint: must be an address"),
+        (
+            &format!("{good}key_file = \"k\""),
+            "azure.key_file: k is no absolute path",
+        ),
+        (
+            &format!("{good}key_environment = \"STT_TAKEN_VARIABLES\""),
+            "azure.key_environment: must be",
+        ),
+        (
+            &format!("{good}languages = []"),
+            "azure.languages: at least one",
+        ),
+        (
+            &format!("{good}languages = [\"en\"]"),
+            "azure.languages: `en` is no language of a region",
+        ),
+        (
+            &format!("{good}response_timeout = \"30s\""),
+            "azure.response_timeout: must be less than limits.stall",
+        ),
+        (
+            &format!("{good}response_timeout = \"0s\""),
+            "azure.response_timeout: must be more than 0",
+        ),
+        (
+            &format!("{good}ca_file = \"/no/such\""),
+            "azure.ca_file: there is no file",
+        ),
+    ] {
+        let message = azure(lines, &[]).unwrap_err();
+        assert!(
+            message.contains(expected),
+            "gave: {message}\nnot:  {expected}"
+        );
+    }
+    let thread = azure(good, &[("USE_PROCESS_ISOLATION", "false")]).unwrap_err();
+    assert!(
+        thread.contains("models.m.mode:") && thread.contains("not run in mode"),
+        "{thread}"
+    );
+    let nowhere = load(
+        "[models.m]\nengine = \"azure\"\nazure = { host = \"wss://h\", library = \"/no\" }",
+        &[],
+    );
+    assert!(
+        nowhere
+            .unwrap_err()
+            .contains("azure.library: there is no file /no")
+    );
+    let unnamed = load(
+        "[models.m]\nengine = \"azure\"\nazure.host = \"wss://h\"",
+        &[],
+    );
+    assert!(
+        unnamed
+            .unwrap_err()
+            .contains("azure.library: the core library")
+    );
+}

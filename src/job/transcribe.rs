@@ -76,7 +76,9 @@ pub fn transcribe(
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);
     let result = match engine.hearing() {
-        Hearing::Whole | Hearing::Original => engine.transcribe(&mut source, &options, &mut emit),
+        Hearing::Whole | Hearing::Original => source
+            .measure(&recording, open)
+            .and_then(|()| engine.transcribe(&mut source, &options, &mut emit)),
         hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
             let keep = if request.vad {
                 Keep::Speech

@@ -182,6 +182,10 @@ fn outcomes_are_counted_under_their_codes() {
         Outcome::InvalidAudio(String::new()),
         Outcome::AudioTooLong(String::new()),
         Outcome::EngineFailed(String::new()),
+        Outcome::UpstreamRefused(String::new()),
+        Outcome::UpstreamBusy(String::new()),
+        Outcome::UpstreamFailed(String::new()),
+        Outcome::UpstreamSilent(String::new()),
         Outcome::MemoryLimit {
             limit: 0,
             peak: 0,

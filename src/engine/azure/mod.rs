@@ -262,43 +262,26 @@ impl Azure {
         let mut last_word = Instant::now();
         let mut is_sent = false;
         loop {
+            let patience = last_word.max(pace.arrival()) + limit;
             let mut wait = match is_sent {
-                true => (last_word.max(pace.arrival()) + limit)
-                    .saturating_duration_since(Instant::now()),
+                true => patience.saturating_duration_since(Instant::now()),
                 false => pace.wait(Instant::now()),
             };
-            if is_sent && wait.is_zero() {
-                return Err(
-                    self.trouble(Trouble::Silent, &format!("it said nothing for {limit:?}"))
-                );
-            }
+            let mut is_silent = is_sent;
             while let Some(event) = session.next(wait) {
                 last_word = Instant::now();
                 wait = Duration::ZERO;
-                match event {
-                    Event::Sign => {}
-                    Event::Phrase { json, offset } => {
-                        let segment =
-                            scribe
-                                .segment(&json, offset, pace.sent())
-                                .map_err(|error| {
-                                    self.trouble(
-                                        Trouble::Failed,
-                                        &format!("it answered what is no answer: {error}"),
-                                    )
-                                })?;
-                        if segment.is_some_and(|segment| emit(segment).is_break()) {
-                            return Ok(());
-                        }
-                    }
-                    Event::Failed { code, details } => return Err(self.failure(code, &details)),
-                    Event::Stopped if is_sent => return Ok(()),
-                    Event::Stopped => {
-                        return Err(
-                            self.trouble(Trouble::Failed, "it ended before the recording did")
-                        );
-                    }
+                is_silent = false;
+                if self
+                    .take(event, &mut scribe, pace.sent(), is_sent, emit)?
+                    .is_break()
+                {
+                    return Ok(());
                 }
+            }
+            if is_silent && Instant::now() >= patience {
+                let details = format!("it said nothing for {limit:?}");
+                return Err(self.trouble(Trouble::Silent, &details));
             }
             if !is_sent && pace.wait(Instant::now()).is_zero() {
                 match audio.next_block()? {
@@ -316,6 +299,32 @@ impl Azure {
                         is_sent = true;
                     }
                 }
+            }
+        }
+    }
+
+    /// Take what came of a recording of which so much was given, be it all of it or not; `Break` at the end.
+    fn take(
+        &self,
+        event: Event,
+        scribe: &mut Scribe,
+        given: Duration,
+        is_all: bool,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, EngineError> {
+        match event {
+            Event::Sign => Ok(ControlFlow::Continue(())),
+            Event::Phrase { json, offset } => match scribe.segment(&json, offset, given) {
+                Ok(segment) => Ok(segment.map_or(ControlFlow::Continue(()), emit)),
+                Err(error) => {
+                    let details = format!("it answered what is no answer: {error}");
+                    Err(self.trouble(Trouble::Failed, &details))
+                }
+            },
+            Event::Failed { code, details } => Err(self.failure(code, &details)),
+            Event::Stopped if is_all => Ok(ControlFlow::Break(())),
+            Event::Stopped => {
+                Err(self.trouble(Trouble::Failed, "it ended before the recording did"))
             }
         }
     }

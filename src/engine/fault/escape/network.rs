@@ -92,7 +92,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         let level = libc::SOL_SOCKET as usize;
         let option = libc::SO_SNDBUFFORCE as usize;
         let arguments = [CHANNEL, level, option, at(&size), size_of_val(&size)];
-        judge(sys(libc::SYS_setsockopt, arguments))
+        // The option exists: it is a filter that says otherwise.
+        judge_with(sys(libc::SYS_setsockopt, arguments), &[Errno::ENOPROTOOPT])
     }),
     Attempt::new("escape-message-queue", "mq_open", |_| {
         // Looks for a queue and makes none.

@@ -116,7 +116,7 @@ pub enum EngineSettings {
     #[cfg(feature = "whisper")]
     Whisper(WhisperSettings),
     /// Microsoft's speech service.
-    Azure(AzureSettings),
+    Azure(Box<AzureSettings>),
     /// The engine that does nothing.
     #[cfg(feature = "fault-engine")]
     Null,

@@ -448,7 +448,7 @@ fn azure(lines: &str, environment: &[(&str, &str)]) -> Result<AzureSettings, Str
     let text =
         format!("[models.m]\nengine = \"azure\"\n[models.m.azure]\nlibrary = {library:?}\n{lines}");
     load(&text, environment).map(|config| match &config.models[0].engine {
-        EngineSettings::Azure(settings) => settings.clone(),
+        EngineSettings::Azure(settings) => settings.as_ref().clone(),
         other => panic!("{other:?}"),
     })
 }

@@ -424,7 +424,7 @@ fn engine(
             let mut in_table = |key: &str, what| wrong(&["azure", key], what);
             let settings = AzureSettings::new(&table, credentials, &mut in_table);
             azure(&settings, limits, mode, wrong);
-            EngineSettings::Azure(settings)
+            EngineSettings::Azure(Box::new(settings))
         }
         #[cfg(feature = "fault-engine")]
         EngineKind::Null => EngineSettings::Null,

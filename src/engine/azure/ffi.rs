@@ -11,7 +11,7 @@ use std::{
     fmt,
     path::Path,
     ptr,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Duration,
 };
 
@@ -662,10 +662,7 @@ impl Session {
 
     /// The next event, if one comes in time.
     pub(super) fn next(&self, within: Duration) -> Option<Event> {
-        match self.events.as_ref()?.recv_timeout(within) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.as_ref()?.recv_timeout(within).ok()
     }
 }
 

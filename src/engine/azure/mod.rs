@@ -273,7 +273,7 @@ impl Azure {
                 wait = Duration::ZERO;
                 is_silent = false;
                 if self
-                    .take(event, &mut scribe, pace.sent(), is_sent, emit)?
+                    .take(event, &mut scribe, &mut pace, is_sent, emit)?
                     .is_break()
                 {
                     return Ok(());
@@ -303,19 +303,23 @@ impl Azure {
         }
     }
 
-    /// Take what came of a recording of which so much was given, be it all of it or not; `Break` at the end.
+    /// Take what came of a recording, be it given altogether by now (`is_all`) or not; `Break` at the end.
     fn take(
         &self,
         event: Event,
         scribe: &mut Scribe,
-        given: Duration,
+        pace: &mut Pace,
         is_all: bool,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EngineError> {
         match event {
             Event::Sign => Ok(ControlFlow::Continue(())),
-            Event::Phrase { json, offset } => match scribe.segment(&json, offset, given) {
-                Ok(segment) => Ok(segment.map_or(ControlFlow::Continue(()), emit)),
+            Event::Phrase { json, offset } => match scribe.segment(&json, offset, pace.sent()) {
+                Ok(Some(segment)) => {
+                    pace.heard(segment.end);
+                    Ok(emit(segment))
+                }
+                Ok(None) => Ok(ControlFlow::Continue(())),
                 Err(error) => {
                     let details = format!("it answered what is no answer: {error}");
                     Err(self.trouble(Trouble::Failed, &details))

@@ -10,6 +10,10 @@ const SPEED: f64 = 2.0;
 /// The burst itself is not sent in no time: given faster than this the SDK's own buffer overflowed.
 const BURST_SPEED: f64 = 200.0;
 
+/// How far a burst may be ahead of what the service has understood. The SDK keeps all audio until then, and gives up at
+/// some 90 s of it.
+const AHEAD: Duration = Duration::from_secs(30);
+
 /// How much audio may wait in the SDK.
 const LEAD: Duration = Duration::from_secs(10);
 
@@ -19,6 +23,8 @@ pub(super) struct Pace {
     start: Instant,
     burst: Duration,
     samples: u64,
+    /// How much of it the service has understood.
+    heard: Duration,
     /// When the last of them were given.
     last: Instant,
 }
@@ -30,6 +36,7 @@ impl Pace {
             start: now,
             burst,
             samples: 0,
+            heard: Duration::ZERO,
             last: now,
         }
     }
@@ -38,6 +45,11 @@ impl Pace {
     pub(super) fn sending(&mut self, now: Instant, samples: usize) {
         self.samples += samples as u64;
         self.last = now;
+    }
+
+    /// The service has understood the recording up to here.
+    pub(super) fn heard(&mut self, end: Duration) {
+        self.heard = self.heard.max(end);
     }
 
     /// How much audio was given so far.
@@ -58,8 +70,9 @@ impl Pace {
 
     /// How long the SDK takes to send so much.
     fn after(&self, audio: Duration) -> Duration {
-        let rest = audio.saturating_sub(self.burst);
-        audio.min(self.burst).div_f64(BURST_SPEED) + rest.div_f64(SPEED)
+        let burst = self.burst.min(self.heard + AHEAD);
+        let rest = audio.saturating_sub(burst);
+        audio.min(burst).div_f64(BURST_SPEED) + rest.div_f64(SPEED)
     }
 }
 
@@ -84,6 +97,25 @@ mod tests {
         assert!((290.0..294.0).contains(&taken), "{taken}");
         let arrival = (pace.arrival() - now).as_secs_f64();
         assert!((4.0..6.0).contains(&arrival), "{arrival}");
+    }
+
+    #[test]
+    fn a_burst_waits_for_a_service_that_understands_nothing() {
+        let start = Instant::now();
+        let taken = |understands: bool| {
+            let mut pace = Pace::new(start, 3600 * SECOND);
+            let mut now = start;
+            for second in 1..=600 {
+                now += pace.wait(now);
+                pace.sending(now, SAMPLE_RATE as usize);
+                if understands && second % 10 == 0 {
+                    pace.heard(second * SECOND);
+                }
+            }
+            (now - start).as_secs_f64()
+        };
+        assert!((2.0..4.0).contains(&taken(true)), "{}", taken(true));
+        assert!((279.0..281.0).contains(&taken(false)), "{}", taken(false));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const TICKS: u64 = 10_000;
 pub fn library() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let fetch = || {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/azure-sdk");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/azure-sdk");
         let output = Command::new(script).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().into()

@@ -8,8 +8,17 @@
 mod common;
 #[path = "common/ggml.rs"]
 mod ggml;
+#[path = "common/kaldi.rs"]
+mod kaldi;
+#[allow(dead_code)]
+#[path = "common/azure.rs"]
+mod service;
 
-use std::{fmt::Write as _, path::PathBuf, thread};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use common::{
     LONG,
@@ -23,6 +32,7 @@ use common::{
 use ggml::{Ggml, segment};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use service::Service;
 use stt_isolated::engine::fault::TEXT;
 use tempfile::TempDir;
 
@@ -34,16 +44,20 @@ struct Engine {
     modes: &'static [&'static str],
     /// What it hears in [`TEN_OF_CLUBS`].
     text: &'static str,
-    /// Its files.
-    _folder: Option<TempDir>,
 }
+
+/// What the speech service hears in anything.
+const PHRASE: &str = "Ten of clubs.";
 
 const ALL: &[&str] = &["process", "hybrid", "thread"];
 
-fn engines() -> Vec<Engine> {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("ggml-test.bin");
+/// All engines, with their models in `folder`; `service` is whom `azure` asks.
+fn engines(folder: &Path, service: &Service) -> Vec<Engine> {
+    let file = folder.join("ggml-test.bin");
     Ggml::english(segment(0.0, "ten of clubs", 1.2)).write(&file);
+    kaldi::write(folder, &[("go", 10), ("forward", 20)]);
+    let (vosk, azure, port) = (kaldi::library(), service::library(), service.port());
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/engine.py");
     let own = |name: &str, table: &str| (format!("engine = \"{name}\"\n"), table.to_owned());
     vec![
         Engine {
@@ -51,7 +65,6 @@ fn engines() -> Vec<Engine> {
             config: own("pocketsphinx", ""),
             modes: ALL,
             text: TEN_OF_CLUBS.text,
-            _folder: None,
         },
         Engine {
             name: "whisper",
@@ -61,14 +74,45 @@ fn engines() -> Vec<Engine> {
             ),
             modes: ALL,
             text: "ten of clubs",
-            _folder: Some(folder),
+        },
+        Engine {
+            name: "vosk",
+            config: own(
+                "vosk",
+                &format!("[models.default.vosk]\nmodel = {folder:?}\nlibrary = {vosk:?}\n"),
+            ),
+            modes: ALL,
+            text: "go forward",
+        },
+        Engine {
+            name: "azure",
+            config: own(
+                "azure",
+                &format!(
+                    "[models.default.azure]\nlibrary = {azure:?}\nhost = \"ws://localhost:{port}\"\n\
+                     response_timeout = \"4s\"\nupload_burst = \"1h\"\n"
+                ),
+            ),
+            modes: &["process", "hybrid"],
+            text: PHRASE,
+        },
+        Engine {
+            name: "exec",
+            config: own(
+                "exec",
+                &format!(
+                    "[models.default.exec]\ncommand = [\"/usr/bin/python3\", {program:?}]\n\
+                     languages = [\"en\"]\ncapabilities = [\"words\"]\n"
+                ),
+            ),
+            modes: &["process"],
+            text: TEN_OF_CLUBS.text,
         },
         Engine {
             name: "fault",
             config: own("fault", ""),
             modes: ALL,
             text: TEXT,
-            _folder: None,
         },
         Engine {
             name: "fault, loaded in the job",
@@ -78,7 +122,6 @@ fn engines() -> Vec<Engine> {
             ),
             modes: ALL,
             text: TEXT,
-            _folder: None,
         },
     ]
 }
@@ -95,7 +138,7 @@ impl Served {
         let (head, own) = &engine.config;
         let config = format!(
             "[health]\ninterval = \"0s\"\n[breaker]\ncrashes = 0\n[spares]\nmin = 1\nmax = 1\n\
-             [limits]\nmax_audio = \"5s\"\nstall = \"3s\"\n[models.default]\nmode = {mode:?}\n{head}{own}"
+             [limits]\nmax_audio = \"5s\"\nstall = \"5s\"\n[models.default]\nmode = {mode:?}\n{head}{own}"
         );
         let folder = TempDir::new().unwrap();
         let wyoming = folder.path().join("wyoming.sock");
@@ -247,7 +290,8 @@ fn every_engine_in_every_mode_ends_every_request_alike() {
     for case in CASES {
         write!(table, " {:>14}", case.name).unwrap();
     }
-    for engine in &engines() {
+    let (folder, service) = (TempDir::new().unwrap(), Service::saying(&[PHRASE]));
+    for engine in &engines(folder.path(), &service) {
         let rows = thread::scope(|scope| {
             let rows = engine.modes.iter();
             let rows: Vec<_> = rows.map(|mode| scope.spawn(|| row(engine, mode))).collect();

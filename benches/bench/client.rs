@@ -1,4 +1,4 @@
-//! A client that measures: one kept connection, the request's bytes made beforehand, nothing between the clock's readings but the kernel.
+//! A client that measures: between two looks at its clock there is nothing but the kernel.
 
 use std::{
     io::{self, Read, Write},

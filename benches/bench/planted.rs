@@ -1,4 +1,4 @@
-//! The benchmark tested: a sleep of 200 µs that is planted in the hand-over must be found, in the size in which it is there.
+//! The benchmark tested: a sleep of 200 µs that is planted in the hand-over must be found, in its size.
 
 use std::process::ExitCode;
 

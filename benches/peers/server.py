@@ -3,8 +3,8 @@
 
 usage: server.py inline|fork|forkserver|spawn|pebble|futures SOCKET
 
-Whatever the way, the work is the same, and is that of the engine `null`: the recording's samples are read and nothing is
-recognised. `inline` does it in the server itself, which is what the others are compared with.
+Whatever the way, the work is the same, and is that of the engine `null`: the recording's samples are read and nothing
+is recognised. `inline` does it in the server itself, which is what the others are compared with.
 """
 
 import array
@@ -62,7 +62,7 @@ class Pebble:
 
 
 class Futures:
-    """concurrent.futures.ProcessPoolExecutor, whose workers end after one task (which allows spawn and forkserver only)."""
+    """concurrent.futures.ProcessPoolExecutor, whose workers end after one task: spawned, as fork cannot do that."""
 
     def __init__(self):
         self.pool = concurrent.futures.ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=1)

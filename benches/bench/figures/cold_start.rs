@@ -48,7 +48,8 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     let beyond = (real.p50() - load.p50()) / 1000.0;
     let (least, most) = interval(&real, &load, |one, other| (one - other) / 1000.0);
     let remark = format!(
-        "{:.0} ms with pocketsphinx, of which loading is {:.0} ms (95 %: {least:.0}–{most:.0}); null engine {:.0} ms, p99 {:.0} ms",
+        "{:.0} ms with pocketsphinx, of which loading is {:.0} ms (95 %: {least:.0}–{most:.0}); null engine {:.0} \
+        ms, p99 {:.0} ms",
         real.p50() / 1000.0,
         load.p50() / 1000.0,
         null.p50() / 1000.0,

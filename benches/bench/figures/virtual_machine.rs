@@ -1,4 +1,4 @@
-//! What needs memory limits and a systemd is measured by the cases of `tests/vm`: here is what they told when they last ran.
+//! What needs memory limits and a systemd is measured by the cases of `tests/vm`: what they told when they last ran.
 
 use std::{fs, path::Path};
 

@@ -40,7 +40,8 @@ const PLOTS: &[Plot] = &[
     Plot {
         name: "latency",
         title: "Latency",
-        caption: "One client, 2 ms between requests, null engine, the same recording for all. Isolation costs what lies between `thread` and `process`; the naive designs are the lines far to the right.",
+        caption: "One client, 2 ms between requests, null engine, the same recording for all. Isolation costs \
+        what lies between `thread` and `process`; the naive designs are the lines far to the right.",
         axes: Some((TIME, SHARE)),
     },
     Plot {
@@ -52,7 +53,8 @@ const PLOTS: &[Plot] = &[
     Plot {
         name: "stages",
         title: "Where the time goes",
-        caption: "Mean time of each stage of one request with its warm spare, by the service's own clocks; the rest is HTTP, the reply and the client's wake-up.",
+        caption: "Mean time of each stage of one request with its warm spare, by the service's own clocks; the \
+        rest is HTTP, the reply and the client's wake-up.",
         axes: None,
     },
     Plot {
@@ -67,7 +69,8 @@ const PLOTS: &[Plot] = &[
     Plot {
         name: "leaks",
         title: "A library that leaks 260 MB with each request",
-        caption: "Memory of the process that has the library, request by request. Only the end of a process gives it back.",
+        caption: "Memory of the process that has the library, request by request. Only the end of a process gives \
+        it back.",
         axes: Some((
             axis("request", Scale::Linear),
             axis("memory in MiB", Scale::Linear),
@@ -116,7 +119,8 @@ pub fn page(
     (heading, beside): (&str, &[String]),
 ) -> String {
     let mut page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>",
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+        content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>",
         title = escape(title)
     );
     page += &about(machine);
@@ -174,7 +178,8 @@ pub fn in_force(isolation: &Value) -> String {
 
 fn table(outcome: &Outcome) -> String {
     let mut table = String::from(
-        "<div class=\"wide\"><table><thead><tr><th>Figure</th><th>Ours</th><th>Goal</th><th></th><th>Behind it</th></tr></thead><tbody>",
+        "<div class=\"wide\"><table><thead><tr><th>Figure</th><th>Ours</th><th>Goal</th><th></th><th>Behind \
+        it</th></tr></thead><tbody>",
     );
     for (figure, finding, verdict) in outcome.rows() {
         if finding.is_none() {
@@ -191,7 +196,8 @@ fn table(outcome: &Outcome) -> String {
         };
         let _ = write!(
             table,
-            "<tr class=\"{class}\"><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td><span class=\"verdict\">{}</span></td><td class=\"behind\">{}</td></tr>",
+            "<tr class=\"{class}\"><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td><span \
+            class=\"verdict\">{}</span></td><td class=\"behind\">{}</td></tr>",
             escape(figure.what),
             escape(&ours),
             escape(&figure.goal.text(figure.unit)),

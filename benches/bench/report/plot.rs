@@ -113,7 +113,8 @@ pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
         let (x, bottom) = (at_x(tick), TOP + height);
         let _ = write!(
             svg,
-            r#"<line class="grid" x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom:.1}"/><text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            r#"<line class="grid" x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom:.1}"/><text class="tick"
+            x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
             bottom + 18.0,
             number(tick)
         );
@@ -122,7 +123,8 @@ pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
         let (y, right) = (at_y(tick), LEFT + width);
         let _ = write!(
             svg,
-            r#"<line class="grid" x1="{LEFT}" y1="{y:.1}" x2="{right:.1}" y2="{y:.1}"/><text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            r#"<line class="grid" x1="{LEFT}" y1="{y:.1}" x2="{right:.1}" y2="{y:.1}"/><text class="tick"
+            x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
             LEFT - 8.0,
             y + 4.0,
             number(tick)
@@ -130,7 +132,8 @@ pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
     }
     let _ = write!(
         svg,
-        r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text><text class="axis" transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
+        r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text><text class="axis"
+        transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
         LEFT + width / 2.0,
         HEIGHT - 8.0,
         escape(across.name),
@@ -164,14 +167,17 @@ pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
         );
         let _ = write!(
             svg,
-            r#"<path class="line c{colour}" d="{path}"><title>{name}</title></path><line class="line c{colour}" x1="{from:.1}" y1="{key:.1}" x2="{to:.1}" y2="{key:.1}"/><text class="key" x="{text:.1}" y="{:.1}">{name}</text>"#,
+            r#"<path class="line c{colour}" d="{path}"><title>{name}</title></path><line class="line c{colour}"
+            x1="{from:.1}" y1="{key:.1}" x2="{to:.1}" y2="{key:.1}"/><text class="key" x="{text:.1}"
+            y="{:.1}">{name}</text>"#,
             key + 4.0
         );
         if line.points.len() <= 60 {
             for (x, y) in &line.points {
                 let _ = write!(
                     svg,
-                    r#"<circle class="dot c{colour}" cx="{:.1}" cy="{:.1}" r="2.5"><title>{name}: {} at {}</title></circle>"#,
+                    r#"<circle class="dot c{colour}" cx="{:.1}" cy="{:.1}" r="2.5"><title>{name}: {} at
+                    {}</title></circle>"#,
                     at_x(*x),
                     at_y(*y),
                     number(*y),
@@ -205,7 +211,9 @@ pub fn bar(series: &[Series], unit: &str) -> String {
         );
         let _ = write!(
             svg,
-            r#"<rect class="bar c{colour}" x="{x:.1}" y="20" width="{wide:.1}" height="44"><title>{told}</title></rect><rect class="bar c{colour}" x="{column:.1}" y="{:.1}" width="12" height="12"/><text class="key" x="{:.1}" y="{:.1}">{told}</text>"#,
+            r#"<rect class="bar c{colour}" x="{x:.1}" y="20" width="{wide:.1}"
+            height="44"><title>{told}</title></rect><rect class="bar c{colour}" x="{column:.1}" y="{:.1}"
+            width="12" height="12"/><text class="key" x="{:.1}" y="{:.1}">{told}</text>"#,
             row - 10.0,
             column + 18.0,
             row + 1.0,

@@ -135,7 +135,7 @@ fn good(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     }
 }
 
-/// Each fault more than once, and several at a time: what a flood of words leaves in the allocator depends on the others.
+/// Each fault more than once, and several at a time: what a flood leaves in the allocator depends on the others.
 pub fn all_faults(daemon: &Daemon, tally: &Tally) {
     thread::scope(|scope| {
         for _ in 0..4 {

@@ -16,6 +16,7 @@ mod common;
 mod client;
 mod contract;
 mod figures;
+mod flag;
 mod interleave;
 mod machine;
 mod outcome;

@@ -9,6 +9,7 @@ use stt_isolated::engine::fault::TEXT;
 
 use crate::{
     client::{Client, request},
+    flag::Raise,
     outcome::Outcome,
     scale::Scale,
     service,
@@ -98,6 +99,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
                 }
             });
         }
+        let over = Raise(&over);
         let clients: Vec<_> = (0..GOOD)
             .map(|_| {
                 scope.spawn(|| {
@@ -121,7 +123,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         for client in clients {
             client.join().unwrap();
         }
-        over.store(true, Ordering::Relaxed);
+        drop(over);
     });
     let remark = format!(
         "{} good requests beside {} faults of {} kinds, to the same model",

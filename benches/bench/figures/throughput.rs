@@ -2,16 +2,15 @@
 
 use std::{
     path::Path,
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     client::{Client, request},
+    common::{LONG, wait_until},
+    flag::Raise,
     outcome::Outcome,
     peers::{MODES, Python},
     scale::Scale,
@@ -73,12 +72,16 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome, python: Option<&Python>) {
 /// Requests answered in a second.
 fn rate(socket: &Path, request: &[u8], clients: usize, time: Duration) -> f64 {
     let stop = AtomicBool::new(false);
-    let start = Barrier::new(clients + 1);
+    let (ready, start) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let count = clients;
     thread::scope(|scope| {
         let work = || {
             let mut client = Client::connect(socket).unwrap();
             client.time(request);
-            start.wait();
+            ready.fetch_add(1, Ordering::Relaxed);
+            while !start.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
             let mut count = 0;
             while !stop.load(Ordering::Relaxed) {
                 client.time(request);
@@ -86,11 +89,15 @@ fn rate(socket: &Path, request: &[u8], clients: usize, time: Duration) -> f64 {
             }
             count
         };
+        let over = Raise(&stop);
         let clients: Vec<_> = (0..clients).map(|_| scope.spawn(work)).collect();
-        start.wait();
+        wait_until("every client had an answer", LONG, || {
+            ready.load(Ordering::Relaxed) == count
+        });
+        start.store(true, Ordering::Relaxed);
         let begin = Instant::now();
         thread::sleep(time);
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         let counts = clients.into_iter().map(|client| client.join().unwrap());
         let count: u64 = counts.sum();
         count as f64 / begin.elapsed().as_secs_f64()

@@ -2,11 +2,9 @@
 
 use std::{
     io::Write,
-    sync::{
-        Barrier,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -68,7 +66,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
 
 /// Eight uploads of this size: the most heap of the supervisor meanwhile, and the most jobs before all was there.
 fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
-    let arrived = Barrier::new(UPLOADS + 1);
+    let arrived = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..UPLOADS {
@@ -89,12 +87,12 @@ fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
             (private_memory(daemon.pid()), running)
         };
         let mut most = (0, 0);
-        let waiting = scope.spawn(|| arrived.wait());
-        while !waiting.is_finished() {
+        wait_until("all have come", 10 * LONG, || {
             let (memory, jobs) = look();
             most = (most.0.max(memory), most.1.max(jobs));
-            thread::sleep(std::time::Duration::from_millis(20));
-        }
+            thread::sleep(Duration::from_millis(20));
+            arrived.load(Ordering::Relaxed) == UPLOADS
+        });
         wait_until("all are answered", 10 * LONG, || {
             most.0 = most.0.max(look().0);
             done.load(Ordering::Relaxed) == UPLOADS
@@ -104,7 +102,7 @@ fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
 }
 
 /// Everything but the end, and that when all have come so far.
-fn upload(client: &mut Raw, size: u64, arrived: &Barrier) {
+fn upload(client: &mut Raw, size: u64, arrived: &AtomicUsize) {
     let part = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
     );
@@ -124,6 +122,9 @@ fn upload(client: &mut Raw, size: u64, arrived: &Barrier) {
     for _ in 0..samples / BLOCK as u64 {
         client.0.write_all(&block).unwrap();
     }
-    arrived.wait();
+    arrived.fetch_add(1, Ordering::Relaxed);
+    wait_until("all have come", 10 * LONG, || {
+        arrived.load(Ordering::Relaxed) == UPLOADS
+    });
     client.send(end.as_bytes());
 }

@@ -26,6 +26,7 @@ use crate::{
         look::Look,
         try_wait_for,
     },
+    flag::Raise,
     machine,
     outcome::Outcome,
     report::page,
@@ -209,6 +210,7 @@ fn work(
     stop.store(false, Ordering::Relaxed);
     let end = Instant::now() + time;
     thread::scope(|scope| {
+        let _over = Raise(stop);
         for (number, kind) in CLIENTS.into_iter().enumerate() {
             scope.spawn(move || {
                 let mut random = Random::new(number as u64 + 1);
@@ -229,7 +231,6 @@ fn work(
             look(tally);
             thread::sleep(Duration::from_millis(200));
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

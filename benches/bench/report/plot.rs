@@ -12,7 +12,7 @@ const TOP: f64 = 16.0;
 const BOTTOM: f64 = 48.0;
 
 /// Colours in the style.
-const COLOURS: usize = 10;
+const COLOURS: usize = 12;
 
 /// How an axis is divided.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -184,6 +184,9 @@ const PARTS: &[Part] = &[
     },
 ];
 
+/// The part that must be the first.
+const FLOOR: &str = "floor";
+
 /// No time of an emulated machine is one of a real one.
 const BESIDE: &str = "In the virtual machine (emulated), when its cases last ran";
 
@@ -213,13 +216,22 @@ fn run(arguments: &Arguments, target: &Path, folder: &Path) -> ExitCode {
     let begin = Instant::now();
     let wanted =
         |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let known = |only: &&String| *only == FLOOR || PARTS.iter().any(|part| part.name == **only);
+    if let Some(unknown) = arguments.only.iter().find(|only| !known(only)) {
+        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        eprintln!(
+            "there is no part `{unknown}`, only {FLOOR}, {}",
+            names.join(", ")
+        );
+        return ExitCode::FAILURE;
+    }
     let scale = if arguments.quick { QUICK } else { FULL };
     let mut outcome = Outcome::default();
     let load = machine::load();
     let mut failed = 0;
     // First of all: it forks this program, which has one thread now.
-    if wanted("floor")
-        && let Err(why) = tell("floor", || floor::measure(&scale, &mut outcome))
+    if wanted(FLOOR)
+        && let Err(why) = tell(FLOOR, || floor::measure(&scale, &mut outcome))
     {
         failed += 1;
         outcome.not("floor_fork", why.clone());

@@ -91,12 +91,14 @@ fn meaning(rules: &Rules, call: u32, arguments: [u64; 6]) -> u32 {
     }
 }
 
-/// The stricter of two answers: the kernel takes the lower number as signed (seccomp(2), "precedence").
-fn stricter(a: u32, b: u32) -> u32 {
-    if a.cast_signed() < b.cast_signed() {
-        a
+/// What the kernel makes of the answers of two filters: the action with the lower number, as signed, and of equal actions
+/// that of the filter which was installed last, with its error number (seccomp(2), "precedence"; `seccomp_run_filters`).
+fn stricter(older: u32, newer: u32) -> u32 {
+    let action = |answer: u32| (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed();
+    if action(older) < action(newer) {
+        older
     } else {
-        b
+        newer
     }
 }
 
@@ -167,7 +169,7 @@ fn a_program_gets_the_answers_of_its_policy_whatever_was_in_force_before() {
                     let expected = meaning(&rules, call, arguments);
                     let answer = run(&own, call, arguments);
                     assert_eq!(answer, expected, "call {call} with {arguments:x?}");
-                    let both = stricter(answer, run(&load, call, arguments));
+                    let both = stricter(run(&load, call, arguments), answer);
                     assert_eq!(
                         both, expected,
                         "call {call} with {arguments:x?} after loading"

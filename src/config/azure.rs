@@ -8,7 +8,7 @@ use std::{
 use hyper::Uri;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::units::time;
+use super::{language::primary_language, units::time};
 
 /// Ports of `http:` and `https:`, which `ws:` and `wss:` have, too.
 const HTTP: u16 = 80;
@@ -189,7 +189,7 @@ impl AzureSettings {
         };
         let mut known = self.languages.iter();
         let exact = known.clone().find(|have| same(have, asked));
-        let alike = || known.find(|have| same(primary(have), primary(asked)));
+        let alike = || known.find(|have| same(primary_language(have), primary_language(asked)));
         exact.or_else(alike).map(String::as_str)
     }
 
@@ -198,7 +198,7 @@ impl AzureSettings {
         let mut all: Vec<&str> = self
             .languages
             .iter()
-            .map(|language| primary(language))
+            .map(|language| primary_language(language))
             .collect();
         let mut seen = Vec::new();
         all.retain(|language| {
@@ -209,11 +209,6 @@ impl AzureSettings {
         });
         all
     }
-}
-
-/// `de` of `de-AT`.
-fn primary(language: &str) -> &str {
-    language.split(['-', '_']).next().unwrap_or(language)
 }
 
 fn same(a: &str, b: &str) -> bool {
@@ -354,7 +349,7 @@ fn key(
 fn languages(languages: &[String], wrong: &mut impl FnMut(&str, String)) -> Vec<String> {
     let is_tag = |tag: &String| {
         let parts: Vec<&str> = tag.split('-').collect();
-        (2..=3).contains(&primary(tag).len())
+        (2..=3).contains(&primary_language(tag).len())
             && parts.len() > 1
             && parts
                 .iter()

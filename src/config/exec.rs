@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Capabilities, Mode};
+use super::{
+    language::is_language_code,
+    model::{Capabilities, Mode},
+};
 
 /// Most arguments, paths and variables.
 const MAX_STRINGS: usize = 256;
@@ -138,7 +141,7 @@ pub(super) fn validate(
         wrong(&["exec"], what);
     }
     for code in &settings.languages {
-        if !(2..=3).contains(&code.len()) || !code.bytes().all(|b| b.is_ascii_lowercase()) {
+        if !is_language_code(code) {
             let what = format!("`{code}` is no ISO 639 code (\"en\")");
             wrong(&["exec", "languages"], what);
         }

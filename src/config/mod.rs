@@ -8,6 +8,7 @@ mod found;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used, clippy::panic)]
 pub(crate) mod fuzzing;
+mod language;
 mod model;
 mod schema;
 mod source;
@@ -29,6 +30,7 @@ pub use access::Access;
 pub use azure::{AzureKey, AzureService, AzureSettings, AzureTable};
 pub use clients::{Clients, Share, ShareOverride};
 pub use exec::{Capability, ExecSettings};
+pub use language::{is_language_code, primary_language};
 #[cfg(feature = "fault-engine")]
 pub use model::FaultSettings;
 pub use model::{

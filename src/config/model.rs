@@ -9,6 +9,7 @@ use super::whisper::WhisperSettings;
 use super::{
     azure::{AzureKey, AzureSettings, AzureTable},
     exec::ExecSettings,
+    language::primary_language,
     units::{ByteSize, Lifetime, time},
     vosk::VoskSettings,
 };
@@ -334,7 +335,7 @@ impl EngineSettings {
 
     /// Whether the model can transcribe the language with this ISO 639-1 code (a region after it is ignored).
     pub fn speaks(&self, language: &str) -> bool {
-        let primary = language.split(['-', '_']).next().unwrap_or(language);
+        let primary = primary_language(language);
         match self {
             Self::Pocketsphinx(settings) => settings.language.eq_ignore_ascii_case(primary),
             Self::Vosk(settings) => settings

@@ -370,33 +370,25 @@ fn engine(
     credentials: Option<&Path>,
     wrong: &mut impl FnMut(&[&str], String),
 ) -> EngineSettings {
-    if table.pocketsphinx.is_some() && table.engine != EngineKind::Pocketsphinx {
-        let what = "this table is for engine = \"pocketsphinx\" only".into();
-        wrong(&["pocketsphinx"], what);
-    }
-    if table.vosk.is_some() && table.engine != EngineKind::Vosk {
-        let what = "this table is for engine = \"vosk\" only".into();
-        wrong(&["vosk"], what);
-    }
-    if table.exec.is_some() && table.engine != EngineKind::Exec {
-        let what = "this table is for engine = \"exec\" only".into();
-        wrong(&["exec"], what);
-    }
-    #[cfg(feature = "whisper")]
-    if table.whisper.is_some() && table.engine != EngineKind::Whisper {
-        let what = "this table is for engine = \"whisper\" only".into();
-        wrong(&["whisper"], what);
-    }
-    if table.azure.is_some() && table.engine != EngineKind::Azure {
-        let what = "this table is for engine = \"azure\" only".into();
-        wrong(&["azure"], what);
-    }
-    #[cfg(feature = "fault-engine")]
-    if table.fault.is_some() && table.engine != EngineKind::Fault {
-        wrong(
-            &["fault"],
-            "this table is for engine = \"fault\" only".into(),
-        );
+    let tables = [
+        (
+            "pocketsphinx",
+            table.pocketsphinx.is_some(),
+            EngineKind::Pocketsphinx,
+        ),
+        ("vosk", table.vosk.is_some(), EngineKind::Vosk),
+        ("exec", table.exec.is_some(), EngineKind::Exec),
+        #[cfg(feature = "whisper")]
+        ("whisper", table.whisper.is_some(), EngineKind::Whisper),
+        ("azure", table.azure.is_some(), EngineKind::Azure),
+        #[cfg(feature = "fault-engine")]
+        ("fault", table.fault.is_some(), EngineKind::Fault),
+    ];
+    for (name, is_there, engine) in tables {
+        if is_there && table.engine != engine {
+            let what = format!("this table is for engine = \"{name}\" only");
+            wrong(&[name], what);
+        }
     }
     match table.engine {
         EngineKind::Pocketsphinx => {

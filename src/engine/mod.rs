@@ -4,9 +4,11 @@ pub mod azure;
 pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
+mod files;
 #[cfg(feature = "fault-engine")]
 pub mod null;
 pub mod pocketsphinx;
+mod samples;
 pub mod vosk;
 #[cfg(feature = "whisper")]
 pub mod whisper;

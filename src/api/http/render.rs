@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::options::{Format, Granularities, Options, Task};
 use crate::{
-    config::EngineSettings,
+    config::{EngineSettings, primary_language},
     transcript::{BETWEEN, Decoding, Segment, Transcript},
 };
 
@@ -181,7 +181,7 @@ fn english_name(code: Option<&str>) -> String {
     let Some(code) = code else {
         return "unknown".into();
     };
-    let primary = code.split(['-', '_']).next().unwrap_or(code);
+    let primary = primary_language(code);
     let language = Language::from_639_1(primary).or_else(|| Language::from_639_3(primary));
     language.map_or_else(
         || primary.to_owned(),

@@ -213,7 +213,7 @@ async fn log_stderr(stderr: pipe::Receiver, model: String) -> Option<String> {
     let mut lines = BufReader::with_capacity(4096, stderr.take(MAX_LOG)).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let text = String::from_utf8_lossy(&line);
-        let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
+        let text = lifecycle::clean(&text);
         if !text.is_empty() {
             tracing::warn!(model, "model {model}: its zygote says: {text}");
             last = Some(text);

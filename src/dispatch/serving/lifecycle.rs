@@ -365,7 +365,7 @@ pub(in crate::dispatch) fn last_words(job: &mut JobProcess) -> String {
 }
 
 /// A child's words for the log: cut, and without control characters.
-fn clean(text: &str) -> String {
+pub(in crate::dispatch) fn clean(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
     clean.take(MAX_LOG.1).collect()
 }

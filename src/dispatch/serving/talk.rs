@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Limits,
+    config::{Limits, is_language_code},
     dispatch::{Feed, Lower, queue::Waiting, statistics::Progress, ticket::Event},
     isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
     transcript::{Decoding, Segment, Word},
@@ -234,7 +234,11 @@ impl<'a> Talk<'a> {
                     return Err("its warnings are too many, too long or no text".into());
                 }
                 let wall = self.start.elapsed();
-                if figures.language.as_ref().is_some_and(|code| !is_code(code)) {
+                if figures
+                    .language
+                    .as_ref()
+                    .is_some_and(|code| !is_language_code(code))
+                {
                     return Err("the language that it heard is none".into());
                 }
                 figures.decode = figures.decode.min(wall);
@@ -397,11 +401,6 @@ enum Heard {
     Segment(Segment),
     End(FromJob),
     Forbidden(u32),
-}
-
-/// Two or three small letters, as ISO 639 has them.
-fn is_code(language: &str) -> bool {
-    (2..=3).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 /// Text goes to terminals, logs and subtitle files: no control character has any business in it.

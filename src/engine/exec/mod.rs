@@ -18,7 +18,10 @@ use self::{
     protocol::{Answer, Audio, Done, Failed, Kind, Request, Wish},
     talk::{Event, Talk},
 };
-use super::{AudioSource, Engine, EngineError, Hearing, Options, OriginalSource, SAMPLE_RATE};
+use super::{
+    AudioSource, Engine, EngineError, Hearing, Options, OriginalSource, SAMPLE_RATE,
+    samples::to_i16,
+};
 use crate::{
     config::ExecSettings,
     isolation::{How, Program, die_as, exit_now},
@@ -236,10 +239,7 @@ impl Feed for Samples<'_> {
         self.given += block.len() as u64;
         bytes.reserve(2 * block.len());
         for sample in block {
-            // A cast of a float saturates.
-            #[allow(clippy::cast_possible_truncation)]
-            let sample = (sample * 32768.0).round() as i16;
-            bytes.extend(sample.to_le_bytes());
+            bytes.extend(to_i16(*sample).to_le_bytes());
         }
         Ok(true)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::is_language_code,
     engine::{Options, SAMPLE_RATE},
     transcript::{Decoding, Segment, Word},
 };
@@ -205,7 +206,7 @@ pub(super) fn seconds(seconds: f64) -> Result<Duration, String> {
 /// # Errors
 /// It is none.
 pub(super) fn language(code: String) -> Result<String, String> {
-    match (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase()) {
+    match is_language_code(&code) {
         true => Ok(code),
         false => Err(format!(
             "`{}` is no ISO 639 code of a language",

@@ -10,14 +10,11 @@
 mod ffi;
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::time::Duration;
 
-use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
+use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
 use crate::config::PocketsphinxSettings;
 use crate::transcript::{Segment, Word};
 
@@ -131,10 +128,10 @@ fn check_files(settings: &PocketsphinxSettings) -> Result<(), EngineError> {
         return Err(wrong("acoustic model", reason, &advice));
     }
     for file in MODEL_FILES {
-        check_file(&folder.join(file))
+        files::check(&folder.join(file))
             .map_err(|reason| wrong("acoustic model", reason, &advice))?;
     }
-    let weights = ANY_MODEL_FILE.map(|file| check_file(&folder.join(file)));
+    let weights = ANY_MODEL_FILE.map(|file| files::check(&folder.join(file)));
     if let [Err(reason), Err(_)] = weights {
         return Err(wrong("acoustic model", reason, &advice));
     }
@@ -152,23 +149,9 @@ fn check_files(settings: &PocketsphinxSettings) -> Result<(), EngineError> {
             "dictionary",
         ),
     ] {
-        check_file(path).map_err(|reason| wrong(what, reason, &hint(path == default, key)))?;
+        files::check(path).map_err(|reason| wrong(what, reason, &hint(path == default, key)))?;
     }
     Ok(())
-}
-
-/// Whether `path` is a file with something in it that this process may read.
-///
-/// # Errors
-/// Why not, with the path.
-fn check_file(path: &Path) -> Result<(), String> {
-    let mut byte = [0];
-    // Reading also finds out folders, which open like files.
-    match File::open(path).and_then(|mut file| file.read(&mut byte)) {
-        Ok(0) => Err(format!("{} is empty", path.display())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
 }
 
 impl Engine for Pocketsphinx {
@@ -235,14 +218,6 @@ fn collect(audio: &mut dyn AudioSource) -> Result<Vec<i16>, EngineError> {
         samples.extend(block.iter().map(|&sample| to_i16(sample)));
     }
     Ok(samples)
-}
-
-/// −1 … 1 as 16 bits, rounded; beyond that it saturates, NaN becomes 0. The inverse of `f32::from(i16) / 32768`.
-fn to_i16(sample: f32) -> i16 {
-    // `as` saturates, and takes NaN for 0.
-    #[allow(clippy::cast_possible_truncation)]
-    let sample = (sample * 32768.0).round() as i16;
-    sample
 }
 
 /// How long so many samples are.

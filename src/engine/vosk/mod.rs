@@ -9,14 +9,12 @@ mod ffi;
 mod result;
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE};
+use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
 use crate::config::VoskSettings;
 use crate::transcript::Segment;
 
@@ -75,28 +73,14 @@ pub fn load(settings: &VoskSettings) -> Result<Vosk, EngineError> {
 /// The first one that is not.
 fn check_files(folder: &Path) -> Result<(), String> {
     for file in MODEL_FILES {
-        check_file(&folder.join(file))?;
+        files::check(&folder.join(file))?;
     }
     let [whole, parts] = GRAPHS.map(|files| {
         files
             .iter()
-            .try_for_each(|file| check_file(&folder.join(file)))
+            .try_for_each(|file| files::check(&folder.join(file)))
     });
     whole.or_else(|reason| parts.map_err(|_| reason))
-}
-
-/// Whether `path` is a file with something in it that this process may read.
-///
-/// # Errors
-/// Why not, with the path.
-fn check_file(path: &Path) -> Result<(), String> {
-    let mut byte = [0];
-    // Reading also finds out folders, which open like files.
-    match File::open(path).and_then(|mut file| file.read(&mut byte)) {
-        Ok(0) => Err(format!("{} is empty", path.display())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
 }
 
 impl Engine for Vosk {
@@ -140,12 +124,4 @@ fn failed(reason: String) -> EngineError {
         engine: NAME,
         reason,
     }
-}
-
-/// −1 … 1 as 16 bits, rounded; beyond that it saturates, NaN becomes 0.
-fn to_i16(sample: f32) -> i16 {
-    // `as` saturates, and takes NaN for 0.
-    #[allow(clippy::cast_possible_truncation)]
-    let sample = (sample * 32768.0).round() as i16;
-    sample
 }

@@ -23,7 +23,10 @@ use whisper_rs::{
 };
 
 use super::{AudioSource, Engine, EngineError, Hearing, Options};
-use crate::{config::WhisperSettings, transcript::Segment};
+use crate::{
+    config::{WhisperSettings, primary_language},
+    transcript::Segment,
+};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "whisper";
@@ -145,7 +148,7 @@ impl Whisper {
             return Ok(Some("en".into()));
         }
         let asked = options.language.as_deref();
-        let primary = asked.and_then(|code| code.split(['-', '_']).next());
+        let primary = asked.map(primary_language);
         let configured = Some(self.settings.language.as_str()).filter(|code| !code.is_empty());
         let Some(code) = primary.or(configured).or(self.language.as_deref()) else {
             return Ok(None);

@@ -101,8 +101,10 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     });
     outcome.plot("leaks", "process: the service", shown(of_service.collect()));
 
-    let mut series = |model: &str, count: usize| {
+    let series = |model: &str, count: usize| {
         let request = leak(model);
+        // The first connection has been idle for too long.
+        let mut client = Client::connect(daemon.socket()).unwrap();
         let mut points = Vec::new();
         for number in 1..=count {
             let Some((job, supervisor)) = ask(&mut client, &request) else {

@@ -467,6 +467,7 @@ impl Shared {
                 Ok(()) => {
                     pool.running += 1;
                     pool.refill = Some(now + pool.model.spares.refill_delay);
+                    pool.handed_over = Some(now);
                     state.running += 1;
                     state.progress = now;
                 }
@@ -516,6 +517,7 @@ impl Shared {
             queue.finished(waiting.client());
             if let Some(pool) = pools.get_mut(&waiting.model) {
                 pool.running -= 1;
+                pool.handed_over = None;
                 if !waiting.canary {
                     let before = pool.service_time.unwrap_or(service_time);
                     pool.service_time = Some(retry::mean(before, service_time));

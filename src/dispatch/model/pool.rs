@@ -23,6 +23,11 @@ use crate::{
 /// First pause after a spare died idle, or could not be forked; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
+/// A spare that was given a request is not replaced before that request is answered, or this has passed, as long as there
+/// is another one: the fork would take the CPU on which the job is woken. Where several requests run at once, whoever
+/// comes next is better served by spares.
+const ANSWER_FIRST: Duration = Duration::from_millis(2);
+
 /// When a client may come again whose model is starting, or failing for a reason that nobody can foresee the end of.
 const RETRY_LATER: Duration = Duration::from_secs(10);
 
@@ -56,6 +61,8 @@ pub(in crate::dispatch) struct Pool {
     pub(in crate::dispatch) generation: u64,
     /// From when on spares are forked up to their maximum; `None`: only up to their minimum.
     pub(in crate::dispatch) refill: Option<Instant>,
+    /// When a spare was last given a request, unless one has been answered since.
+    pub(in crate::dispatch) handed_over: Option<Instant>,
     /// Forks in a row that came to nothing, and until when no spare is forked for that reason.
     trouble: u32,
     calm_until: Instant,
@@ -99,6 +106,7 @@ impl Pool {
             committed: 0,
             generation: 0,
             refill: Some(now),
+            handed_over: None,
             trouble: 0,
             calm_until: now,
             proven: now,
@@ -240,9 +248,10 @@ impl State {
             Mode::Hybrid => pool.running,
             _ => 0,
         };
-        let due = match pool.refill {
+        let due = match (pool.refill, pool.handed_over) {
+            (_, Some(since)) if below && have > 0 && pool.running < 2 => since + ANSWER_FIRST,
             _ if below => now,
-            Some(due) if have + returning < spares.max => due,
+            (Some(due), _) if have + returning < spares.max => due,
             _ => return Need::Nothing,
         };
         match due.max(pool.calm_until).max(pressure_until) {

@@ -85,7 +85,7 @@ fn hear(
         fault: None,
     };
     let mut heard = Heard::default();
-    let result = job::transcribe(engine, &request, recording, &mut heard);
+    let result = job::transcribe(engine, &request, recording.into(), &mut heard);
     assert!(heard.progress.is_sorted());
     (heard, result)
 }

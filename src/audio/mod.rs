@@ -26,6 +26,7 @@ pub use decode::{Decoder, Hint, is_decoding};
 pub use error::AudioError;
 pub use formats::{CHANNELS, RATES};
 pub use pieces::{Cutter, Keep, Piece};
+pub use source::length;
 
 /// Sample rate, in hertz, of all audio that comes out of here: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -5,7 +5,6 @@ pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
 mod files;
-#[cfg(feature = "fault-engine")]
 pub mod null;
 pub mod pocketsphinx;
 mod samples;

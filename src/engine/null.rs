@@ -1,4 +1,5 @@
-//! Engine `null`: reads the whole recording and recognises nothing. For benchmarks of everything but the engine.
+//! Engine `null`: reads the whole recording and recognises nothing. For benchmarks of everything but the engine, and for
+//! what jobs rehearse.
 
 use std::ops::ControlFlow;
 

@@ -33,6 +33,9 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 /// Space for the control data of the most descriptors that any message may carry.
 const MAX_DESCRIPTORS: usize = 3;
 
+/// No flag: the call blocks. The socket itself is never made non-blocking; that would be two system calls more for each job.
+const WAIT: MsgFlags = MsgFlags::empty();
+
 /// Something that can be sent over a [`Channel`].
 pub trait Message {
     /// Most descriptors that one message may carry. A message with more is refused.
@@ -100,15 +103,7 @@ pub fn pair<Out, In>() -> io::Result<(AsyncChannel<Out, In>, OwnedFd)> {
         None,
         SockFlag::SOCK_CLOEXEC,
     )?;
-    set_nonblocking(ours.as_fd())?;
     Ok((AsyncChannel::new(ours)?, theirs))
-}
-
-fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 impl<Out, In> AsFd for Channel<Out, In> {
@@ -137,7 +132,7 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> 
     /// # Errors
     /// See [`ChannelError`].
     pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        retry_interrupted(|| send(self.socket.as_fd(), message, descriptors))
+        retry_interrupted(|| send(self.socket.as_fd(), message, descriptors, WAIT))
     }
 
     /// Wait for one message.
@@ -145,7 +140,7 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> 
     /// # Errors
     /// See [`ChannelError`]; `HungUp` when the other side is gone.
     pub fn receive(&self) -> Result<Received<In>, ChannelError> {
-        match retry_interrupted(|| receive(self.socket.as_fd())) {
+        match retry_interrupted(|| receive(self.socket.as_fd(), WAIT)) {
             // Without a supervisor there is nothing to be done, whatever it has read.
             Err(ChannelError::Unread) => Err(ChannelError::HungUp),
             result => result,
@@ -181,7 +176,8 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out,
     /// # Errors
     /// See [`ChannelError`]; `Io` with `WouldBlock` when the child does not read.
     pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        retry_interrupted(|| send(self.socket.get_ref().as_fd(), message, descriptors))
+        let socket = self.socket.get_ref().as_fd();
+        retry_interrupted(|| send(socket, message, descriptors, MsgFlags::MSG_DONTWAIT))
     }
 
     /// Wait for one message. Cancel-safe: a message is taken whole or not at all.
@@ -191,24 +187,23 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out,
     /// sent before it went.
     pub async fn receive(&self) -> Result<Received<In>, ChannelError> {
         loop {
-            // Try before waiting: on a busy service the message is often there already.
-            match retry_interrupted(|| receive(self.socket.get_ref().as_fd())) {
-                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
+            // The kernel is asked only where the runtime knows of something, or has not seen the end of it.
             let mut guard = self.socket.ready(Interest::READABLE).await?;
-            let again = guard.try_io(|inner| {
-                match retry_interrupted(|| receive::<In>(inner.get_ref().as_fd())) {
-                    Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                        Err(error)
-                    }
-                    result => Ok(result),
+            let again = guard.try_io(|_| match self.receive_now() {
+                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Err(error)
                 }
+                result => Ok(result),
             });
             if let Ok(result) = again {
                 return result?;
             }
         }
+    }
+
+    fn receive_now(&self) -> Result<Received<In>, ChannelError> {
+        let socket = self.socket.get_ref().as_fd();
+        retry_interrupted(|| receive(socket, MsgFlags::MSG_DONTWAIT))
     }
 }
 
@@ -234,13 +229,14 @@ fn send<M: Serialize>(
     socket: BorrowedFd<'_>,
     message: &M,
     descriptors: &[BorrowedFd<'_>],
+    waiting: MsgFlags,
 ) -> Result<(), ChannelError> {
     BUFFER.with_borrow_mut(|buffer| {
         let data = [IoSlice::new(encode(message, buffer)?)];
         let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &[][..] } else { &rights };
-        let flags = MsgFlags::MSG_NOSIGNAL;
+        let flags = MsgFlags::MSG_NOSIGNAL | waiting;
         match sendmsg::<()>(socket.as_raw_fd(), &data, control, flags, None) {
             Ok(_) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => Err(ChannelError::Unread),
@@ -251,6 +247,7 @@ fn send<M: Serialize>(
 
 fn receive<M: Message + DeserializeOwned>(
     socket: BorrowedFd<'_>,
+    waiting: MsgFlags,
 ) -> Result<Received<M>, ChannelError> {
     const {
         assert!(M::MAX_DESCRIPTORS <= MAX_DESCRIPTORS);
@@ -260,7 +257,7 @@ fn receive<M: Message + DeserializeOwned>(
         // Without room for control data the kernel closes what came and says so: nothing is ever installed here.
         let control = (M::MAX_DESCRIPTORS > 0).then_some(space.as_mut_slice());
         let mut data = [IoSliceMut::new(buffer)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC | waiting;
         let received = match recvmsg::<()>(socket.as_raw_fd(), &mut data, control, flags) {
             Ok(received) => received,
             // The kernel says so, once, when the other side closed its end with something in it.

@@ -17,6 +17,8 @@ pub enum ToZygote {
     Fork {
         /// The scratch directory of the job's program, if it has one.
         scratch: Option<PathBuf>,
+        /// Whether no request waits for it.
+        ahead: bool,
     },
 }
 

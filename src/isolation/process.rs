@@ -19,6 +19,7 @@ use super::{
     channel::{self, AsyncChannel, ChannelError},
     exec::exec_self,
     exit::Exit,
+    footprint::View,
     gauge::Gauge,
     message::{FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote},
     pidfd::PidFd,
@@ -99,22 +100,13 @@ impl Child {
             if let Some(exit) = self.exit {
                 return Ok(exit);
             }
+            // The kernel is asked only when the descriptor says that there is an answer.
+            let mut readable = self.pidfd.readable().await?;
             self.kill_group();
-            self.exit = self.pidfd.get_ref().try_reap()?;
-            if self.exit.is_some() {
-                continue;
+            match self.pidfd.get_ref().try_reap()? {
+                Some(exit) => self.exit = Some(exit),
+                None => readable.clear_ready(),
             }
-            self.pidfd.readable().await?.clear_ready();
-        }
-    }
-}
-
-impl Child {
-    /// What it uses, with its group if it leads one; `None` once it is reaped, and where `/proc` does not show it.
-    fn usage(&self) -> Option<Usage> {
-        match self.leads {
-            true => Usage::of_group(self.pid),
-            false => Usage::of_process(self.pid),
         }
     }
 }
@@ -190,11 +182,11 @@ impl ZygoteProcess {
         }
     }
 
-    /// Fork a job into `slot`.
+    /// Fork a job into `slot`: `ahead` of its request, or for one that waits.
     ///
     /// # Errors
     /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
-    pub async fn fork(&mut self, slot: Slot) -> Result<JobProcess, ProcessError> {
+    pub async fn fork(&mut self, slot: Slot, ahead: bool) -> Result<JobProcess, ProcessError> {
         let asked = Instant::now();
         let (channel, theirs) = channel::pair().map_err(ProcessError::Start)?;
         let stderr = slot
@@ -205,7 +197,11 @@ impl ZygoteProcess {
         let scratch = slot.scratch().map(PathBuf::from);
         let leads = scratch.is_some();
         let answer = self
-            .ask(&ToZygote::Fork { scratch }, &descriptors, FORK_TIMEOUT)
+            .ask(
+                &ToZygote::Fork { scratch, ahead },
+                &descriptors,
+                FORK_TIMEOUT,
+            )
             .await?;
         match answer {
             (FromZygote::Forked { pid }, mut fds) => {
@@ -217,6 +213,7 @@ impl ZygoteProcess {
                 let mut child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
                 child.leads = leads;
                 Ok(JobProcess {
+                    view: slot.cgroup().is_none().then(|| View::of(pid)).flatten(),
                     child,
                     channel,
                     slot,
@@ -270,6 +267,8 @@ pub struct JobProcess {
     child: Child,
     channel: AsyncChannel<ToJob, FromJob>,
     slot: Slot,
+    /// Without a cgroup: what tells how much it uses.
+    view: Option<View>,
     /// Without a cgroup: what it had used when it was done with the request before.
     before: Usage,
     /// Anonymous memory that it had before its request, in bytes.
@@ -323,7 +322,12 @@ impl JobProcess {
 
     /// It is ready for its first request: what memory it has by now is not that request's.
     pub fn begin(&mut self) {
-        self.began_with = self.usage().anonymous;
+        let of_process = || match self.child.leads {
+            true => Some(self.process_usage()?.anonymous),
+            false => self.view.as_ref()?.anonymous(),
+        };
+        let anonymous = self.slot.cgroup_anonymous().or_else(of_process);
+        self.began_with = anonymous.unwrap_or_default();
     }
 
     /// Its request is over and it is to serve another one: lift what this one alone was held to, and count from here.
@@ -332,7 +336,7 @@ impl JobProcess {
     /// Its cgroup cannot be written or read: it must not go on.
     pub fn settle(&mut self) -> Result<(), CgroupError> {
         if self.slot.cgroup().is_none() {
-            self.before = self.child.usage().unwrap_or_default();
+            self.before = self.process_usage().unwrap_or_default();
         }
         self.slot.settle()?;
         self.begin();
@@ -349,13 +353,23 @@ impl JobProcess {
                     cpu: exit.cpu,
                     ..Usage::default()
                 },
-                None => self.child.usage().unwrap_or_default(),
+                None => self.process_usage().unwrap_or_default(),
             };
             usage.since(&self.before)
         });
         Usage {
             began_with: self.began_with,
             ..usage
+        }
+    }
+
+    /// What it has used altogether, with its group if it leads one; `None` once it is reaped, and where `/proc` does not
+    /// show it.
+    fn process_usage(&self) -> Option<Usage> {
+        let own = self.view.as_ref()?.read()?;
+        match self.child.leads {
+            true => Usage::of_group(self.child.pid, own),
+            false => Some(Usage::of_process(own)),
         }
     }
 
@@ -369,7 +383,7 @@ impl JobProcess {
 
     /// CPU time that it has used for its request so far; `None` if nobody knows.
     pub fn cpu(&self) -> Option<Duration> {
-        let of_process = || Some(self.child.usage()?.since(&self.before).cpu);
+        let of_process = || Some(self.process_usage()?.since(&self.before).cpu);
         self.slot.cgroup_cpu().or_else(of_process)
     }
 

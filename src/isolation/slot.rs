@@ -10,10 +10,10 @@ use std::{
 };
 
 use nix::{fcntl::OFlag, unistd::pipe2};
-use procfs::process::Process;
 
 use super::{
     cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
+    footprint::Footprint,
     scratch::{Root, Scratch},
 };
 use crate::{config::Limits, events};
@@ -285,6 +285,11 @@ impl Slot {
         Some(now.saturating_sub(body.before.cpu))
     }
 
+    /// Anonymous memory of the job that is here, in bytes; `None` without a cgroup.
+    pub(super) fn cgroup_anonymous(&self) -> Option<u64> {
+        self.body.as_ref()?.leaf.as_ref()?.anonymous().ok()
+    }
+
     /// Something that reads what is used here, and the CPU time that was used before the job's request; `None` without a
     /// cgroup.
     pub(super) fn reader(&self) -> Option<(LeafReader, Duration)> {
@@ -421,10 +426,10 @@ impl Usage {
         self
     }
 
-    /// The same of all processes of the group `pid`, for jobs with a program and without a cgroup. What has ended already
+    /// The same of all processes of the group that the process `pid` leads, for jobs with a program. What has ended already
     /// counts with whoever awaited it.
-    pub(super) fn of_group(pid: i32) -> Option<Self> {
-        let mut all = Self::of_process(pid)?;
+    pub(super) fn of_group(pid: i32, leader: Footprint) -> Option<Self> {
+        let mut all = Self::of_process(leader);
         let ticks = u32::try_from(procfs::ticks_per_second()).ok()?;
         let processes = procfs::process::all_processes().ok()?;
         for process in processes.filter_map(Result::ok) {
@@ -445,21 +450,14 @@ impl Usage {
         Some(all)
     }
 
-    /// Memory and CPU time of one living process, for jobs without a cgroup.
-    pub(super) fn of_process(pid: i32) -> Option<Self> {
-        let process = Process::new(pid).ok()?;
-        let status = process.status().ok()?;
-        let stat = process.stat().ok()?;
-        let seconds_times_ticks = Duration::from_secs(stat.utime + stat.stime);
-        Some(Self {
-            peak: status.vmhwm.unwrap_or(0) << 10,
-            anonymous: status.rssanon.unwrap_or(0) << 10,
-            began_with: 0,
-            limit: None,
-            cpu: seconds_times_ticks / u32::try_from(procfs::ticks_per_second()).ok()?,
-            page_cache: 0,
-            page_faults: stat.minflt + stat.majflt,
-            oom_kills: 0,
-        })
+    /// What the figures of one living process come to, for jobs without a cgroup.
+    pub(super) fn of_process(process: Footprint) -> Self {
+        Self {
+            peak: process.peak,
+            anonymous: process.anonymous,
+            cpu: process.cpu,
+            page_faults: process.page_faults,
+            ..Self::default()
+        }
     }
 }

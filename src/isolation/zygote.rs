@@ -26,21 +26,38 @@ use crate::config::Preload;
 /// The job's end of its channel.
 pub type JobChannel = Channel<FromJob, ToJob>;
 
+/// What the jobs of a zygote are there for.
+pub trait Work {
+    /// What is loaded once and shared by all jobs.
+    type Model;
+
+    /// Load the model: in the zygote, or in each job of a model that wants that.
+    ///
+    /// # Errors
+    /// A message for the administrator.
+    fn load(&self, order: &Load) -> Result<Self::Model, String>;
+
+    /// Do, in a forked job for which no request waits yet, what every request will want done: so it is before its request
+    /// comes that the job maps the program's code and copies the pages it writes to.
+    fn rehearse(&self);
+
+    /// Be a job, until this returns.
+    fn serve(&self, model: &mut Self::Model, channel: &'static JobChannel);
+}
+
 /// Be a zygote: load the model that the supervisor names over stdin, unless it is one that each job loads, then fork a
 /// job whenever it asks for one.
 ///
-/// `work` is what a job does with the model; it runs in the forked child, which ends when it returns.
-/// This function returns when the supervisor is gone or the model cannot be loaded.
+/// `work` is made before anything is forbidden. This function returns when the supervisor is gone or the model cannot be
+/// loaded.
 ///
 /// # Errors
 /// The process was not started by a supervisor, or the machine lacks something basic.
-pub fn run<Model>(
-    load: impl Fn(&Load) -> Result<Model, String>,
-    work: impl Fn(&mut Model, &'static JobChannel),
-) -> io::Result<()> {
+pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let control = take_stdin()?;
     let mut thread = SingleThreaded::open()?;
+    let work = work()?;
 
     let mut order = match control.receive() {
         Ok((ToZygote::Load(order), descriptors)) => {
@@ -64,7 +81,7 @@ pub fn run<Model>(
             .map_err(|e| e.to_string())?;
         let model = match preload {
             Preload::BeforeFork => {
-                let model = load(&order)?;
+                let model = work.load(&order)?;
                 sandbox.loaded().map_err(|e| e.to_string())?;
                 Some(model)
             }
@@ -82,12 +99,13 @@ pub fn run<Model>(
     tell(&control, &FromZygote::Loaded(confinement), None)?;
 
     loop {
-        let (scratch, mut descriptors) = match control.receive() {
-            Ok((ToZygote::Fork { scratch }, descriptors)) => (scratch, descriptors.into_iter()),
+        let (scratch, ahead, descriptors) = match control.receive() {
+            Ok((ToZygote::Fork { scratch, ahead }, descriptors)) => (scratch, ahead, descriptors),
             Ok((ToZygote::Load(_), _)) => return Err(io::ErrorKind::InvalidData.into()),
             Err(ChannelError::HungUp) => return Ok(()),
             Err(error) => return Err(io::Error::other(error)),
         };
+        let mut descriptors = descriptors.into_iter();
         let (Some(channel), Some(stderr)) = (descriptors.next(), descriptors.next()) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
@@ -99,11 +117,14 @@ pub fn run<Model>(
         ) {
             Ok(Forked::Child) => {
                 order.scratch = scratch;
-                let load = || model.map_or_else(|| load(&order), Ok);
+                if ahead {
+                    work.rehearse();
+                }
+                let load = || model.map_or_else(|| work.load(&order), Ok);
                 let status = match become_job(channel, &stderr, &mut sandbox, load) {
                     Ok((channel, Ok(mut model))) => {
                         // A job has one channel for its whole life, which a panic hook must reach as well.
-                        work(&mut model, Box::leak(Box::new(channel)));
+                        work.serve(&mut model, Box::leak(Box::new(channel)));
                         0
                     }
                     Ok((channel, Err(message))) => {

@@ -7,18 +7,27 @@ mod transcribe;
 
 use std::{
     fs::File,
+    io::{self, Write},
     ops::ControlFlow,
     os::fd::AsFd,
     panic,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
+};
+
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
 };
 
 pub use transcribe::{Report, transcribe};
 
 use crate::{
     audio,
-    engine::{self, Engine},
+    engine::{self, Engine, null::Null},
     isolation::{
         Failure, FailureKind, FromJob, JobRequest, Load, ToJob, exit_now,
         zygote::{self, JobChannel},
@@ -33,12 +42,61 @@ use crate::{
 pub fn zygote_main() -> std::io::Result<()> {
     #[cfg(feature = "fault-engine")]
     engine::fault::escape::look_around();
-    let load = |order: &Load| {
+    zygote::run(Transcribing::new)
+}
+
+/// What jobs are there for: to transcribe.
+struct Transcribing {
+    /// What a job rehearses with: that of the self-test.
+    request: JobRequest,
+    recording: Arc<File>,
+}
+
+impl Transcribing {
+    fn new() -> io::Result<Self> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut file = File::from(memfd_create(c"rehearsal", flags)?);
+        let (request, noise) = self_test(0);
+        file.write_all(&noise)?;
+        // The model is loaded beside it, and may be hostile.
+        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+        Ok(Self {
+            request,
+            recording: Arc::new(file),
+        })
+    }
+}
+
+impl zygote::Work for Transcribing {
+    type Model = Box<dyn Engine>;
+
+    fn load(&self, order: &Load) -> Result<Self::Model, String> {
         engine::load(&order.engine, order.scratch.as_deref()).map_err(|error| error.to_string())
-    };
-    zygote::run(load, |engine, channel| {
+    }
+
+    fn rehearse(&self) {
+        // Neither with the engine, which is a stranger's, nor for what comes of it.
+        let recording = self.recording.clone();
+        let _ = transcribe(&mut Null, &self.request, recording, &mut Unheard);
+    }
+
+    fn serve(&self, engine: &mut Self::Model, channel: &'static JobChannel) {
         serve(engine.as_mut(), channel);
-    })
+    }
+}
+
+/// Takes no notice.
+struct Unheard;
+
+impl Report for Unheard {
+    fn progress(&mut self, _: Duration) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn segment(&mut self, _: Segment) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// The request that is being served, for the panic hook.
@@ -77,7 +135,8 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
             afterwards = fault::before(&mut request, channel);
         }
         let mut report = ToSupervisor { channel, id };
-        let last_word = match transcribe(engine, &request, File::from(recording), &mut report) {
+        let last_word = match transcribe(engine, &request, Arc::new(recording.into()), &mut report)
+        {
             Ok(figures) => FromJob::Done { id, figures },
             Err(failure) => FromJob::Failed { id, failure },
         };

@@ -6,12 +6,13 @@ use std::{
     io::{ErrorKind, Read},
     ops::ControlFlow,
     os::unix::fs::FileExt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::transcribe::{Report, failure, too_long};
 use crate::{
-    audio::AudioError,
+    audio::{self, AudioError},
     engine::{Engine, EngineError, Options, OriginalSource},
     isolation::{Failure, Figures, JobRequest},
 };
@@ -27,11 +28,11 @@ pub(super) fn transcribe(
     engine: &mut dyn Engine,
     request: &JobRequest,
     options: &Options,
-    recording: File,
+    recording: Arc<File>,
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
-    let is_file = recording.metadata().is_ok_and(|about| about.is_file());
+    let is_file = matches!(audio::length(&recording), Ok(Some(_)));
     let report = RefCell::new(report);
     let mut source = Original {
         recording,
@@ -60,7 +61,7 @@ pub(super) fn transcribe(
 }
 
 struct Original<'a, 'r> {
-    recording: File,
+    recording: Arc<File>,
     /// Where in a file the next bytes are; `None`: it comes through a pipe. The offset of a file is shared with others.
     at: Option<u64>,
     chunk: Vec<u8>,
@@ -76,7 +77,7 @@ impl OriginalSource for Original<'_, '_> {
         loop {
             let read = match self.at {
                 Some(at) => self.recording.read_at(&mut self.chunk, at),
-                None => self.recording.read(&mut self.chunk),
+                None => (&*self.recording).read(&mut self.chunk),
             };
             match read {
                 Ok(0) => return Ok(None),

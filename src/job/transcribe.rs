@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    audio::{AudioError, Cutter, Decoder, Hint, Keep},
+    audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
     engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble},
     isolation::{Failure, FailureKind, Figures, JobRequest},
     transcript::Segment,
@@ -37,7 +37,7 @@ pub trait Report {
 pub fn transcribe(
     engine: &mut dyn Engine,
     request: &JobRequest,
-    recording: File,
+    recording: Arc<File>,
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
@@ -58,7 +58,6 @@ pub fn transcribe(
     if engine.hearing() == Hearing::Original {
         return super::original::transcribe(engine, request, &options, recording, report);
     }
-    let recording = Arc::new(recording);
     let open = || {
         Decoder::open(Arc::clone(&recording), hint)
             .map(|decoder| decoder.listening_to(request.channel))
@@ -228,7 +227,7 @@ impl Source<'_, '_> {
         open: impl Fn() -> Result<Decoder, AudioError>,
     ) -> Result<(), EngineError> {
         let says_it_is_short = |length| length <= self.limit;
-        let is_file = recording.metadata().is_ok_and(|about| about.is_file());
+        let is_file = matches!(audio::length(recording), Ok(Some(_)));
         if !is_file || self.decoder.announced().is_some_and(says_it_is_short) {
             return Ok(());
         }

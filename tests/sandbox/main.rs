@@ -70,11 +70,27 @@ struct Surroundings {
     recording: i32,
 }
 
+/// The work of these jobs: an attempt each.
+struct Attempting;
+
+impl zygote::Work for Attempting {
+    type Model = ();
+
+    fn load(&self, order: &Load) -> Result<(), String> {
+        loading::run(&order.model)
+    }
+
+    fn rehearse(&self) {}
+
+    fn serve(&self, (): &mut (), channel: &'static JobChannel) {
+        job(channel);
+    }
+}
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("zygote") => {
-            let end = zygote::run(|order: &Load| loading::run(&order.model), |(), c| job(c));
-            return match end {
+            return match zygote::run(|| Ok(Attempting)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     eprintln!("{error}");
@@ -148,7 +164,7 @@ async fn start_and_load(
 
 async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
     let slot = Slots::new(None, 1).take(&Limits::default(), false)?;
-    let job = zygote.fork(slot.ok_or("no slot")?).await?;
+    let job = zygote.fork(slot.ok_or("no slot")?, true).await?;
     match job.receive().await? {
         FromJob::Ready => Ok(job),
         other => Err(format!("a job said {other:?} instead of ready").into()),

@@ -128,7 +128,7 @@ async fn fork(
         return Ok(None);
     };
     let generation = shared.coming(id, 1);
-    match zygote.fork(slot).await {
+    match zygote.fork(slot, !urgent).await {
         Ok(job) => Ok(Some(Forked {
             job,
             memory,

@@ -202,7 +202,7 @@ fn work(
                 job::transcribe(
                     engine.as_mut(),
                     &request,
-                    File::from(recording),
+                    Arc::new(File::from(recording)),
                     &mut report,
                 )
             }

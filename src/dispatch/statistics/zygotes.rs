@@ -67,15 +67,16 @@ impl Zygote {
         self.fate = Lifecycle::ZygotesRecycled;
     }
 
-    /// Fork a job into `slot`.
+    /// Fork a job into `slot`: `ahead` of its request, or for one that waits.
     ///
     /// # Errors
     /// As [`ZygoteProcess::fork`].
     pub(in crate::dispatch) async fn fork(
         &mut self,
         slot: Slot,
+        ahead: bool,
     ) -> Result<JobProcess, ProcessError> {
-        let result = self.process.fork(slot).await;
+        let result = self.process.fork(slot, ahead).await;
         match &result {
             Ok(_) => {
                 self.entry.forks.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The supervisor's side of its children: a zygote it can ask for forks, and a job it can give requests.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
@@ -12,7 +13,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::{Pid, pipe2},
 };
-use tokio::{io::unix::AsyncFd, net::unix::pipe};
+use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout_at};
 
 use super::{
     cgroup::{CgroupError, Leaf},
@@ -130,6 +131,20 @@ impl Drop for Child {
 pub struct ZygoteProcess {
     child: Child,
     control: AsyncChannel<ToZygote, FromZygote>,
+    /// The jobs that it was asked for and has not told of, the oldest first.
+    asked: VecDeque<Asked>,
+}
+
+/// A job that does not exist yet, as far as we know.
+#[derive(Debug)]
+struct Asked {
+    slot: Slot,
+    channel: AsyncChannel<ToJob, FromJob>,
+    since: Instant,
+}
+
+fn unasked() -> ProcessError {
+    ProcessError::Protocol("an answer that was not asked for".into())
 }
 
 impl ZygoteProcess {
@@ -152,7 +167,12 @@ impl ZygoteProcess {
         )
         .map_err(ProcessError::Start)?;
         let child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
-        Ok((Self { child, control }, stderr))
+        let zygote = Self {
+            child,
+            control,
+            asked: VecDeque::new(),
+        };
+        Ok((zygote, stderr))
     }
 
     /// Its process id.
@@ -176,18 +196,25 @@ impl ZygoteProcess {
         match answer {
             (FromZygote::Loaded(confinement), _) => Ok(confinement),
             (FromZygote::LoadFailed(message), _) => Err(ProcessError::Load(message)),
-            _ => Err(ProcessError::Protocol(
-                "an answer that was not asked for".into(),
-            )),
+            _ => Err(unasked()),
         }
     }
 
     /// Fork a job into `slot`: `ahead` of its request, or for one that waits.
     ///
     /// # Errors
-    /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
+    /// As [`Self::forked`].
     pub async fn fork(&mut self, slot: Slot, ahead: bool) -> Result<JobProcess, ProcessError> {
-        let asked = Instant::now();
+        self.begin_fork(slot, ahead).await?;
+        self.forked().await
+    }
+
+    /// Ask for a job in `slot`. It need not wait for those that were asked for before: [`Self::forked`] gives each in turn.
+    ///
+    /// # Errors
+    /// As [`Self::forked`].
+    pub async fn begin_fork(&mut self, slot: Slot, ahead: bool) -> Result<(), ProcessError> {
+        let since = Instant::now();
         let (channel, theirs) = channel::pair().map_err(ProcessError::Start)?;
         let stderr = slot
             .stderr()
@@ -195,38 +222,56 @@ impl ZygoteProcess {
         let mut descriptors = vec![theirs.as_fd(), stderr];
         descriptors.extend(slot.cgroup());
         let scratch = slot.scratch().map(PathBuf::from);
-        let leads = scratch.is_some();
-        let answer = self
-            .ask(
-                &ToZygote::Fork { scratch, ahead },
-                &descriptors,
-                FORK_TIMEOUT,
-            )
-            .await?;
-        match answer {
-            (FromZygote::Forked { pid }, mut fds) => {
+        let order = ToZygote::Fork { scratch, ahead };
+        if let Err(error) = self.control.send(&order, &descriptors) {
+            return Err(self.trouble(error).await);
+        }
+        self.asked.push_back(Asked {
+            slot,
+            channel,
+            since,
+        });
+        Ok(())
+    }
+
+    /// The next of the jobs that were asked for. Cancel-safe.
+    ///
+    /// # Errors
+    /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
+    pub async fn forked(&mut self) -> Result<JobProcess, ProcessError> {
+        let Some(since) = self.asked.front().map(|asked| asked.since) else {
+            return Err(ProcessError::Protocol("nothing was asked for".into()));
+        };
+        let end = (since + FORK_TIMEOUT).into();
+        let answer = match timeout_at(end, self.control.receive()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.trouble(error).await),
+            Err(_) => return Err(ProcessError::Silent(FORK_TIMEOUT)),
+        };
+        let asked = self.asked.pop_front();
+        match (answer, asked) {
+            ((FromZygote::Forked { pid }, mut fds), Some(asked)) => {
                 let pidfd = fds
                     .pop()
                     .map(PidFd::from)
                     .filter(PidFd::is_own_child)
                     .ok_or_else(|| ProcessError::Protocol("no pidfd of a child of ours".into()))?;
                 let mut child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
-                child.leads = leads;
+                child.leads = asked.slot.scratch().is_some();
+                let is_confined = asked.slot.cgroup().is_some();
                 Ok(JobProcess {
-                    view: slot.cgroup().is_none().then(|| View::of(pid)).flatten(),
                     child,
-                    channel,
-                    slot,
+                    channel: asked.channel,
+                    slot: asked.slot,
+                    view: (!is_confined).then(|| View::of(pid)).flatten(),
                     before: Usage::default(),
                     began_with: 0,
                     is_used: false,
-                    asked,
+                    asked: asked.since,
                 })
             }
-            (FromZygote::ForkFailed(message), _) => Err(ProcessError::Fork(message)),
-            _ => Err(ProcessError::Protocol(
-                "an answer that was not asked for".into(),
-            )),
+            ((FromZygote::ForkFailed(message), _), _) => Err(ProcessError::Fork(message)),
+            _ => Err(unasked()),
         }
     }
 
@@ -240,15 +285,19 @@ impl ZygoteProcess {
             self.control.send(question, descriptors)?;
             self.control.receive().await
         };
-        let error = match tokio::time::timeout(timeout, exchange).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error,
-            Err(_) => return Err(ProcessError::Silent(timeout)),
-        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.trouble(error).await),
+            Err(_) => Err(ProcessError::Silent(timeout)),
+        }
+    }
+
+    /// What it means that its channel failed.
+    async fn trouble(&mut self, error: ChannelError) -> ProcessError {
         match error {
-            ChannelError::HungUp | ChannelError::Unread => Err(self.ended().await),
-            ChannelError::Io(error) => Err(ProcessError::Start(error)),
-            violation => Err(ProcessError::Protocol(violation.to_string())),
+            ChannelError::HungUp | ChannelError::Unread => self.ended().await,
+            ChannelError::Io(error) => ProcessError::Start(error),
+            violation => ProcessError::Protocol(violation.to_string()),
         }
     }
 

@@ -202,12 +202,19 @@ impl Shared {
 
     /// So many more jobs (or fewer) are forked and not ready; gives the generation of the model's settings.
     pub(super) fn coming(&self, id: PoolId, change: isize) -> u64 {
-        let mut state = self.state();
-        let Some(pool) = state.pools.get_mut(&id) else {
-            return u64::MAX;
-        };
-        pool.coming = pool.coming.saturating_add_signed(change);
-        pool.generation
+        if let Some(pool) = self.state().pools.get_mut(&id) {
+            pool.coming = pool.coming.saturating_add_signed(change);
+        }
+        self.generation(id)
+    }
+
+    /// The generation of the model's settings.
+    pub(super) fn generation(&self, id: PoolId) -> u64 {
+        let state = self.state();
+        state
+            .pools
+            .get(&id)
+            .map_or(u64::MAX, |pool| pool.generation)
     }
 
     /// Model `id` serves with `model` from now on.

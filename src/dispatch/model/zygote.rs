@@ -145,10 +145,9 @@ async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Resul
         // Jobs on their way out still have theirs.
         tokio::time::sleep(SLOT_PAUSE).await;
     };
-    let mut job = zygote
-        .fork(slot, false)
-        .await
-        .map_err(|error| error.to_string())?;
+    let begun = zygote.begin_fork(slot, false).await;
+    begun.map_err(|error| error.to_string())?;
+    let mut job = zygote.forked().await.map_err(|error| error.to_string())?;
     let load_timeout = shared.config().zygote.load_timeout;
     lifecycle::ready(&mut job, model.engine.preload(), load_timeout).await?;
     let name = &model.name;

@@ -67,25 +67,33 @@ impl Zygote {
         self.fate = Lifecycle::ZygotesRecycled;
     }
 
-    /// Fork a job into `slot`: `ahead` of its request, or for one that waits.
-    ///
-    /// # Errors
-    /// As [`ZygoteProcess::fork`].
-    pub(in crate::dispatch) async fn fork(
+    /// Ask for a job, as [`ZygoteProcess::begin_fork`].
+    pub(in crate::dispatch) async fn begin_fork(
         &mut self,
         slot: Slot,
         ahead: bool,
-    ) -> Result<JobProcess, ProcessError> {
-        let result = self.process.fork(slot, ahead).await;
-        match &result {
+    ) -> Result<(), ProcessError> {
+        let begun = self.process.begin_fork(slot, ahead).await;
+        begun.inspect_err(|error| self.failed(error))
+    }
+
+    /// The next job that was asked for, as [`ZygoteProcess::forked`].
+    pub(in crate::dispatch) async fn forked(&mut self) -> Result<JobProcess, ProcessError> {
+        let forked = self.process.forked().await;
+        match &forked {
             Ok(_) => {
                 self.entry.forks.fetch_add(1, Ordering::Relaxed);
                 self.books.count(Lifecycle::JobsForked);
             }
-            Err(ProcessError::Fork(_)) => {}
-            Err(_) => self.is_lost(),
+            Err(error) => self.failed(error),
         }
-        result
+        forked
+    }
+
+    fn failed(&mut self, error: &ProcessError) {
+        if !matches!(error, ProcessError::Fork(_)) {
+            self.is_lost();
+        }
     }
 
     /// Wait until it ends, as [`ZygoteProcess::ended`].

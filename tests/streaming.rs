@@ -176,12 +176,14 @@ fn what_fails_later_is_the_last_event() {
 
 #[test]
 fn a_client_that_reads_no_further_is_cut_off_and_its_job_killed() {
-    // More than sockets and queues hold, and less than a request may say.
+    // More than sockets and queues hold, and less than a request about so long a recording may say.
     const TEXT: usize = 3 << 20;
+    let half_an_hour = wav(&vec![0; 1800 * 2 * 16_000]);
     let daemon = Daemon::start(FAULT);
     daemon.wait_spares(1);
     let mut client = daemon.connect();
-    client.send(&form("text-flood").request());
+    let form = Form::of("a.wav", &half_an_hour).field("stream", "true");
+    client.send(&form.field("model", "default:text-flood").request());
     wait_until("the request is over", LONG, || {
         daemon.log().contains("outcome=\"cancelled\"")
     });

@@ -521,8 +521,9 @@ fn who_does_not_read_his_transcript_holds_no_job() {
     let served =
         Served::start("[models.default]\nengine = \"fault\"\n[http]\nbody_timeout = \"1s\"\n");
     let mut client = served.connect();
-    let wish = json!({"name": "default:burst=20000"});
-    client.send(&request(wish, &[0; 32_000]));
+    // More than sockets and queues hold, and less than a request about so long a recording may say.
+    let wish = json!({"name": "default:text-flood"});
+    client.send(&request(wish, &vec![0; 900 * 32_000]));
     wait_until("his job is ended", LONG, || {
         served.daemon.log().contains("failed (cancelled)")
     });

@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod footprint;
 mod gauge;
+pub mod heap;
 mod message;
 pub mod orphans;
 mod peer;

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     dispatch::{Dispatcher, Health},
     events,
-    isolation::Probe,
+    isolation::{Probe, heap},
 };
 
 /// How often the status line is renewed, if its numbers changed.
@@ -41,6 +41,7 @@ const IDLE_AGAIN: Duration = Duration::from_millis(500);
 /// The service cannot start; a signal is no error.
 pub fn serve(config: Config, load: &Load<'_>, allow_root: bool) -> Result<(), ServeError> {
     privileges::give_up(allow_root)?;
+    heap::keep_little();
     let level = log::start(config.service.log_level);
     // One thread runs everything: zygotes must be made by a thread that lives for ever, and nothing here computes.
     let runtime = tokio::runtime::Builder::new_current_thread()

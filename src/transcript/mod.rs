@@ -52,6 +52,38 @@ pub struct Decoding {
 }
 
 impl Segment {
+    /// The same without words and the figures of its engine: the text and when it was said.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self {
+            words: Vec::new(),
+            decoding: None,
+            ..self
+        }
+    }
+
+    /// How much memory it takes at most as one among others in a [`Transcript`], in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let Self {
+            text,
+            start: _,
+            end: _,
+            words,
+            decoding,
+        } = self;
+        let word = |word: &Word| piece(word.text.capacity());
+        let tokens = decoding.as_ref().map_or(0, |decoding| {
+            piece(decoding.tokens.capacity() * size_of::<u32>())
+        });
+        // A list that grows has room for twice as many.
+        2 * size_of::<Self>()
+            + piece(text.capacity())
+            + piece(words.capacity() * size_of::<Word>())
+            + words.iter().map(word).sum::<usize>()
+            + tokens
+    }
+
     /// The same, as much later in the recording: what was said in a piece of it that begins there.
     #[must_use]
     pub fn later(mut self, by: Duration) -> Self {
@@ -62,6 +94,14 @@ impl Segment {
             *time = time.saturating_add(by);
         }
         self
+    }
+}
+
+/// What a piece of so many bytes takes of the heap: glibc puts 8 bytes before each and rounds up to 16, 32 at least.
+fn piece(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        _ => (bytes + 8).next_multiple_of(16).max(32),
     }
 }
 

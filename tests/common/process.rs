@@ -89,6 +89,17 @@ pub fn private_memory(pid: i32) -> u64 {
     status.rssanon.unwrap() << 10
 }
 
+/// Have the kernel count the most memory of `pid` from now on.
+pub fn forget_peak(pid: i32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+}
+
+/// The most that [`private_memory`] has been since [`forget_peak`].
+pub fn peak_private_memory(pid: i32) -> u64 {
+    let status = Process::new(pid).unwrap().status().unwrap();
+    (status.vmhwm.unwrap() - status.rssfile.unwrap() - status.rssshmem.unwrap()) << 10
+}
+
 /// The most memory that `pid` has ever had, in bytes.
 pub fn peak_memory(pid: i32) -> u64 {
     let status = Process::new(pid).unwrap().status().unwrap();

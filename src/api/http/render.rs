@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use isolang::Language;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::options::{Format, Granularities, Options, Task};
@@ -48,12 +49,16 @@ impl Shape {
     pub(super) fn render(&self, transcript: &Transcript, cost: Value) -> Response {
         match self.format {
             Format::Json => {
-                let usage = usage(transcript.duration);
-                let mut answer = json!({"text": transcript.text(), "usage": usage});
-                if self.logprobs {
-                    answer["logprobs"] = logprobs("", &transcript.segments);
-                }
-                Json(answer).into_response()
+                let logprobs = self.logprobs.then_some(Logprobs {
+                    before: "",
+                    segments: &transcript.segments,
+                });
+                Json(Plain {
+                    text: transcript.text(),
+                    logprobs,
+                    usage: usage(transcript.duration),
+                })
+                .into_response()
             }
             Format::Text => of_type(
                 "text/plain; charset=utf-8",
@@ -65,53 +70,104 @@ impl Shape {
         }
     }
 
-    fn verbose(&self, transcript: &Transcript, cost: Value) -> Value {
+    fn verbose<'a>(&self, transcript: &'a Transcript, cost: Value) -> Verbose<'a> {
         let language = self.language.as_deref();
         let language = language.or(transcript.language.as_deref());
-        let mut answer = json!({
-            "task": match self.task {
+        let segments = transcript.segments.as_slice();
+        Verbose {
+            task: match self.task {
                 Task::Transcribe => "transcribe",
                 Task::Translate => "translate",
             },
-            "language": english_name(language),
-            "duration": seconds(transcript.duration),
-            "text": transcript.text(),
-            "usage": usage(transcript.duration),
-            "stt": cost,
-        });
-        let segments = &transcript.segments;
-        if self.granularities.words() {
-            let words = segments.iter().flat_map(|segment| &segment.words);
-            answer["words"] = words
-                .map(|word| {
-                    let (start, end) = (seconds(word.start), seconds(word.end));
-                    json!({"word": word.text, "start": start, "end": end})
-                })
-                .collect();
+            language: english_name(language),
+            duration: seconds(transcript.duration),
+            text: transcript.text(),
+            words: self.granularities.words().then_some(Words(segments)),
+            segments: self.granularities.segments().then_some(Numbered(segments)),
+            usage: usage(transcript.duration),
+            stt: cost,
         }
-        if self.granularities.segments() {
-            let numbered = segments.iter().enumerate();
-            answer["segments"] = numbered
-                .map(|(id, segment)| described(id, segment))
-                .collect();
+    }
+
+    /// What of a segment the answer needs.
+    pub(super) fn keep(&self, segment: Segment) -> Segment {
+        match self.format {
+            Format::Verbose => segment,
+            Format::Json if self.logprobs => segment,
+            Format::Json | Format::Text | Format::Srt | Format::Vtt => segment.bare(),
         }
-        answer
     }
 }
 
-/// How sure the model is of each word that it says so of; joined, the words are the text. `before` stands in front of the
-/// first.
-pub(super) fn logprobs(before: &str, segments: &[Segment]) -> Value {
-    let words = segments.iter().flat_map(|segment| &segment.words);
-    let mut before = before;
-    words
-        .filter_map(|word| {
+// Written from the transcript as it is: a tree of JSON values takes ten times the memory, for hours of speech hundreds of
+// MiB.
+
+/// The answer in the format `json`.
+#[derive(Serialize)]
+struct Plain<'a> {
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Logprobs<'a>>,
+    usage: Value,
+}
+
+/// The answer in the format `verbose_json`.
+#[derive(Serialize)]
+struct Verbose<'a> {
+    task: &'static str,
+    language: String,
+    duration: f64,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<Words<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Numbered<'a>>,
+    usage: Value,
+    stt: Value,
+}
+
+/// All words of these segments.
+struct Words<'a>(&'a [Segment]);
+
+impl Serialize for Words<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let words = self.0.iter().flat_map(|segment| &segment.words);
+        serializer.collect_seq(words.map(|word| {
+            let (start, end) = (seconds(word.start), seconds(word.end));
+            json!({"word": word.text, "start": start, "end": end})
+        }))
+    }
+}
+
+/// These segments with their numbers.
+struct Numbered<'a>(&'a [Segment]);
+
+impl Serialize for Numbered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let numbered = self.0.iter().enumerate();
+        serializer.collect_seq(numbered.map(|(id, segment)| described(id, segment)))
+    }
+}
+
+/// How sure the model is of each word that it says so of; joined, the words are the text.
+#[derive(Clone, Copy)]
+pub(super) struct Logprobs<'a> {
+    /// What stands in front of the first word.
+    pub(super) before: &'a str,
+    pub(super) segments: &'a [Segment],
+}
+
+impl Serialize for Logprobs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let words = self.segments.iter().flat_map(|segment| &segment.words);
+        let mut before = self.before;
+        serializer.collect_seq(words.filter_map(|word| {
             let token = format!("{before}{}", word.text);
             before = BETWEEN;
             let logprob = logarithm(word.confidence?);
             Some(json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()}))
-        })
-        .collect()
+        }))
+    }
 }
 
 /// What JSON has no number for is as good as impossible.

@@ -8,11 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     cost::Cost,
-    render::{logprobs, usage},
+    render::{Logprobs, usage},
 };
 use crate::{
     api::error::ApiError,
@@ -112,18 +113,22 @@ impl Telling {
         })
     }
 
-    fn event(&mut self, next: Next) -> Value {
+    /// The next event's data.
+    fn event(&mut self, next: Next) -> String {
         match next {
             Next::Segment(segment) => {
                 // What was said so far and this are what the text will be in the end.
                 let between = self.said.separator();
-                let delta = format!("{between}{}", segment.text);
-                let mut event = json!({"type": "transcript.text.delta", "delta": delta});
-                if self.with_logprobs {
-                    event["logprobs"] = logprobs(between, std::slice::from_ref(&segment));
-                }
-                self.said.segments.push(segment);
-                event
+                let data = data(&Delta {
+                    kind: "transcript.text.delta",
+                    delta: format!("{between}{}", segment.text),
+                    logprobs: self.logprobs(between, std::slice::from_ref(&segment)),
+                });
+                self.said.segments.push(match self.with_logprobs {
+                    true => segment,
+                    false => segment.bare(),
+                });
+                data
             }
             Next::Finished(report) => {
                 self.is_over = true;
@@ -131,25 +136,53 @@ impl Telling {
             }
             Next::Refused(error) => {
                 self.is_over = true;
-                error.body()
+                data(&error.body())
             }
         }
     }
 
-    fn end(&self, report: &Report) -> Value {
+    fn end(&self, report: &Report) -> String {
         if let Some(error) = ApiError::of_outcome(&report.outcome) {
-            return error.body();
+            return data(&error.body());
         }
         let mode = self.mode;
-        let mut event = json!({
-            "type": "transcript.text.done",
-            "text": self.said.text(),
-            "usage": usage(report.figures.audio),
-            "stt": Cost { report, mode }.object(),
-        });
-        if self.with_logprobs {
-            event["logprobs"] = logprobs("", &self.said.segments);
-        }
-        event
+        data(&Done {
+            kind: "transcript.text.done",
+            text: self.said.text(),
+            logprobs: self.logprobs("", &self.said.segments),
+            usage: usage(report.figures.audio),
+            stt: Cost { report, mode }.object(),
+        })
     }
+
+    fn logprobs<'a>(&self, before: &'a str, segments: &'a [Segment]) -> Option<Logprobs<'a>> {
+        self.with_logprobs.then_some(Logprobs { before, segments })
+    }
+}
+
+/// What was said since the event before.
+#[derive(Serialize)]
+struct Delta<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    delta: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Logprobs<'a>>,
+}
+
+/// The last event: all that was said.
+#[derive(Serialize)]
+struct Done<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Logprobs<'a>>,
+    usage: Value,
+    stt: Value,
+}
+
+fn data(event: &impl Serialize) -> String {
+    // Nothing here is refused: all keys are text.
+    serde_json::to_string(event).unwrap_or_default()
 }

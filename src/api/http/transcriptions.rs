@@ -105,7 +105,7 @@ async fn serve(
     let report = loop {
         match ticket.next().await {
             Some(Event::Started) => {}
-            Some(Event::Segment(segment)) => transcript.segments.push(segment),
+            Some(Event::Segment(segment)) => transcript.segments.push(shape.keep(segment)),
             Some(Event::Finished(report)) => break report,
             Some(Event::Refused(refusal)) => return Err(ApiError::refused(&refusal, &name)),
             // The scheduler let go of the request without a word: it is going down.

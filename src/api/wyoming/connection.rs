@@ -286,7 +286,7 @@ impl Client {
                 self.begin_transcript(request);
                 let text = format!("{}{}", transcript.separator(), segment.text);
                 self.wire.say("transcript-chunk", &json!({"text": text}));
-                transcript.segments.push(segment);
+                transcript.segments.push(segment.bare());
             }
             Some(dispatch::Event::Finished(report)) => {
                 match ApiError::of_outcome(&report.outcome) {

@@ -99,6 +99,7 @@ impl Live {
     pub(super) async fn step(&mut self, hears: bool) -> Step {
         let Self {
             ticket,
+            feed,
             sender,
             pending,
             is_answered,
@@ -107,7 +108,7 @@ impl Live {
         let step = tokio::select! {
             biased;
             event = ticket.next(), if hears && !*is_answered => Step::Said(event),
-            () = pour(sender, pending), if !pending.is_empty() => Step::Fed,
+            () = pour(sender, pending, feed), if !pending.is_empty() => Step::Fed,
             else => std::future::pending().await,
         };
         self.settle();
@@ -134,7 +135,7 @@ impl Live {
 }
 
 /// Give the job what it has room for; all of it, unless it hears nothing any more, of which its last word will tell why.
-async fn pour(sender: &mut Option<Sender>, pending: &mut Bytes) {
+async fn pour(sender: &mut Option<Sender>, pending: &mut Bytes, feed: &Feed) {
     while let Some(pipe) = sender
         && !pending.is_empty()
     {
@@ -143,7 +144,10 @@ async fn pour(sender: &mut Option<Sender>, pending: &mut Bytes) {
             Err(error) => Err(error),
         };
         match written {
-            Ok(length) => pending.advance(length),
+            Ok(length) => {
+                feed.give(length);
+                pending.advance(length);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => *sender = None,
         }

@@ -1,4 +1,5 @@
-//! How long a live recording kept its job waiting: time that is its client's, and not held against the job.
+//! How a live recording comes: how long it kept its job waiting, which is not held against the job, and how much of it
+//! the job was given.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,6 +14,7 @@ pub struct Feed(Mutex<State>);
 struct State {
     waited: Duration,
     since: Option<Instant>,
+    given: u64,
 }
 
 impl Feed {
@@ -29,15 +31,25 @@ impl Feed {
         }
     }
 
+    /// So many bytes more are where the job reads them.
+    pub fn give(&self, bytes: usize) {
+        self.state().given += bytes as u64;
+    }
+
+    /// How many bytes of the recording the job was given until now.
+    pub(in crate::dispatch) fn given(&self) -> u64 {
+        self.state().given
+    }
+
     /// Whether the client is waited for at this moment, and how long it was until now.
     pub(in crate::dispatch) fn waited(&self) -> (bool, Duration) {
-        let State { waited, since } = *self.state();
+        let State { waited, since, .. } = *self.state();
         let now = since.map_or(Duration::ZERO, |since| since.elapsed());
         (since.is_some(), waited + now)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Two numbers, always whole.
+        // Numbers, always whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

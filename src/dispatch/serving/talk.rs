@@ -4,8 +4,12 @@
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
 
+use nix::sys::stat::fstat;
 use tokio::{
     sync::mpsc,
     time::{interval_at, sleep_until},
@@ -27,12 +31,13 @@ const IDLE_CPU: Duration = Duration::from_millis(2);
 /// How long a job that has served before may take to say that it has its next request: it does nothing but wait for it.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most text, in bytes, that one request may produce: 24 hours of fast speech are under 2 MiB.
-const MAX_TEXT: usize = 4 << 20;
+/// Most memory that a request's segments may take, in bytes, for each second of audio read and for any recording beside
+/// that. A word with its times takes 100 bytes and nobody speaks ten in a second: twice that.
+const MAX_HELD: (u64, u64) = (2 << 10, 256 << 10);
 
-/// Most segments and words together, for each second that the recording may last and for any recording beside that.
-/// Nobody speaks so fast; a word without a letter costs memory here all the same.
-const MAX_PIECES: (u64, u64) = (16, 1000);
+/// Fewest bytes of a recording in which a second of speech can be, far below what any codec needs: how much audio was
+/// read is nothing but the job's own word, and earns no memory beyond what was uploaded.
+const LEAST_BYTES: u64 = 64;
 
 /// Most reports of progress, for each second of audio read and for any recording beside that. A job makes one a second.
 const MAX_PROGRESS: (u64, u64) = (4, 100);
@@ -67,6 +72,8 @@ pub(in crate::dispatch) struct Talk<'a> {
     lower: &'a Lower,
     /// How its recording comes, if it is still coming.
     feed: Option<&'a Feed>,
+    /// Its recording, if it is all there.
+    recording: Option<BorrowedFd<'a>>,
     /// Where others see how far it is.
     shown: &'a Progress,
     start: Instant,
@@ -75,8 +82,7 @@ pub(in crate::dispatch) struct Talk<'a> {
     pub(in crate::dispatch) audio: Duration,
     last_start: Duration,
     progress: u64,
-    pieces: u64,
-    text: usize,
+    held: u64,
 }
 
 impl<'a> Talk<'a> {
@@ -84,6 +90,7 @@ impl<'a> Talk<'a> {
         let (id, shown) = (waiting.job.id, waiting.account.progress());
         Self {
             feed: waiting.feed.as_deref(),
+            recording: Some(waiting.recording.as_fd()),
             ..Self::about(id, &waiting.limits, &waiting.lower, shown)
         }
     }
@@ -96,13 +103,13 @@ impl<'a> Talk<'a> {
             lower,
             shown,
             feed: None,
+            recording: None,
             start,
             alive: (start, Duration::ZERO),
             audio: Duration::ZERO,
             last_start: Duration::ZERO,
             progress: 0,
-            pieces: 0,
-            text: 0,
+            held: 0,
         }
     }
 
@@ -246,8 +253,8 @@ impl<'a> Talk<'a> {
                 Ok(Heard::End(FromJob::Done { id, figures }))
             }
             FromJob::Failed { id, failure } => {
-                if failure.message.len() > MAX_TEXT || !is_clean(&failure.message) {
-                    return Err("its reason for failing is too long or no text".into());
+                if !is_clean(&failure.message) {
+                    return Err("its reason for failing is no text".into());
                 }
                 Ok(Heard::End(FromJob::Failed { id, failure }))
             }
@@ -319,6 +326,15 @@ impl<'a> Talk<'a> {
         None
     }
 
+    /// How much memory the request's segments may take by now, in bytes.
+    fn may_hold(&self) -> u64 {
+        let size = || Some(fstat(self.recording?).ok()?.st_size.unsigned_abs());
+        let arrived = self.feed.map(Feed::given).or_else(size).unwrap_or(0);
+        let audio = self.audio.min(Duration::from_secs(arrived / LEAST_BYTES));
+        let (each_second, beside) = MAX_HELD;
+        most(audio, each_second, beside)
+    }
+
     fn segment(&mut self, segment: &Segment) -> Result<(), String> {
         let Segment {
             text,
@@ -327,14 +343,9 @@ impl<'a> Talk<'a> {
             words,
             decoding,
         } = segment;
-        let tokens = decoding
-            .as_ref()
-            .map_or(0, |decoding| decoding.tokens.len());
-        self.pieces += 1 + words.len().max(tokens) as u64;
-        self.text += text.len() + words.iter().map(|w| w.text.len()).sum::<usize>();
-        let (each_second, beside) = MAX_PIECES;
-        let most = most(self.limits.max_audio, each_second, beside);
-        if self.pieces > most || self.text > MAX_TEXT {
+        self.held += segment.held() as u64;
+        // The recording is asked for its size only when it matters.
+        if self.held > MAX_HELD.1 && self.held > self.may_hold() {
             return Err("it floods the service with text".into());
         }
         if text.is_empty() || !is_clean(text) {
@@ -408,4 +419,69 @@ fn is_clean(text: &str) -> bool {
     !text
         .chars()
         .any(|c| c.is_control() && c != '\n' && c != '\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// How many seconds of an ever talking speaker's day a job may tell of whose recording has so many bytes, and how much
+    /// memory that takes.
+    fn told(bytes: u64) -> (u64, u64) {
+        let recording = tempfile::tempfile().unwrap();
+        recording.set_len(bytes).unwrap();
+        let limits = Limits {
+            max_audio: DAY,
+            ..Limits::default()
+        };
+        let (lower, shown) = (Lower::default(), Progress::default());
+        let mut talk = Talk {
+            recording: Some(recording.as_fd()),
+            ..Talk::about(1, &limits, &lower, &shown)
+        };
+        for second in 0..DAY.as_secs() {
+            let (start, end) = (Duration::from_secs(second), Duration::from_secs(second + 1));
+            talk.progress(end).unwrap();
+            let word = |_| Word {
+                text: "consideration".into(),
+                start,
+                end,
+                confidence: Some(0.5),
+            };
+            let words: Vec<Word> = (0..8).map(word).collect();
+            let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+            let segment = Segment {
+                text: texts.join(" "),
+                start,
+                end,
+                words,
+                decoding: None,
+            };
+            let before = talk.held;
+            if let Err(why) = talk.segment(&segment) {
+                assert!(why.contains("floods"), "{why}");
+                return (second, before);
+            }
+        }
+        (DAY.as_secs(), talk.held)
+    }
+
+    #[test]
+    fn a_day_of_fast_speech_may_be_told() {
+        // At 6 kbit/s, less than which no codec is used with.
+        let (seconds, held) = told(DAY.as_secs() * 750);
+        assert_eq!(seconds, DAY.as_secs());
+        assert!(held > 64 << 20, "{held}");
+    }
+
+    #[test]
+    fn a_job_that_makes_up_audio_may_tell_no_more_than_was_uploaded() {
+        for bytes in [0, 1000, 100_000] {
+            let (seconds, held) = told(bytes);
+            assert!(seconds > 100, "{seconds}");
+            assert!(held <= MAX_HELD.1 + bytes * 32, "{held} for {bytes} bytes");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt::Debug, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Heard, MAX_TEXT, Talk, TimeLimit};
+use super::{Heard, Talk, TimeLimit};
 use crate::{
     config::Limits,
     dispatch::{Lower, statistics::Progress},
@@ -24,14 +24,14 @@ pub fn job_messages(data: &[u8]) {
     let (limits, lower, progress) = (Limits::default(), Lower::default(), Progress::default());
     let mut talk = Talk::about(1, &limits, &lower, &progress);
     let mut transcript = Transcript::default();
-    let (mut rest, mut text, mut last) = (data, 0, Duration::ZERO);
+    let (mut rest, mut held, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
         rest = behind;
         match talk.check(message) {
             Ok(Heard::Nothing) => {}
             Ok(Heard::Segment(segment)) => {
-                text += segment.text.len();
-                assert!(!segment.text.is_empty() && text <= MAX_TEXT);
+                held += segment.held() as u64;
+                assert!(!segment.text.is_empty() && held <= talk.may_hold());
                 assert!(last <= segment.start && segment.start <= segment.end);
                 assert!(segment.end <= limits.max_audio);
                 last = segment.start;

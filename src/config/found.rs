@@ -9,11 +9,11 @@ use std::{
 };
 
 #[cfg(feature = "whisper")]
-use super::whisper::WhisperSettings;
+use super::engine::WhisperSettings;
 use super::{
-    model::{EngineKind, ModelTable},
-    validate::valid_name,
-    vosk::VoskSettings,
+    engine::{EngineKind, VoskSettings},
+    names::valid_name,
+    schema::ModelTable,
 };
 
 /// Most entries that are looked at: nobody has so many models.

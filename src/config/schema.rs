@@ -4,9 +4,17 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "fault-engine")]
+use super::engine::FaultSettings;
+#[cfg(feature = "whisper")]
+use super::engine::WhisperSettings;
 use super::{
     clients::Clients,
-    model::{Limits, Mode, ModelTable, Recycle, Spares},
+    engine::{AzureTable, EngineKind, ExecSettings, PocketsphinxSettings, VoskSettings},
+    limits::{Limits, LimitsOverride},
+    mode::Mode,
+    recycle::{Recycle, RecycleOverride},
+    spares::{Spares, SparesOverride},
     units::{ByteSize, MemoryBudget, time},
 };
 
@@ -74,6 +82,49 @@ impl Default for File {
             models: BTreeMap::from([("default".into(), model)]),
         }
     }
+}
+
+/// `[models.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTable {
+    /// The engine that runs this model.
+    pub engine: EngineKind,
+    /// Other names that clients may use for this model (`whisper-1`).
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What serves its requests, where that differs from `isolation.mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// What differs from the table `[limits]` for this model.
+    #[serde(default)]
+    pub limits: LimitsOverride,
+    /// What differs from the table `[spares]` for this model.
+    #[serde(default)]
+    pub spares: SparesOverride,
+    /// What differs from the table `[recycle]` for this model.
+    #[serde(default)]
+    pub recycle: RecycleOverride,
+    /// Files of the engine `pocketsphinx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pocketsphinx: Option<PocketsphinxSettings>,
+    /// Settings of the engine `vosk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vosk: Option<VoskSettings>,
+    /// Settings of the engine `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecSettings>,
+    /// Settings of the engine `whisper`.
+    #[cfg(feature = "whisper")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whisper: Option<WhisperSettings>,
+    /// Settings of the engine `azure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<AzureTable>,
+    /// Settings of the engine `fault`.
+    #[cfg(feature = "fault-engine")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultSettings>,
 }
 
 /// `[service]`

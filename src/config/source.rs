@@ -12,7 +12,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, DEFAULT_STATE, Problem, schema::File};
+use super::{
+    error::{ConfigError, Problem},
+    schema::File,
+};
+
+/// Where the service's state is if systemd does not say it (`StateDirectory=`).
+pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
 
 /// Every variable with this prefix sets one key: `STT_ISOLATED_JOBS__MAX_RUNNING=8` is `jobs.max_running`.
 const PREFIX: &str = "STT_ISOLATED_";

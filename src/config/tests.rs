@@ -1,5 +1,7 @@
 //! What the configuration accepts, what it refuses, and how it words that.
 
+use std::path::{Path, PathBuf};
+
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {

@@ -191,6 +191,11 @@ pub(super) mod time {
     }
 }
 
+/// A time that may be absent: `#[serde(with)]` does not reach into an `Option`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Time(#[serde(with = "time")] pub(super) Duration);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    language::is_language_code,
-    model::{Capabilities, Mode},
-};
+use super::capabilities::Capabilities;
+use crate::config::{language::is_language_code, mode::Mode};
 
 /// Most arguments, paths and variables.
 const MAX_STRINGS: usize = 256;
@@ -89,7 +87,7 @@ impl ExecSettings {
 }
 
 /// Check every rule that types cannot say.
-pub(super) fn validate(
+pub(in crate::config) fn validate(
     settings: &ExecSettings,
     mode: Mode,
     wrong: &mut impl FnMut(&[&str], String),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::rules;
+
 /// `[models.NAME.vosk]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,5 +48,27 @@ impl VoskSettings {
     /// The language that the model knows, if that is known.
     pub(super) fn known_language(&self) -> Option<&str> {
         Some(self.language.as_str()).filter(|language| !language.is_empty())
+    }
+}
+
+/// Check every rule that types cannot say.
+pub(in crate::config) fn validate(
+    settings: &VoskSettings,
+    wrong: &mut impl FnMut(&[&str], String),
+) {
+    let folder = &settings.model;
+    if folder.as_os_str().is_empty() {
+        let what = "the model's folder must be named (\"/var/lib/stt-isolated/models/vosk-model-small-en-us-0.15\")";
+        wrong(&["vosk", "model"], what.into());
+    } else if !folder.is_dir() {
+        let what = format!("there is no folder {}", folder.display());
+        wrong(&["vosk", "model"], what);
+    }
+    if settings.library.as_os_str().is_empty() {
+        let what = "must be the path of libvosk.so, or a name by which the dynamic linker finds it";
+        wrong(&["vosk", "library"], what.into());
+    }
+    if !settings.language.is_empty() {
+        rules::language(&settings.language, &["vosk", "language"], wrong);
     }
 }

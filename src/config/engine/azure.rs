@@ -8,7 +8,13 @@ use std::{
 use hyper::Uri;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{language::primary_language, units::time};
+use crate::config::{
+    language::primary_language,
+    limits::Limits,
+    mode::Mode,
+    rules::{self, MAX_TIME},
+    units::time,
+};
 
 /// Ports of `http:` and `https:`, which `ws:` and `wss:` have, too.
 const HTTP: u16 = 80;
@@ -136,7 +142,7 @@ pub enum AzureKey {
 
 impl AzureSettings {
     /// What the table says; `credentials` is systemd's folder of them. `wrong` is told of every mistake, with its key.
-    pub(super) fn new(
+    pub(in crate::config) fn new(
         table: &AzureTable,
         credentials: Option<&Path>,
         wrong: &mut impl FnMut(&str, String),
@@ -363,4 +369,45 @@ fn languages(languages: &[String], wrong: &mut impl FnMut(&str, String)) -> Vec<
         wrong("languages", what);
     }
     languages.to_vec()
+}
+
+/// Check every rule that types cannot say.
+pub(in crate::config) fn validate(
+    settings: &AzureSettings,
+    limits: &Limits,
+    mode: Mode,
+    wrong: &mut impl FnMut(&[&str], String),
+) {
+    if mode == Mode::Thread {
+        let what = "the engine \"azure\" is not run in mode \"thread\": the key would lie in the service's own memory, \
+                    and a library that hangs for minutes can only be ended with its process";
+        wrong(&["mode"], what.into());
+    }
+    rules::bounded(
+        settings.response_timeout,
+        &["azure", "response_timeout"],
+        wrong,
+    );
+    if settings.response_timeout >= limits.stall {
+        let what = format!(
+            "must be less than limits.stall, {:?}, after which the job is taken for hung",
+            limits.stall
+        );
+        wrong(&["azure", "response_timeout"], what);
+    }
+    if settings.upload_burst > MAX_TIME {
+        wrong(
+            &["azure", "upload_burst"],
+            "at most 30 days make sense".into(),
+        );
+    }
+    if let Some(file) = &settings.ca_file
+        && !(file.is_absolute() && file.is_file())
+    {
+        let what = format!(
+            "there is no file {}; its path must be absolute",
+            file.display()
+        );
+        wrong(&["azure", "ca_file"], what);
+    }
 }

@@ -9,6 +9,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::limits::Limits;
+
+/// Most beginnings of a text that whisper.cpp can follow at once.
+const MAX_BEAM: u32 = 8;
+
 /// Codes of the languages that multilingual models know, in the order of their tokens.
 const LANGUAGES: [&str; 100] = [
     "en", "zh", "de", "es", "ru", "ko", "fr", "ja", "pt", "tr", "pl", "ca", "nl", "ar", "sv", "it",
@@ -69,7 +74,7 @@ impl WhisperSettings {
     }
 
     /// Note what the model's file says of its languages. A file that cannot be read will not be loaded either.
-    pub(super) fn look_at_file(&mut self) {
+    fn look_at_file(&mut self) {
         if let Some(tokens) = vocabulary(&self.file) {
             let known = match tokens {
                 ..=51_864 => 1,
@@ -108,4 +113,57 @@ fn vocabulary(file: &Path) -> Option<i32> {
     file.read_exact(&mut head).ok()?;
     let [_, _, _, _, tokens @ ..] = head;
     Some(i32::from_le_bytes(tokens))
+}
+
+/// Check every rule that types cannot say, and add what the model's file and the machine say.
+pub(in crate::config) fn resolve(
+    mut settings: WhisperSettings,
+    limits: &Limits,
+    at_once: usize,
+    wrong: &mut impl FnMut(&[&str], String),
+) -> WhisperSettings {
+    let file = &settings.file;
+    if file.as_os_str().is_empty() {
+        let what = "the model's file must be named (\"/var/lib/stt-isolated/ggml-small.bin\")";
+        wrong(&["whisper", "file"], what.into());
+    } else if !file.is_file() {
+        let what = format!("there is no file {}", file.display());
+        wrong(&["whisper", "file"], what);
+    }
+    settings.look_at_file();
+    if settings.threads == 0 {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        settings.threads = threads(cpus, at_once, limits);
+    } else if settings.threads > limits.pids {
+        let what = format!(
+            "{} threads are more than limits.pids, {}, allows",
+            settings.threads, limits.pids
+        );
+        wrong(&["whisper", "threads"], what);
+    }
+    if !settings.language.is_empty() && !settings.speaks(&settings.language) {
+        let what = format!(
+            "the model does not know the language `{}`",
+            settings.language
+        );
+        wrong(&["whisper", "language"], what);
+    }
+    if !(1..=MAX_BEAM).contains(&settings.beam_size) {
+        let what = format!("must be between 1 and {MAX_BEAM}");
+        wrong(&["whisper", "beam_size"], what);
+    }
+    settings
+}
+
+/// Threads of a job where its settings do not say how many. They spin while they wait for each other, so all jobs that
+/// may run together have no more of them than there are CPUs; nor has one more than it may keep busy.
+fn threads(cpus: usize, at_once: usize, limits: &Limits) -> u32 {
+    let share = u32::try_from(cpus / at_once.max(1)).unwrap_or(u32::MAX);
+    // Between 0.01 and 1000, or it is refused anyhow.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let limit = match limits.cpus {
+        0.0 => u32::MAX,
+        limit => limit.ceil() as u32,
+    };
+    share.min(limit).clamp(1, limits.pids.max(1))
 }

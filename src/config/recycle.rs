@@ -1,0 +1,63 @@
+//! When a job of mode `hybrid` ends: `[recycle]`, and what differs from it for one model.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    rules,
+    units::{ByteSize, Time, time},
+};
+
+/// When a job that serves several requests (mode `hybrid`) ends; whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recycle {
+    /// After so many requests.
+    pub max_requests: u64,
+    /// When its own memory has grown by so much since it was forked.
+    pub max_growth: ByteSize,
+    /// So long after it was forked.
+    #[serde(with = "time")]
+    pub max_age: Duration,
+}
+
+impl Default for Recycle {
+    fn default() -> Self {
+        Self {
+            max_requests: 100,
+            max_growth: ByteSize::mib(128),
+            max_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The keys of [`Recycle`], each optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecycleOverride {
+    max_requests: Option<u64>,
+    max_growth: Option<ByteSize>,
+    max_age: Option<Time>,
+}
+
+impl RecycleOverride {
+    /// These keys over `base`.
+    pub fn over(&self, base: Recycle) -> Recycle {
+        Recycle {
+            max_requests: self.max_requests.unwrap_or(base.max_requests),
+            max_growth: self.max_growth.unwrap_or(base.max_growth),
+            max_age: self.max_age.map_or(base.max_age, |t| t.0),
+        }
+    }
+}
+
+impl Recycle {
+    /// Check every rule that types cannot say.
+    pub(super) fn validate(&self, wrong: &mut impl FnMut(&[&str], String)) {
+        if self.max_requests == 0 {
+            wrong(&["recycle", "max_requests"], "must be at least 1".into());
+        }
+        rules::bounded(self.max_age, &["recycle", "max_age"], wrong);
+    }
+}

@@ -1,0 +1,81 @@
+//! Jobs that wait for requests: `[spares]`, and what differs from it for one model.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    rules,
+    units::{Lifetime, Time, time},
+};
+
+/// Jobs that are forked ahead of their request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spares {
+    /// Below this number a new one is forked at once.
+    pub min: usize,
+    /// Never more than this number wait.
+    pub max: usize,
+    /// How long nothing is forked above `min` after a request was handed over, so that the job has the CPU.
+    #[serde(with = "time")]
+    pub refill_delay: Duration,
+    /// How long one may wait for its request.
+    pub ttl: Lifetime,
+}
+
+impl Default for Spares {
+    fn default() -> Self {
+        Self {
+            min: 1,
+            max: 2,
+            refill_delay: Duration::from_millis(20),
+            ttl: Lifetime::Unlimited,
+        }
+    }
+}
+
+/// The keys of [`Spares`], each optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SparesOverride {
+    min: Option<usize>,
+    max: Option<usize>,
+    refill_delay: Option<Time>,
+    ttl: Option<Lifetime>,
+}
+
+impl SparesOverride {
+    /// These keys over `base`.
+    pub fn over(&self, base: Spares) -> Spares {
+        Spares {
+            min: self.min.unwrap_or(base.min),
+            max: self.max.unwrap_or(base.max),
+            refill_delay: self.refill_delay.map_or(base.refill_delay, |t| t.0),
+            ttl: self.ttl.unwrap_or(base.ttl),
+        }
+    }
+}
+
+impl Spares {
+    /// Check every rule that types cannot say.
+    pub(super) fn validate(&self, wrong: &mut impl FnMut(&[&str], String)) {
+        if self.min > self.max {
+            let what = format!(
+                "spares.min is {}, spares.max is {}: min cannot be above max",
+                self.min, self.max
+            );
+            wrong(&["spares", "min"], what);
+        }
+        if self.max > 256 {
+            wrong(&["spares", "max"], "at most 256 spares can wait".into());
+        }
+        if self.refill_delay > rules::MAX_TIME {
+            let what = "at most 30 days make sense".into();
+            wrong(&["spares", "refill_delay"], what);
+        }
+        if let Lifetime::Limited(ttl) = self.ttl {
+            rules::bounded(ttl, &["spares", "ttl"], wrong);
+        }
+    }
+}

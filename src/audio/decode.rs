@@ -14,14 +14,15 @@ use symphonia::core::units;
 
 use super::AudioError;
 use super::SAMPLE_RATE;
+use super::bounds::{check_channel, check_channels, check_rate};
 use super::formats::{
-    audio_track, check_channel, check_channels, check_rate, decoder_of, demuxer, is_decodable,
-    is_matroska, is_mpeg, is_raw, promise,
+    audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
 };
+use super::intake::Watch;
 use super::mix::append_mono;
 use super::raw::Raw;
 use super::resample::Resampler;
-use super::source::{Source, Watch};
+use super::source::Source;
 
 /// Shortest recording that is accepted, in samples: 0.1 s, the rule of OpenAI's service. No block but the last is
 /// shorter, so nothing is handed out before the rule is known to hold.

@@ -1,7 +1,5 @@
 //! Which containers and codecs are known, and what may be believed of what they say about themselves.
 
-use std::ops::RangeInclusive;
-
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder};
@@ -14,15 +12,10 @@ use symphonia::core::io::MediaSourceStream;
 use symphonia::core::packet::Packet;
 use symphonia::default::{formats, register_enabled_codecs};
 
-use super::source::{Source, Watch};
+use super::bounds::{check_channels, check_rate};
+use super::intake::Watch;
+use super::source::Source;
 use super::{AudioError, Hint};
-
-/// Sample rates that are accepted, in hertz. Less than 2 kHz carries no speech, and every file of few samples
-/// would become a long one.
-pub const RATES: RangeInclusive<u32> = 2_000..=384_000;
-
-/// Channels that are accepted: Symphonia's layouts of loudspeakers end at 64.
-pub const CHANNELS: RangeInclusive<usize> = 1..=64;
 
 /// Longest packet that a container may announce, in frames, since decoders allocate it beforehand. FLAC's and
 /// ALAC's longest have 65536, an ADPCM block in WAV has up to 131072.
@@ -178,34 +171,6 @@ fn codecs() -> CodecRegistry {
     register_enabled_codecs(&mut codecs);
     codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     codecs
-}
-
-/// Refuses what would make absurdly long blocks.
-pub(super) fn check_rate(rate: u32) -> Result<(), AudioError> {
-    if RATES.contains(&rate) {
-        Ok(())
-    } else {
-        Err(AudioError::SampleRate(rate))
-    }
-}
-
-/// Refuses what would make absurdly large buffers.
-pub(super) fn check_channels(channels: usize) -> Result<(), AudioError> {
-    if CHANNELS.contains(&channels) {
-        Ok(())
-    } else {
-        Err(AudioError::Channels(channels))
-    }
-}
-
-/// Refuses to listen to a channel that is not there.
-pub(super) fn check_channel(asked: Option<u16>, channels: usize) -> Result<(), AudioError> {
-    match asked {
-        Some(asked) if usize::from(asked) >= channels => {
-            Err(AudioError::NoChannel { asked, channels })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether the decoder can be trusted with this packet: libopus makes 120 ms of sound up for one of 0 bytes, and the

@@ -5,6 +5,7 @@
 //!
 //! Symphonia 0.6.1 panics on some crafted files: see [`is_decoding`].
 
+mod bounds;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 mod checks;
@@ -14,6 +15,7 @@ mod formats;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
+mod intake;
 mod mix;
 mod pieces;
 mod raw;
@@ -22,11 +24,11 @@ mod source;
 mod vad;
 mod wav;
 
+pub use bounds::{CHANNELS, RATES};
 pub use decode::{Decoder, Hint, is_decoding};
 pub use error::AudioError;
-pub use formats::{CHANNELS, RATES};
+pub use intake::length;
 pub use pieces::{Cutter, Keep, Piece};
-pub use source::length;
 
 /// Sample rate, in hertz, of all audio that comes out of here: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -3,7 +3,7 @@
 use mime::Mime;
 
 use super::AudioError;
-use super::formats::{check_channels, check_rate};
+use super::bounds::{check_channels, check_rate};
 use super::wav::{self, Samples};
 
 /// What raw samples are.

@@ -4,7 +4,7 @@
 //! `fmt ` chunks of unusual lengths. The demuxer refuses most of those although the samples behind them are fine.
 
 use super::AudioError;
-use super::source::Intake;
+use super::intake::Intake;
 
 /// The size that says "unknown, it was being streamed".
 const UNKNOWN: u32 = u32::MAX;

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{channel::Message, sandbox::Confinement};
+use super::{channel::Message, sandbox::confinement::Confinement};
 use crate::{config::EngineSettings, transcript::Segment};
 
 /// Supervisor to zygote.

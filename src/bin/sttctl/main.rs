@@ -17,6 +17,7 @@ mod raw;
 mod report;
 mod stats;
 mod status;
+mod stdin;
 mod text;
 mod top;
 mod transcribe;

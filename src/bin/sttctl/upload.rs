@@ -17,7 +17,7 @@ use crate::client::Body;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::transcribe::Recording;
+use crate::stdin::Recording;
 
 /// How much of the file is in memory at a time.
 const CHUNK: usize = 128 << 10;

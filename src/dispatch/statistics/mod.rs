@@ -4,6 +4,7 @@ mod account;
 mod histogram;
 mod kinds;
 mod ledger;
+mod open;
 mod record;
 pub mod snapshot;
 #[cfg(test)]
@@ -16,15 +17,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::{
+    account::Account,
+    ledger::Ledger,
+    open::{Open, Progress, Worker},
+    zygotes::{Zygote, ZygoteEntry},
+};
 pub use self::{
-    account::Stage,
     histogram::Histogram,
     kinds::{Each, Ending, Latency, Lifecycle, Refused},
-};
-pub(super) use self::{
-    account::{Account, Open, Progress, Worker},
-    ledger::Ledger,
-    zygotes::{Zygote, ZygoteEntry},
+    open::Stage,
 };
 use super::ticket::Refusal;
 

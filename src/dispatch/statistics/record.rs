@@ -5,8 +5,8 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::{
-    account::{Open, Worker},
     kinds::{Ending, Kind, Refused},
+    open::{Open, Worker},
 };
 use crate::{
     dispatch::ticket::{Refusal, Report},

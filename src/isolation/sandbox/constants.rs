@@ -23,6 +23,9 @@ const SOCK_TYPE_MASK: u32 = 0xf;
 /// linux/prctl.h.
 const PR_GET_TID_ADDRESS: u32 = 40;
 
+/// Stands in a program for the process id of the job that installs it, until that is known. No process has this id.
+pub(super) const OWN_PID: u32 = u32::MAX;
+
 macro_rules! table {
     ($($name:ident)*, libc: $($libc:ident)*) => {
         /// The value of `name` as the lower 32 bits of an argument.
@@ -31,7 +34,7 @@ macro_rules! table {
                 "STDOUT" => Some(1),
                 "STDERR" => Some(2),
                 "CHANNEL" => Some(super::CHANNEL.cast_unsigned()),
-                "OWN_PID" => Some(super::filter::OWN_PID),
+                "OWN_PID" => Some(OWN_PID),
                 $(stringify!($name) => Some($name),)*
                 // All of them fit: they are flags and codes of 32 bits, only their types differ.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless,

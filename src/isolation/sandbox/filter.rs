@@ -5,10 +5,10 @@
 
 use libc::sock_filter;
 
-use super::policy::{Action, Condition, Rule, Rules};
-
-/// Stands in a program for the process id of the job that installs it, until that is known. No process has this id.
-pub(super) const OWN_PID: u32 = u32::MAX;
+use super::{
+    constants::OWN_PID,
+    policy::{Action, Condition, Rule, Rules},
+};
 
 /// `AUDIT_ARCH_*` of linux/audit.h for the machine that this is compiled for.
 #[cfg(target_arch = "x86_64")]

@@ -26,7 +26,7 @@
 //! The policy files say all that is allowed; the filters of the stages 2 and 3 are the differences, computed. seccomp
 //! is required. Landlock is taken as far as the kernel has it, and [`Confinement`] tells how far that is.
 
-mod confinement;
+pub mod confinement;
 mod constants;
 mod filter;
 mod landlock;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::page::Escaped;
+use super::escaped::Escaped;
 
 /// The size of a chart in its own units, and what around it is for the axes.
 const WIDTH: f64 = 960.0;

@@ -1,6 +1,7 @@
 //! `sttctl report`: what the journal knows of a time, as one page to look at.
 
 mod chart;
+mod escaped;
 mod page;
 mod tally;
 mod thinned;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::chart::{Chart, Scale, moment};
+use super::escaped::Escaped;
 use super::tally::{Model, NEAR, Point, Tally};
 use super::thinned::Thinned;
 use crate::histogram::Histogram;
@@ -12,22 +13,6 @@ use crate::text::{known, size, time};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-
-/// Words that may be anybody's, fit to stand in HTML, within quotes as well.
-pub struct Escaped<'a>(pub &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            c => f.write_char(c),
-        })
-    }
-}
 
 /// The whole page. `skipped` lines were no entries.
 ///

@@ -4,7 +4,6 @@ mod events;
 mod inputs;
 mod live;
 mod output;
-mod stdin;
 
 use std::cell::Cell;
 use std::fs;
@@ -20,14 +19,13 @@ use serde_json::Value;
 
 use self::inputs::Input;
 use self::live::Live;
-use self::stdin::Interrupt;
-pub use self::stdin::Recording;
 use crate::cli::Transcribe;
 use crate::client::{self, Answer, RETRIES, Take};
 use crate::error::{Error, report};
 use crate::figures;
 use crate::progress::{Display, Progress};
 use crate::raw::Raw;
+use crate::stdin::{Interrupt, Recording};
 use crate::upload::Form;
 
 /// As if Ctrl-C had ended the program.

@@ -10,6 +10,7 @@ mod patience;
 mod peer;
 mod server;
 mod spool;
+mod word;
 pub mod wyoming;
 
 pub use app::App;

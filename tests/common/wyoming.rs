@@ -1,12 +1,11 @@
 //! A client of Wyoming: good events, and whatever else anybody may send.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind::UnexpectedEof, Read, Write},
     net::{Shutdown, TcpStream},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     thread::JoinHandle,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -62,66 +61,27 @@ pub fn request(wish: Value, samples: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A connection, over whatever it is.
-pub trait Stream: Read + Write + Send + Sized + 'static {
-    fn again(&self) -> Self;
-    fn patience(&self, limit: Option<Duration>);
-    fn end(&self);
-}
-
-impl Stream for UnixStream {
-    fn again(&self) -> Self {
-        self.try_clone().unwrap()
-    }
-
-    fn patience(&self, limit: Option<Duration>) {
-        self.set_read_timeout(limit).unwrap();
-        self.set_write_timeout(limit).unwrap();
-    }
-
-    fn end(&self) {
-        self.shutdown(Shutdown::Write).unwrap();
-    }
-}
-
-impl Stream for TcpStream {
-    fn again(&self) -> Self {
-        self.try_clone().unwrap()
-    }
-
-    fn patience(&self, limit: Option<Duration>) {
-        self.set_read_timeout(limit).unwrap();
-        self.set_write_timeout(limit).unwrap();
-    }
-
-    fn end(&self) {
-        self.shutdown(Shutdown::Write).unwrap();
-    }
-}
-
-pub struct Client<S = UnixStream>(pub S);
+/// A connection. One over TCP is used in the same way.
+pub struct Client(pub UnixStream);
 
 impl Client {
     pub fn connect(socket: &Path) -> Client {
         Client::of(UnixStream::connect(socket).unwrap())
     }
-}
 
-impl Client<TcpStream> {
-    pub fn connect_tcp(address: &str) -> Client<TcpStream> {
-        Client::of(TcpStream::connect(address).unwrap())
+    pub fn connect_tcp(address: &str) -> Client {
+        Client::of(OwnedFd::from(TcpStream::connect(address).unwrap()).into())
     }
-}
 
-impl<S: Stream> Client<S> {
-    fn of(stream: S) -> Self {
-        stream.patience(Some(LONG));
+    fn of(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
         Client(stream)
     }
 
     /// The same beside whatever else is done, for as long as the service takes it; how much it took.
     pub fn pour(&self, bytes: Vec<u8>) -> JoinHandle<usize> {
-        let mut stream = self.0.again();
+        let mut stream = self.0.try_clone().unwrap();
         std::thread::spawn(move || {
             let mut taken = 0;
             while let Ok(length @ 1..) = stream.write(&bytes[taken..]) {
@@ -133,7 +93,7 @@ impl<S: Stream> Client<S> {
 
     /// Send no more, but wait for what there is to hear.
     pub fn end(&mut self) -> &mut Self {
-        self.0.end();
+        self.0.shutdown(Shutdown::Write).unwrap();
         self
     }
 
@@ -147,11 +107,11 @@ impl<S: Stream> Client<S> {
         let mut line = Vec::new();
         loop {
             let mut byte = [0];
-            match self.0.read(&mut byte).unwrap() {
-                0 if line.is_empty() => return None,
-                0 => panic!("cut off after {}", String::from_utf8_lossy(&line)),
-                _ if byte == *b"\n" => break,
-                _ => line.push(byte[0]),
+            match self.0.read_exact(&mut byte) {
+                Ok(()) if byte == *b"\n" => break,
+                Ok(()) => line.push(byte[0]),
+                Err(end) if end.kind() == UnexpectedEof && line.is_empty() => return None,
+                Err(error) => panic!("{error} after {}", String::from_utf8_lossy(&line)),
             }
         }
         let header: Value = serde_json::from_slice(&line).unwrap();

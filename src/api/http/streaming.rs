@@ -16,9 +16,12 @@ use super::{
     render::{Logprobs, usage},
 };
 use crate::{
-    api::error::ApiError,
+    api::{
+        error::ApiError,
+        word::{self, Word},
+    },
     config::Mode,
-    dispatch::{Event, Refusal, Report, Ticket},
+    dispatch::{Report, Ticket},
     transcript::{Segment, Transcript},
 };
 
@@ -31,8 +34,8 @@ pub(super) async fn answer(
     mode: Mode,
     with_logprobs: bool,
 ) -> Response {
-    let first = match next(&mut ticket, model).await {
-        Next::Finished(report) => {
+    let first = match word::next(&mut ticket, model).await {
+        Word::Finished(report) => {
             if let Some(error) = ApiError::of_outcome(&report.outcome) {
                 let mut response = error.into_response();
                 Cost {
@@ -42,10 +45,10 @@ pub(super) async fn answer(
                 .tell(response.headers_mut());
                 return response;
             }
-            Next::Finished(report)
+            Word::Finished(report)
         }
-        Next::Refused(error) => return error.into_response(),
-        segment @ Next::Segment(_) => segment,
+        Word::Refused(error) => return error.into_response(),
+        segment @ Word::Segment(_) => segment,
     };
     let telling = Telling {
         ticket,
@@ -64,26 +67,6 @@ pub(super) async fn answer(
     (headers, Body::from_stream(telling.events())).into_response()
 }
 
-/// What there is to tell next.
-enum Next {
-    Segment(Segment),
-    Finished(Box<Report>),
-    Refused(ApiError),
-}
-
-async fn next(ticket: &mut Ticket, model: &str) -> Next {
-    loop {
-        return match ticket.next().await {
-            Some(Event::Started) => continue,
-            Some(Event::Segment(segment)) => Next::Segment(segment),
-            Some(Event::Finished(report)) => Next::Finished(report),
-            Some(Event::Refused(refusal)) => Next::Refused(ApiError::refused(&refusal, model)),
-            // The scheduler let go of the request without a word: it is going down.
-            None => Next::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
-        };
-    }
-}
-
 /// An answer that is being told.
 struct Telling {
     ticket: Ticket,
@@ -92,7 +75,7 @@ struct Telling {
     with_logprobs: bool,
     said: Transcript,
     /// What came before there was a body.
-    first: Option<Next>,
+    first: Option<Word>,
     is_over: bool,
 }
 
@@ -102,11 +85,11 @@ impl Telling {
             if telling.is_over {
                 return None;
             }
-            let next = match telling.first.take() {
+            let word = match telling.first.take() {
                 Some(first) => first,
-                None => next(&mut telling.ticket, &telling.model).await,
+                None => word::next(&mut telling.ticket, &telling.model).await,
             };
-            let event = telling.event(next);
+            let event = telling.event(word);
             // Nothing else: OpenAI's events have neither names nor numbers.
             let line = Bytes::from(format!("data: {event}\n\n"));
             Some((Ok(line), telling))
@@ -114,9 +97,9 @@ impl Telling {
     }
 
     /// The next event's data.
-    fn event(&mut self, next: Next) -> String {
-        match next {
-            Next::Segment(segment) => {
+    fn event(&mut self, word: Word) -> String {
+        match word {
+            Word::Segment(segment) => {
                 // What was said so far and this are what the text will be in the end.
                 let between = self.said.separator();
                 let data = data(&Delta {
@@ -130,11 +113,11 @@ impl Telling {
                 });
                 data
             }
-            Next::Finished(report) => {
+            Word::Finished(report) => {
                 self.is_over = true;
                 self.end(&report)
             }
-            Next::Refused(error) => {
+            Word::Refused(error) => {
                 self.is_over = true;
                 data(&error.body())
             }

@@ -19,9 +19,13 @@ use super::{
     upload::{self, Upload},
 };
 use crate::{
-    api::{Peer, error::ApiError},
+    api::{
+        Peer,
+        error::ApiError,
+        word::{self, Word},
+    },
     config::Share,
-    dispatch::{self, Event, Refusal},
+    dispatch::{self, Refusal},
     isolation::JobRequest,
     transcript::Transcript,
 };
@@ -77,7 +81,9 @@ async fn serve(
     let directory = app.spool_directory(&config);
     let upload = tokio::select! {
         upload = upload::receive(task, &head.uri, &head.headers, body, &config.http, directory) => upload?,
-        () = app.dispatcher.aborted() => return Err(shutting_down()),
+        () = app.dispatcher.aborted() => {
+            return Err(ApiError::refused(&Refusal::ShuttingDown, ""));
+        }
     };
     let took = start.elapsed();
     let name = (upload.options.model.clone()).unwrap_or_else(|| config.default_model.clone());
@@ -103,13 +109,10 @@ async fn serve(
     }
     let mut transcript = Transcript::default();
     let report = loop {
-        match ticket.next().await {
-            Some(Event::Started) => {}
-            Some(Event::Segment(segment)) => transcript.segments.push(shape.keep(segment)),
-            Some(Event::Finished(report)) => break report,
-            Some(Event::Refused(refusal)) => return Err(ApiError::refused(&refusal, &name)),
-            // The scheduler let go of the request without a word: it is going down.
-            None => return Err(shutting_down()),
+        match word::next(&mut ticket, &name).await {
+            Word::Segment(segment) => transcript.segments.push(shape.keep(segment)),
+            Word::Finished(report) => break report,
+            Word::Refused(error) => return Err(error),
         }
     };
     transcript.duration = report.figures.audio;
@@ -124,10 +127,6 @@ async fn serve(
     };
     cost.tell(response.headers_mut());
     Ok(response)
-}
-
-fn shutting_down() -> ApiError {
-    ApiError::refused(&Refusal::ShuttingDown, "")
 }
 
 fn job_request(

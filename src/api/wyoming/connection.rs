@@ -24,9 +24,10 @@ use crate::{
         linger,
         listener::Connection,
         server::{FIRST_BYTE, stopped},
+        word::Word,
     },
     config::Share,
-    dispatch::{self, Refusal},
+    dispatch::Refusal,
     transcript::Transcript,
 };
 
@@ -240,7 +241,7 @@ impl Client {
             biased;
             step = request.step(hears) => match step {
                 Step::Fed => {}
-                Step::Said(event) => self.hear(request, transcript, event)?,
+                Step::Said(word) => self.hear(request, transcript, word)?,
             },
             moved = self.wire.exchange(reads) => match moved? {
                 Moved::In(0) => self.look(request)?,
@@ -275,31 +276,25 @@ impl Client {
         &mut self,
         request: &mut Request,
         transcript: &mut Transcript,
-        event: Option<dispatch::Event>,
+        word: Word,
     ) -> Result<(), End> {
-        let Some(live) = &mut request.live else {
-            return Ok(());
-        };
-        match event {
-            Some(dispatch::Event::Started) => {}
-            Some(dispatch::Event::Segment(segment)) => {
+        match word {
+            Word::Segment(segment) => {
                 self.begin_transcript(request);
                 let text = format!("{}{}", transcript.separator(), segment.text);
                 self.wire.say("transcript-chunk", &json!({"text": text}));
                 transcript.segments.push(segment.bare());
             }
-            Some(dispatch::Event::Finished(report)) => {
-                match ApiError::of_outcome(&report.outcome) {
-                    Some(error) => return Err(error.into()),
-                    None => {
-                        transcript.language.clone_from(&report.figures.language);
-                        live.answered();
-                    }
+            Word::Finished(report) => {
+                if let Some(error) = ApiError::of_outcome(&report.outcome) {
+                    return Err(error.into());
+                }
+                transcript.language = report.figures.language;
+                if let Some(live) = &mut request.live {
+                    live.answered();
                 }
             }
-            Some(dispatch::Event::Refused(refusal)) => return Err(live.refused(&refusal).into()),
-            // The scheduler let go of the request without a word: it is going down.
-            None => return Err(live.refused(&Refusal::ShuttingDown).into()),
+            Word::Refused(error) => return Err(error.into()),
         }
         Ok(())
     }

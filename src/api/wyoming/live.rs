@@ -6,8 +6,11 @@ use bytes::{Buf, Bytes};
 use tokio::net::unix::pipe::{self, Sender};
 
 use crate::{
-    api::error::ApiError,
-    dispatch::{Dispatcher, Event, Feed, Refusal, Request, Ticket},
+    api::{
+        error::ApiError,
+        word::{self, Word},
+    },
+    dispatch::{Dispatcher, Feed, Request, Ticket},
 };
 
 /// One recording and the job that hears it. Dropping this kills the job.
@@ -29,8 +32,8 @@ pub(super) struct Live {
 pub(super) enum Step {
     /// The job took what was there.
     Fed,
-    /// The job's events; `None`: there will be none.
-    Said(Option<Event>),
+    /// The job said something.
+    Said(Word),
 }
 
 impl Live {
@@ -98,6 +101,7 @@ impl Live {
     /// Wait until the job takes something, or (if `hears`) says something. Nothing is lost if this is dropped before.
     pub(super) async fn step(&mut self, hears: bool) -> Step {
         let Self {
+            model,
             ticket,
             feed,
             sender,
@@ -107,17 +111,12 @@ impl Live {
         } = self;
         let step = tokio::select! {
             biased;
-            event = ticket.next(), if hears && !*is_answered => Step::Said(event),
+            word = word::next(ticket, model), if hears && !*is_answered => Step::Said(word),
             () = pour(sender, pending, feed), if !pending.is_empty() => Step::Fed,
             else => std::future::pending().await,
         };
         self.settle();
         step
-    }
-
-    /// What a request that was not run, or was not answered, is told.
-    pub(super) fn refused(&self, refusal: &Refusal) -> ApiError {
-        ApiError::refused(refusal, &self.model)
     }
 
     /// The job has answered; it may have done so before it had heard everything.

@@ -121,6 +121,7 @@ fn forms_that_are_none_are_refused_one_by_one() {
                 "model",
             ),
             (form().field("model", "def\0ault"), "model"),
+            (form().field("prompt", "\u{1b}]0;title\u{7}"), "prompt"),
             (form().field("model", latin[0]), "model"),
             (form().field("model", latin[1]), "model"),
             (form().field("language", latin[2]), "language"),

@@ -319,7 +319,12 @@ fn a_body_may_be_the_recording_alone() {
     let answer = http::exchange(daemon.socket(), request).unwrap();
     assert_eq!(answer.body, format!("{}\n", GOFORWARD.text));
 
-    for (query, param) in [("?colour=blue", "colour"), ("?model=a&model=b", "model")] {
+    for (query, param) in [
+        ("?colour=blue", "colour"),
+        ("?model=a&model=b", "model"),
+        ("?model=def%00ault", "model"),
+        ("?prompt=a%00b", "prompt"),
+    ] {
         post_plain(&daemon, "audio/wav", query, &wav).assert_refusal(
             400,
             "invalid_parameter",

@@ -227,7 +227,7 @@ fn mistakes_are_told_with_the_codes_of_the_one_table() {
             "invalid_parameter",
             "transcribe",
         ),
-        (format(16_000, 1, 1), "invalid_parameter", "1 bytes"),
+        (format(16_000, 1, 1), "invalid_parameter", "a sign"),
         (format(-16_000, 2, 1), "invalid_parameter", "audio-start"),
         (
             event("audio-start", Value::Null, b""),

@@ -72,6 +72,14 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
         Error::Unsupported(reason) if reason.contains("missing") => {
             AudioError::Corrupt(format!("it is incomplete: {reason}"))
         }
+        // The container is known: to be told to send one of its kind would help nobody.
+        Error::Unsupported(reason)
+            if ["bits per channel", "codec", "format id"]
+                .map(|part| reason.contains(part))
+                .contains(&true) =>
+        {
+            AudioError::UnsupportedCodec(reason.into())
+        }
         Error::Unsupported(reason) => AudioError::Unsupported(reason.into()),
         Error::IoError(_) => AudioError::Corrupt("it ends within its header".into()),
         error => AudioError::Corrupt(error.to_string()),

@@ -55,7 +55,11 @@ impl Format {
         } = self;
         // One byte means numbers with a sign to some clients and without to others: a guess would be noise.
         if !(2..=4).contains(&width) {
-            let text = format!("samples of {width} bytes are not supported; use 2, 3 or 4");
+            let why = match width {
+                1 => ", as nobody says whether they have a sign",
+                _ => "",
+            };
+            let text = format!("samples of width {width} are not supported{why}; use 2, 3 or 4");
             return Err(Problem::parameter(text));
         }
         if !RATES.contains(&rate) || !CHANNELS.contains(&channels.into()) {

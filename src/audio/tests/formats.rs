@@ -78,6 +78,18 @@ fn lossless_formats_are_exact() {
 }
 
 #[test]
+fn samples_of_8_bits_in_caf_are_refused_for_what_they_are() {
+    let file = encode(60.0, "-c:a pcm_s8", "caf");
+    let Err(error) = hear(memfd(&file)) else {
+        panic!("it can be read now: README.md says that it cannot");
+    };
+    let AudioError::UnsupportedCodec(what) = error else {
+        panic!("{error}");
+    };
+    assert!(what.contains("bits"), "{what}");
+}
+
+#[test]
 fn every_format_sounds_like_the_original() {
     for (name, options, extension) in &FORMATS {
         let heard = hear_well(memfd(&encode(60.0, options, extension)));

@@ -23,6 +23,20 @@ pub(super) fn check_length(name: &str, length: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Values go to engines, which are written in C, and to logs.
+///
+/// # Errors
+/// The value of the parameter with this name has a character that is none of a text.
+fn check_characters(name: &str, value: &str) -> Result<(), ApiError> {
+    let is_text = |c: char| !c.is_control() || "\t\r\n".contains(c);
+    if let Some(control) = value.chars().find(|c| !is_text(*c)) {
+        let code = u32::from(control);
+        let message = format!("the parameter `{name}` has a control character (U+{code:04X})");
+        return Err(ApiError::parameter(name, message));
+    }
+    Ok(())
+}
+
 /// Shapes of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Format {
@@ -129,6 +143,7 @@ impl Options {
     pub(super) fn set(&mut self, field: Field, name: &str, value: String) -> Result<(), ApiError> {
         let mistake = |what: String| ApiError::parameter(name, what);
         check_length(name, value.len())?;
+        check_characters(name, &value)?;
         self.given.push(field);
         // Clients write out what they leave open as an empty value.
         if value.is_empty() {
@@ -242,6 +257,25 @@ mod tests {
             Some(longest.clone())
         );
         assert!(options(&[("prompt", &(longest + "a"))]).is_err());
+    }
+
+    #[test]
+    fn text_has_lines_and_tabs_and_no_other_control_characters() {
+        let lines = "one\r\n\ttwo";
+        assert_eq!(
+            options(&[("prompt", lines)]).unwrap().prompt.as_deref(),
+            Some(lines)
+        );
+        for (name, value, code) in [
+            ("prompt", "a\0b", "U+0000"),
+            ("keywords[]", "\u{1b}[2J", "U+001B"),
+            ("model", "default\u{7f}", "U+007F"),
+            ("prompt", "a\u{85}", "U+0085"),
+        ] {
+            let error = options(&[(name, value)]).unwrap_err();
+            assert_eq!(error.code(), "invalid_parameter");
+            assert!(error.message().contains(code), "{}", error.message());
+        }
     }
 
     #[test]

@@ -207,8 +207,7 @@ async fn text(name: &str, content: &mut Content<'_, '_>) -> Result<String, Troub
         check_length(name, value.len() + chunk.len()).map_err(Trouble::Mistake)?;
         value.extend(chunk);
     }
-    let value = String::from_utf8(value).ok().filter(|v| !v.contains('\0'));
-    value.ok_or_else(|| {
+    String::from_utf8(value).map_err(|_| {
         let message = format!("the parameter `{name}` is not UTF-8 text");
         Trouble::Mistake(ApiError::parameter(name, message))
     })

@@ -24,6 +24,10 @@ deb: ## Build the Debian package into target/packages, and look at it with linti
 rpm: ## Build the RPM into target/packages, and look at it with rpmlint
 	@packaging/build rpm
 
+.PHONY: packages
+packages: ## Build both
+	@packaging/build
+
 .PHONY: reproducible
 reproducible: ## Build both packages here and in another folder, and compare them bit by bit
 	@packaging/reproducible

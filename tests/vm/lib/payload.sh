@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Packs what is under test (the package, and programs with test engines) and the cases into a small read-only disk.
+# Packs what is under test (the package, and the daemon with test engines) and the cases into a small read-only disk.
 
-# Builds the package, the same as of an earlier version, and the same programs with the test engines in, which are never in
-# a package; and a model for Whisper.
+# Builds the package, the same as of an earlier version, and the daemon with the test engines in, which are never in a
+# package; and a model for Whisper.
 build_binaries() {
     local began=$SECONDS version
     logged "$state/package.log" "$checkout/packaging/build" deb
@@ -10,7 +10,8 @@ build_binaries() {
     install -D -m 644 "$checkout"/target/packages/*.deb "$state/deb/current.deb"
     version=$(dpkg-deb --field "$state/deb/current.deb" Version)
     logged "$state/package.log" "$checkout/packaging/deb/earlier" "$version~earlier" "$state/deb/earlier.deb"
-    logged "$state/cargo.log" "$checkout/packaging/compile" whisper,fault-engine "$state/bin"
+    rm -rf "${state:?}/bin"
+    logged "$state/cargo.log" "$checkout/packaging/compile" whisper,fault-engine "$state/bin" stt-isolated
     mkdir -p "$state/models"
     # In the checkout: how whisper.cpp is built stands in its .cargo/config.toml. As `make test` builds, which may have.
     logged "$state/cargo.log" env -C "$checkout" cargo run --locked --features fault-engine,whisper \

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io,
+    mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
     time::Duration,
 };
@@ -122,7 +123,10 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
                 }
                 let load = || model.map_or_else(|| work.load(&order), Ok);
                 let status = match become_job(channel, &stderr, &mut sandbox, load) {
-                    Ok((channel, Ok(mut model))) => {
+                    Ok((channel, Ok(model))) => {
+                        // Never dropped: to give back piece by piece what it shares with the zygote would copy all of
+                        // it first (pocketsphinx: 50 ms), and the end of the process gives it back at once.
+                        let mut model = ManuallyDrop::new(model);
                         // A job has one channel for its whole life, which a panic hook must reach as well.
                         work.serve(&mut model, Box::leak(Box::new(channel)));
                         0

@@ -47,7 +47,7 @@ test-clients: deps ## Run only the tests by other people's clients
 
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
-	STT_ENDURANCE=$(or $(REQUESTS),100000) $(CARGO) test --release --locked --features fault-engine --test endurance -- --nocapture
+	$(bench) --endurance $(or $(REQUESTS),100000)
 
 # The command-line user's pocketsphinx is a peer; the others count what a request asks of kernel and processor.
 .PHONY: bench-deps
@@ -66,15 +66,15 @@ bench-quick: bench-deps ## The same with as few runs as show that it works (2 mi
 	$(bench) --quick $(BENCH)
 
 .PHONY: bench-test
-bench-test: deps ## See that the benchmark notices 200 µs that are planted in the hand-over
-	$(bench) --planted
+bench-test: deps ## See that the benchmark notices 200 µs (PLANT=…) that are planted in the hand-over
+	$(bench) --planted $(or $(PLANT),200us)
 
 .PHONY: soak
 soak: deps ## Everything at once for DURATION=… (1h): nothing may be lost, and nothing may grow
 	$(bench) --soak $(or $(DURATION),1h)
 
 .PHONY: specification
-specification: ## Put the figures of the last `make bench` into docs/SPECIFICATION.md
+specification: ## Put the figures of the last `make bench`, `endurance` and `soak` into docs/SPECIFICATION.md
 	$(bench) --specification docs/SPECIFICATION.md
 
 .PHONY: long-audio

@@ -1,6 +1,6 @@
 //! The machine that all this ran on, and what it lets one see.
 
-use std::{fs, process::Command, thread};
+use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -25,22 +25,51 @@ pub fn describe(stats: &Value) -> Value {
         "kernel": read("/proc/sys/kernel/osrelease"),
         "system": first("/etc/os-release", "PRETTY_NAME"),
         "clock": read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        "load_at_start": read("/proc/loadavg"),
         "huge_pages": read("/sys/kernel/mm/transparent_hugepage/enabled"),
         "version": stats["version"],
         "isolation": stats["isolation"],
     })
 }
 
-/// Load of the last minute for each CPU.
-pub fn load() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = text
-        .split(' ')
-        .next()
-        .and_then(|first| first.parse().ok())
-        .unwrap_or(0.0);
-    load / thread::available_parallelism().map_or(1.0, |count| usize::from(count) as f64)
+/// How long it is looked who else is at work.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The share of all CPUs that others use while this program sleeps. (The load of the last minute is this program's own:
+/// it has just been built.)
+pub fn busy() -> f64 {
+    let before = cpu_times();
+    thread::sleep(LOOK);
+    let after = cpu_times();
+    let spent = |of: fn(&(f64, f64)) -> f64| of(&after) - of(&before);
+    let (idle, all) = (spent(|times| times.0), spent(|times| times.1));
+    1.0 - idle / all.max(1.0)
+}
+
+/// Time in which all CPUs were idle, and all time, in ticks.
+fn cpu_times() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        // A guest's time is in the user's as well.
+        .take(8)
+        .collect();
+    // The fourth and fifth: idle, and waiting for a disk.
+    (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
+}
+
+/// The machine in one line.
+pub fn line(machine: &Value) -> String {
+    let word = |name: &str| machine[name].as_str().unwrap_or("?").to_owned();
+    format!(
+        "{} × {}, {}, Linux {}, {}",
+        machine["cpus"],
+        word("cpu"),
+        word("memory"),
+        word("kernel"),
+        word("system")
+    )
 }
 
 /// Memory that can still be had, in bytes.

@@ -10,11 +10,15 @@
     unused_crate_dependencies
 )]
 
+#[allow(dead_code)]
+#[path = "../../tests/common/azure.rs"]
+mod azure_service;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
 mod client;
 mod contract;
+mod endurance;
 mod figures;
 mod flag;
 mod interleave;
@@ -40,8 +44,8 @@ use clap::Parser;
 use serde_json::Value;
 
 use figures::{
-    added, cold_start, floor, kills, leaks, memory, model_memory, naive, neighbours, real, stages,
-    syscalls, throughput, uploads, virtual_machine,
+    added, azure_leaks, cold_start, floor, kills, leaks, memory, model_memory, naive, neighbours,
+    real, stages, syscalls, throughput, uploads, virtual_machine,
 };
 use outcome::{Outcome, Verdict};
 use peers::Python;
@@ -60,12 +64,18 @@ struct Arguments {
     /// Only these parts, by their names (`--only added,real`).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Put the figures of the last run into this page, and do nothing else.
+    /// See also which figures are worse than in the `report.json` of an earlier run.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Put the figures and plots of the last runs into this page and its folder, and do nothing else.
     #[arg(long, value_name = "FILE")]
     specification: Option<PathBuf>,
-    /// Show that a sleep of 200 µs in the hand-over turns its figures red, and do nothing else.
-    #[arg(long)]
-    planted: bool,
+    /// Show that a sleep (of 200 µs) in the hand-over turns its figure red, and do nothing else.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "200us")]
+    planted: Option<humantime::Duration>,
+    /// Serve so many requests, see that the supervisor does not grow, and do nothing else.
+    #[arg(long, value_name = "REQUESTS")]
+    endurance: Option<usize>,
     /// Do everything at once for so long (`1h`), see that nothing is lost or grows, and do nothing else.
     #[arg(long, value_name = "TIME")]
     soak: Option<humantime::Duration>,
@@ -153,6 +163,11 @@ const PARTS: &[Part] = &[
         run: |context| leaks::measure(&context.scale, &mut context.outcome),
     },
     Part {
+        name: "azure-leaks",
+        figures: &["azure_answers", "azure_growth"],
+        run: |context| azure_leaks::measure(&context.scale, &mut context.outcome),
+    },
+    Part {
         name: "model",
         figures: &["model_memory"],
         run: |context| model_memory::measure(&mut context.outcome),
@@ -187,6 +202,9 @@ const PARTS: &[Part] = &[
 /// The part that must be the first.
 const FLOOR: &str = "floor";
 
+/// The share of all CPUs that others may have.
+const MOST_BUSY: f64 = 0.1;
+
 /// No time of an emulated machine is one of a real one.
 const BESIDE: &str = "In the virtual machine (emulated), when its cases last ran";
 
@@ -206,8 +224,11 @@ fn main() -> ExitCode {
     if let Some(time) = arguments.soak {
         return soak::run(time.into(), &folder);
     }
-    if arguments.planted {
-        return planted::show();
+    if let Some(count) = arguments.endurance {
+        return endurance::run(count, &folder);
+    }
+    if let Some(time) = arguments.planted {
+        return planted::show(time.into());
     }
     run(&arguments, target, &folder)
 }
@@ -227,7 +248,15 @@ fn run(arguments: &Arguments, target: &Path, folder: &Path) -> ExitCode {
     }
     let scale = if arguments.quick { QUICK } else { FULL };
     let mut outcome = Outcome::default();
-    let load = machine::load();
+    let earlier = match arguments.against.as_deref().map(read) {
+        None => None,
+        Some(Ok(report)) => Some(report),
+        Some(Err(why)) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let busy = machine::busy();
     let mut failed = 0;
     // First of all: it forks this program, which has one thread now.
     if wanted(FLOOR)
@@ -260,29 +289,37 @@ fn run(arguments: &Arguments, target: &Path, folder: &Path) -> ExitCode {
             }
         }
     }
-    let outcome = context.outcome;
+    let mut outcome = context.outcome;
+    if let Some(earlier) = &earlier {
+        outcome.compare(earlier);
+    }
     let beside = facts(target);
     let mut json = outcome.json();
     json["machine"] = machine;
     json["scale"] = scale.name.into();
-    json["load_per_cpu_at_start"] = load.into();
+    json["only"] = arguments.only.clone().into();
+    json["busy_at_start"] = busy.into();
     json["seconds"] = begin.elapsed().as_secs().into();
     let pretty = serde_json::to_string_pretty(&json).unwrap();
     fs::write(folder.join("report.json"), pretty + "\n").unwrap();
     let title = format!("stt-isolated: figures ({} run)", scale.name);
     let html = page::page(&title, &outcome, &json["machine"], (BESIDE, &beside));
     fs::write(folder.join("report.html"), html).unwrap();
-    print(&json, &outcome, arguments.only.is_empty(), load);
-    let missed = outcome
-        .rows()
-        .filter(|(_, _, verdict)| *verdict == Verdict::Missed)
-        .count();
+    print(&json, &outcome, arguments.only.is_empty(), busy);
+    let count = |is: &dyn Fn(&str, Verdict) -> bool| {
+        outcome
+            .rows()
+            .filter(|(figure, _, verdict)| is(figure.id, *verdict))
+            .count()
+    };
+    let missed = count(&|_, verdict| verdict == Verdict::Missed);
+    let worse = count(&|id, _| outcome.worse(id).is_some());
     println!(
-        "{missed} goals missed, {failed} parts failed; {:.0} s; {}",
+        "{missed} goals missed, {worse} figures worse than before, {failed} parts failed; {:.0} s; {}",
         begin.elapsed().as_secs_f64(),
         folder.join("report.html").display()
     );
-    match arguments.check && missed + failed > 0 {
+    match arguments.check && missed + worse + failed > 0 {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     }
@@ -314,33 +351,37 @@ fn facts(target: &Path) -> Vec<String> {
         .collect()
 }
 
-fn print(json: &Value, outcome: &Outcome, all: bool, load: f64) {
+fn print(json: &Value, outcome: &Outcome, all: bool, busy: f64) {
     let machine = &json["machine"];
-    let word = |name: &str| machine[name].as_str().unwrap_or("?").to_owned();
-    println!(
-        "\n{} × {}, {}, Linux {}, {}",
-        machine["cpus"],
-        word("cpu"),
-        word("memory"),
-        word("kernel"),
-        word("system")
-    );
+    println!("\n{}", machine::line(machine));
     println!(
         "isolation in force: {}",
         page::in_force(&machine["isolation"])
     );
-    if load > 0.5 {
+    if busy > MOST_BUSY {
         println!(
-            "This machine is busy ({load:.1} for each CPU at the start): no time below means much."
+            "This machine is busy (others had {:.0} % of its CPUs before the start): no time below means much.",
+            busy * 100.0
         );
     }
     println!("\n{}", table::text(outcome, all));
 }
 
+/// A report in JSON.
+fn read(file: &Path) -> Result<Value, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
 fn fill(file: &Path, folder: &Path) -> ExitCode {
-    let report = fs::read_to_string(folder.join("report.json")).ok();
-    let report = report.and_then(|text| serde_json::from_str(&text).ok());
-    match specification::fill(file, report.as_ref()) {
+    let [figures, endurance, soak] =
+        ["report.json", "endurance.json", "soak.json"].map(|name| read(&folder.join(name)).ok());
+    let reports = specification::Reports {
+        figures,
+        endurance,
+        soak,
+    };
+    match specification::fill(file, &reports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::contract::{CONTRACT, Figure, find};
+use crate::contract::{CONTRACT, FORK_WHERE_SET, Figure, Goal, Unit, find};
 
 /// What is known of a figure after a run.
 #[derive(Clone, Debug)]
@@ -35,9 +35,16 @@ pub struct Series {
 #[derive(Debug, Default)]
 pub struct Outcome {
     findings: BTreeMap<&'static str, Finding>,
+    /// Bounds between which a value lies in 95 % of samples drawn anew, where they were looked for.
+    between: BTreeMap<&'static str, (f64, f64)>,
+    /// Of figures that are worse than in an earlier run: what they were.
+    worse: BTreeMap<&'static str, String>,
     /// By the name of their plot.
     pub plots: BTreeMap<&'static str, Vec<Series>>,
 }
+
+/// How many times as much of something is so much more that it is no accident of this run.
+const MUCH: f64 = 1.1;
 
 /// How a figure stands to its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,77 @@ impl Outcome {
             peers,
         };
         self.findings.insert(find(id).id, finding);
+    }
+
+    /// The bounds of a figure that was told.
+    pub fn between(&mut self, id: &str, bounds: (f64, f64)) {
+        self.between.insert(find(id).id, bounds);
+    }
+
+    /// See which figures are worse than in an earlier run's `report.json`: by more than a tenth, and by more than chance,
+    /// which only those can tell that have bounds.
+    pub fn compare(&mut self, earlier: &Value) {
+        for row in earlier["figures"].as_array().into_iter().flatten() {
+            let figure = CONTRACT.iter().find(|figure| row["id"] == figure.id);
+            let bounds = |number: usize| row["between"][number].as_f64();
+            let (Some(figure), Some(before), Some(least), Some(most)) =
+                (figure, row["value"].as_f64(), bounds(0), bounds(1))
+            else {
+                continue;
+            };
+            let (Some(now), Some(between)) = (self.value(figure.id), self.between.get(figure.id))
+            else {
+                continue;
+            };
+            let is_worse = match figure.goal {
+                Goal::AtMost(_) => between.0 > most && now > before * MUCH,
+                Goal::AtLeast(_) => between.1 < least && now < before / MUCH,
+                Goal::Told => false,
+            };
+            if is_worse {
+                let text = |value| figure.unit.text(value);
+                let what = format!(
+                    "{} (95 %: {}–{}) before",
+                    text(before),
+                    text(least),
+                    text(most)
+                );
+                self.worse.insert(figure.id, what);
+            }
+        }
+    }
+
+    /// What a figure was in the earlier run, if it is worse now.
+    pub fn worse(&self, id: &str) -> Option<&str> {
+        self.worse.get(id).map(String::as_str)
+    }
+
+    /// A time that misses its goal, in what the machine itself needs for the least that each request costs: a reader whose
+    /// machine is another one can compare that.
+    pub fn yardstick(&self, figure: &Figure) -> Option<String> {
+        if self.verdict(figure.id) != Verdict::Missed {
+            return None;
+        }
+        let micros = |value: f64| match figure.unit {
+            Unit::Microseconds => Some(value),
+            Unit::Milliseconds => Some(value * 1000.0),
+            Unit::PerSecond => Some(1e6 / value),
+            Unit::Times | Unit::Bytes | Unit::Count => None,
+        };
+        let (Goal::AtMost(goal) | Goal::AtLeast(goal)) = figure.goal else {
+            return None;
+        };
+        let (ours, goal, fork) = (
+            micros(self.value(figure.id)?)?,
+            micros(goal)?,
+            self.value("floor_fork")?,
+        );
+        Some(format!(
+            "{:.1} × a bare fork, exit and wait of this machine ({fork:.0} µs); the goal is {:.1} × that of the machine \
+             on which it was set ({FORK_WHERE_SET:.0} µs)",
+            ours / fork,
+            goal / FORK_WHERE_SET
+        ))
     }
 
     pub fn elsewhere(&mut self, id: &str, what: String) {
@@ -130,6 +208,9 @@ impl Outcome {
                         row["runs"] = json!(runs);
                         row["remark"] = remark.as_str().into();
                         row["peers"] = peers.iter().cloned().collect();
+                        row["between"] = json!(self.between.get(figure.id));
+                        row["yardstick"] = json!(self.yardstick(figure));
+                        row["worse"] = json!(self.worse(figure.id));
                     }
                     Some(Finding::Elsewhere(what)) => {
                         row["measured"] = format!("virtual machine: {what}").into();

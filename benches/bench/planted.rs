@@ -1,72 +1,61 @@
-//! The benchmark tested: a sleep of 200 µs that is planted in the hand-over must be found, in its size.
+//! The benchmark tested: what is planted in the hand-over must turn its row red, beside what is planted nowhere.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use crate::{
+    common::daemon::Setup,
     contract::find,
     figures::added,
-    outcome::{Outcome, Verdict},
-    scale::{QUICK, Scale},
+    outcome::Outcome,
+    report::table,
+    service::{self, NULL_MODELS},
 };
 
 const VARIABLE: &str = "STT_TEST_HAND_OVER_DELAY";
 
-const PLANTED: f64 = 200.0;
-
-/// A sleep takes longer than it should, and more so on a busy machine; it is never shorter.
-const FOUND: std::ops::Range<f64> = 0.75 * PLANTED..5.0 * PLANTED;
-
-/// What is measured beside each other, several times; the median of the rounds is what counts.
-const ROUNDS: usize = 5;
-
-const SCALE: Scale = Scale {
-    pairs: 300,
-    idle_pairs: 3,
-    ..QUICK
-};
+/// Requests of each mode of each daemon.
+const PAIRS: usize = 1000;
 
 const FIGURE: &str = "added_p50";
 
-pub fn show() -> ExitCode {
-    let figure = find(FIGURE);
-    let mut differences = Vec::new();
-    let mut verdicts = Vec::new();
-    for round in 1..=ROUNDS {
-        let [clean, planted] = [None, Some(PLANTED)].map(measure);
-        let [one, other] = [&clean, &planted].map(|outcome| outcome.value(FIGURE).unwrap());
-        println!("round {round}: {one:.0} µs, with {PLANTED} µs planted {other:.0} µs");
-        differences.push(other - one);
-        verdicts.push((clean.verdict(FIGURE), planted.verdict(FIGURE)));
+/// Three daemons take turns: one is the earlier run that the others are compared with as `--against` does it, and only
+/// the last one sleeps in the hand-over. The row must be worse there, and not in the second: so a plant of no effect, as
+/// the second has it, fails.
+pub fn show(planted: Duration) -> ExitCode {
+    let delays = [None, None, Some(planted)];
+    let daemons = delays.map(|delay| {
+        let setup = Setup::new(&service::config(NULL_MODELS));
+        let setup = match delay {
+            Some(delay) => setup.env(VARIABLE, &format!("{}us", delay.as_micros())),
+            None => setup,
+        };
+        setup.start()
+    });
+    let models = ["thread", "process"];
+    let all = added::side_by_side(daemons.each_ref(), &models, added::alone(PAIRS));
+    let [mut earlier, mut clean, mut slow] = all.map(|competitors| {
+        let mut outcome = Outcome::default();
+        added::tell(&mut outcome, "added", &competitors);
+        outcome
+    });
+    let report = earlier.json();
+    for (what, outcome) in [
+        ("the earlier run".to_owned(), &mut earlier),
+        ("the same again".to_owned(), &mut clean),
+        (format!("with {planted:?} in the hand-over"), &mut slow),
+    ] {
+        outcome.compare(&report);
+        println!("{what}\n{}", table::text(outcome, false));
     }
-    differences.sort_by(f64::total_cmp);
-    let found = differences[ROUNDS / 2];
+    let is_red = |outcome: &Outcome| outcome.worse(FIGURE).is_some();
     println!(
-        "found {found:.0} µs of {PLANTED} µs; {}: goal {}",
-        figure.what,
-        figure.goal.text(figure.unit)
+        "{}: worse with it: {}; without it: {}",
+        find(FIGURE).what,
+        is_red(&slow),
+        is_red(&clean)
     );
-    if !FOUND.contains(&found) {
-        println!("not found as it is");
-        return ExitCode::FAILURE;
-    }
-    // On any machine that is busy the row may be red without it, but never green with it.
-    let is_red = verdicts
-        .iter()
-        .all(|(_, planted)| *planted == Verdict::Missed);
-    let was_green = verdicts
-        .iter()
-        .filter(|(clean, _)| *clean == Verdict::Met)
-        .count();
-    println!("red with it: {is_red}; green without it: {was_green} of {ROUNDS} rounds");
-    match is_red {
+    match is_red(&slow) && !is_red(&clean) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
-}
-
-fn measure(planted: Option<f64>) -> Outcome {
-    let mut outcome = Outcome::default();
-    let variable = planted.map(|micros| (VARIABLE, format!("{micros}us")));
-    added::with_environment(&SCALE, &mut outcome, variable);
-    outcome
 }

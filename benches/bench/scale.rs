@@ -23,6 +23,8 @@ pub struct Scale {
     pub endurance: usize,
     /// Requests that leak, in the modes process, hybrid, thread.
     pub leaks: [usize; 3],
+    /// Requests in each mode to a real library that leaks.
+    pub azure: usize,
     /// Size of each of eight uploads.
     pub upload: u64,
     /// Jobs killed in each way.
@@ -45,6 +47,7 @@ pub const FULL: Scale = Scale {
     load: Duration::from_secs(2),
     endurance: 50_000,
     leaks: [1000, 30, 10],
+    azure: 1000,
     upload: 1 << 30,
     kills: 500,
     cold_starts: 20,
@@ -63,6 +66,7 @@ pub const QUICK: Scale = Scale {
     load: Duration::from_millis(400),
     endurance: 4000,
     leaks: [20, 12, 4],
+    azure: 20,
     upload: 64 << 20,
     kills: 40,
     cold_starts: 4,

@@ -11,6 +11,7 @@ use crate::{
         LONG,
         clips::wav,
         daemon::{Daemon, Setup},
+        look::Look,
         wait_until,
     },
 };
@@ -74,6 +75,32 @@ pub fn settle(daemon: &Daemon) {
         stats["total"]["running"] == 0 && stats["total"]["queued"] == 0
     });
     thread::sleep(Duration::from_millis(50));
+}
+
+/// What an idle service has, in words.
+pub fn told(look: &Look) -> String {
+    format!(
+        "{} KiB of heap and stacks, {} descriptors, {} threads, {} processes below it",
+        look.memory >> 10,
+        look.descriptors,
+        look.threads,
+        look.children
+    )
+}
+
+/// What an idle service has that it had not before; its memory has a goal of its own.
+pub fn grown(first: &Look, last: &Look) -> Vec<String> {
+    let counts = [
+        ("descriptors", first.descriptors, last.descriptors),
+        ("threads", first.threads, last.threads),
+        ("children", first.children, last.children),
+    ];
+    let changed = counts
+        .into_iter()
+        .filter(|(_, before, after)| before != after);
+    changed
+        .map(|(what, before, after)| format!("{before} {what} when idle became {after}"))
+        .collect()
 }
 
 /// Private memory of a process in bytes, pages of files that nobody else has mapped included.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    common::daemon::Setup,
+    common::daemon::Daemon,
     interleave::{Competitor, Turns, take_turns},
     outcome::Outcome,
     sample::{Samples, interval},
@@ -17,41 +17,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(100);
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
-    with_environment(scale, outcome, None);
-}
-
-/// The same with something in the daemon's environment.
-pub fn with_environment(scale: &Scale, outcome: &mut Outcome, variable: Option<(&str, String)>) {
-    let mut setup = Setup::new(&service::config(NULL_MODELS));
-    if let Some((name, value)) = variable {
-        setup = setup.env(name, &value);
-    }
-    let daemon = setup.start();
-    let alone = |pairs| Turns {
-        rounds: pairs,
-        block: 1,
-        warm: 0,
-        pause: PAUSE,
-    };
+    let daemon = service::start(NULL_MODELS);
     let run = |models: &[&str], turns| {
-        service::settle(&daemon);
-        let recording = service::moment();
-        let new = |model: &&str| Competitor::new(model, daemon.socket(), model, &recording);
-        let mut competitors: Vec<Competitor> = models.iter().map(new).collect();
-        take_turns(
-            &mut competitors,
-            Turns {
-                rounds: 20,
-                ..alone(20)
-            },
-        );
-        for competitor in &mut competitors {
-            competitor.samples = Samples::default();
-        }
-        take_turns(&mut competitors, turns);
+        let [competitors] = side_by_side([&daemon], models, turns);
         competitors
     };
-
     let all = run(&["thread", "process", "hybrid"], alone(scale.pairs));
     tell(outcome, "added", &all);
     for competitor in &all {
@@ -82,8 +52,40 @@ pub fn with_environment(scale: &Scale, outcome: &mut Outcome, variable: Option<(
     outcome.plot("latency", "process, no spare", points);
 }
 
+/// So many requests of each, and a spare ready for every one of them.
+pub fn alone(pairs: usize) -> Turns {
+    Turns {
+        rounds: pairs,
+        block: 1,
+        warm: 0,
+        pause: PAUSE,
+    }
+}
+
+/// The models of one daemon or of several, all taking turns; for each daemon its models.
+pub fn side_by_side<const DAEMONS: usize>(
+    daemons: [&Daemon; DAEMONS],
+    models: &[&str],
+    turns: Turns,
+) -> [Vec<Competitor>; DAEMONS] {
+    let recording = service::moment();
+    let mut all = Vec::new();
+    for daemon in daemons {
+        service::settle(daemon);
+        let new = |model: &&str| Competitor::new(model, daemon.socket(), model, &recording);
+        all.extend(models.iter().map(new));
+    }
+    take_turns(&mut all, alone(20));
+    for competitor in &mut all {
+        competitor.samples = Samples::default();
+    }
+    take_turns(&mut all, turns);
+    let mut all = all.into_iter();
+    daemons.map(|_| all.by_ref().take(models.len()).collect())
+}
+
 /// The second competitor less the first one.
-fn tell(outcome: &mut Outcome, name: &str, competitors: &[Competitor]) {
+pub fn tell(outcome: &mut Outcome, name: &str, competitors: &[Competitor]) {
     let [thread, process, others @ ..] = competitors else {
         panic!("two at least")
     };
@@ -105,5 +107,8 @@ fn tell(outcome: &mut Outcome, name: &str, competitors: &[Competitor]) {
         });
         let id = format!("{name}_{rank}");
         outcome.tell_beside(&id, value, one.len(), remark, peers.collect());
+        if rank == "p50" {
+            outcome.between(&id, (least, most));
+        }
     }
 }

@@ -93,13 +93,12 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         let (job, _) = (*answer)?;
         Some(((number + 1) as f64, job as f64 / MIB))
     });
-    let shown = |points: Vec<(f64, f64)>| points.into_iter().take(hybrid).collect::<Vec<_>>();
-    outcome.plot("leaks", "process: each job", shown(of_job.collect()));
+    outcome.plot("leaks", "process: each job", of_job.collect());
     let of_service = seen.iter().enumerate().filter_map(|(number, answer)| {
         let (_, supervisor) = (*answer)?;
         Some(((number + 1) as f64, supervisor as f64 / MIB))
     });
-    outcome.plot("leaks", "process: the service", shown(of_service.collect()));
+    outcome.plot("leaks", "process: the service", of_service.collect());
 
     let series = |model: &str, count: usize| {
         let request = leak(model);

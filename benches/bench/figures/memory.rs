@@ -2,13 +2,14 @@
 
 use crate::{
     client::{Client, request},
-    common::process::private_memory,
+    common::{daemon::Daemon, process::private_memory},
     outcome::Outcome,
     scale::Scale,
     service::{self, NULL_MODELS},
 };
 
-const WARM: usize = 1000;
+/// Requests after which every cache is filled.
+pub const WARM: usize = 1000;
 
 const CLIENTS: usize = 8;
 
@@ -16,41 +17,69 @@ const LOOKS: usize = 25;
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     let daemon = service::start(NULL_MODELS);
-    let request = request("process", &service::moment());
-    let ask = |count: usize| {
-        std::thread::scope(|scope| {
-            for _ in 0..CLIENTS {
-                scope.spawn(|| {
-                    let mut client = Client::connect(daemon.socket()).unwrap();
-                    for _ in 0..count / CLIENTS {
-                        client.time(&request);
-                    }
-                });
-            }
-        });
-        service::settle(&daemon);
-        private_memory(daemon.pid())
-    };
-    let mut points = vec![(0.0, private_memory(daemon.pid()) as f64)];
-    let first = ask(WARM);
-    let mut done = WARM;
-    points.push((done as f64, first as f64));
-    let step = ((scale.endurance - WARM) / LOOKS).max(CLIENTS) / CLIENTS * CLIENTS;
-    while done < scale.endurance {
-        let now = ask(step);
-        done += step;
-        points.push((done as f64, now as f64));
-    }
-    let last = points.last().map_or(0.0, |(_, bytes)| *bytes);
-    let growth = last - first as f64;
+    let (points, growth) = grow(&daemon, scale.endurance, LOOKS, |_, _| ());
+    let (done, last) = points[points.len() - 1];
     let remark = format!("from request {WARM} to {done}; heap and stacks (RssAnon)");
     outcome.tell("supervisor_growth", growth, done, remark);
     let remark = format!(
         "after {done} requests, of that heap and stacks {:.1} MiB",
-        last / 1_048_576.0
+        last as f64 / 1_048_576.0
     );
     let private = service::private(daemon.pid());
     outcome.tell("supervisor_memory", private as f64, 1, remark);
-    let points = points.into_iter().map(|(x, bytes)| (x, bytes / 1024.0));
+    plot(outcome, &points);
+}
+
+/// Serve so many requests by the model `process`, half of them on a connection of their own, and look so many times at the
+/// supervisor's memory: (requests done, bytes), and by how much it grew after the first [`WARM`]. Each look is told.
+pub fn grow(
+    daemon: &Daemon,
+    requests: usize,
+    looks: usize,
+    mut told: impl FnMut(usize, u64),
+) -> (Vec<(usize, u64)>, f64) {
+    let bytes = request("process", &service::moment());
+    let ask = |count: usize| {
+        std::thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let bytes = &bytes;
+                scope.spawn(move || {
+                    let connect = || Client::connect(daemon.socket()).unwrap();
+                    let mut client = connect();
+                    for _ in 0..count / CLIENTS {
+                        if number % 2 == 0 {
+                            client = connect();
+                        }
+                        client.time(bytes);
+                    }
+                });
+            }
+        });
+        service::settle(daemon);
+        private_memory(daemon.pid())
+    };
+    let mut points = vec![(0, private_memory(daemon.pid()))];
+    let first = ask(WARM);
+    let mut done = WARM;
+    points.push((done, first));
+    told(done, first);
+    let step = (requests.saturating_sub(WARM) / looks)
+        .max(CLIENTS)
+        .next_multiple_of(CLIENTS);
+    let mut last = first;
+    while done < requests {
+        last = ask(step);
+        done += step;
+        points.push((done, last));
+        told(done, last);
+    }
+    (points, last as f64 - first as f64)
+}
+
+/// The plot of what [`grow`] saw.
+pub fn plot(outcome: &mut Outcome, points: &[(usize, u64)]) {
+    let points = points
+        .iter()
+        .map(|(requests, bytes)| (*requests as f64, *bytes as f64 / 1024.0));
     outcome.plot("supervisor_memory", "supervisor", points.collect());
 }

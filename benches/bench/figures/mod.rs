@@ -1,6 +1,7 @@
 //! The figures, a file for each thing that is done to the service.
 
 pub mod added;
+pub mod azure_leaks;
 pub mod cold_start;
 pub mod floor;
 pub mod kills;

@@ -80,4 +80,5 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         remark,
         peers,
     );
+    outcome.between("end_to_end", (least, most));
 }

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use crate::outcome::Series;
 
+/// The colours of its elements.
+pub const STYLE: &str = include_str!("plot.css");
+
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 70.0;
@@ -222,6 +225,15 @@ pub fn bar(series: &[Series], unit: &str) -> String {
         x += wide;
     }
     svg + "</svg>"
+}
+
+/// A drawing that is shown alone: with its style, and paper below it.
+pub fn file(drawing: &str, title: &str) -> String {
+    let title = escape(title);
+    let head = format!(
+        r#"><title>{title}</title><style>{STYLE}</style><rect class="paper" width="100%" height="100%"/>"#
+    );
+    drawing.replacen('>', &head, 1) + "\n"
 }
 
 fn begin(height: f64) -> String {

@@ -1,49 +1,131 @@
-//! The contract's table in `docs/SPECIFICATION.md`: written by this program between two marks, never by hand.
+//! What was measured last, in `docs/SPECIFICATION.md`: written by this program between marks, never by hand; the plots lie
+//! in a folder beside the page.
 
 use std::{fmt::Write, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::contract::{CONTRACT, Goal};
+use super::page;
+use crate::{
+    contract::{CONTRACT, Goal},
+    machine,
+    outcome::Series,
+    scale::FULL,
+};
 
-const BEGIN: &str = "<!-- figures: begin -->\n";
-const END: &str = "<!-- figures: end -->\n";
+/// The last `report.json`, `endurance.json` and `soak.json`, as far as there are any.
+pub struct Reports {
+    pub figures: Option<Value>,
+    pub endurance: Option<Value>,
+    pub soak: Option<Value>,
+}
 
-/// Put what `report` says into `file`; without a report nothing is measured yet.
+/// In front of the machine's name.
+const MEASURED: &str = "Measured on";
+
+/// The folder of the plots.
+const PLOTS: &str = "figures";
+
+/// Put what the reports say into `file`. What there is no report of stays as it was measured last.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub fn fill(file: &Path, report: Option<&Value>) -> Result<(), String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let places = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) =
-        places.ok_or_else(|| format!("{} lacks its two marks", file.display()))?;
-    let text = format!("{before}{BEGIN}{}{END}{after}", table(report));
-    fs::write(file, text).map_err(|error| error.to_string())
+/// What is wrong with the file or a report.
+pub fn fill(file: &Path, reports: &Reports) -> Result<(), String> {
+    let name = file.display();
+    let mut text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    let figures = reports.figures.as_ref().filter(|report| is_whole(report));
+    if reports.figures.is_some() && figures.is_none() {
+        eprintln!("{name}: its table stays: the last run of the benchmark was not all of it");
+    }
+    if figures.is_some() || !part(&text, "figures")?.contains(MEASURED) {
+        replace(&mut text, "figures", &table(figures))?;
+    }
+    if let Some(report) = &reports.endurance {
+        let plots = [("supervisor_memory", "endurance")];
+        replace(&mut text, "endurance", &told(file, report, &plots)?)?;
+    }
+    if let Some(report) = &reports.soak {
+        let plots = [
+            ("soak_memory", "soak-memory"),
+            ("soak_counts", "soak-counts"),
+        ];
+        replace(&mut text, "soak", &told(file, report, &plots)?)?;
+    }
+    fs::write(file, text).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Whether this is a run of everything, at its full scale.
+fn is_whole(report: &Value) -> bool {
+    report["scale"] == FULL.name && report["only"].as_array().is_none_or(Vec::is_empty)
+}
+
+fn marks(name: &str) -> [String; 2] {
+    ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->\n"))
+}
+
+/// What stands between the marks of this name.
+fn part<'a>(text: &'a str, name: &str) -> Result<&'a str, String> {
+    let [begin, end] = marks(name);
+    let part = text
+        .split_once(&begin)
+        .and_then(|(_, rest)| Some(rest.split_once(&end)?.0));
+    part.ok_or_else(|| format!("the page lacks its two marks `{name}`"))
+}
+
+fn replace(text: &mut String, name: &str, with: &str) -> Result<(), String> {
+    let [begin, end] = marks(name);
+    let old = format!("{begin}{}{end}", part(text, name)?);
+    *text = text.replacen(&old, &format!("{begin}{with}{end}"), 1);
+    Ok(())
+}
+
+fn measured(machine: &Value) -> String {
+    let confined = match machine["isolation"]["confined"].as_bool() {
+        Some(true) => "jobs confined by cgroups",
+        _ => "without cgroups (this machine delegates none)",
+    };
+    format!("{MEASURED} {}; {confined}.\n\n", machine::line(machine))
+}
+
+/// What a long run came to, and its plots, which are written beside `file`.
+fn told(file: &Path, report: &Value, plots: &[(&str, &str)]) -> Result<String, String> {
+    let mut text = measured(&report["machine"]);
+    for line in report["told"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "- {}", line.as_str().unwrap_or_default());
+    }
+    let folder = file.with_file_name(PLOTS);
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    for (plot, name) in plots {
+        let series = series(&report["plots"][plot]);
+        let Some((svg, title)) = page::file(plot, &series) else {
+            return Err(format!("there is no plot {plot}"));
+        };
+        let path = folder.join(format!("{name}.svg"));
+        fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?;
+        let _ = writeln!(text, "\n![{title}]({PLOTS}/{name}.svg)");
+    }
+    Ok(text)
+}
+
+fn series(plot: &Value) -> Vec<Series> {
+    let lines = plot.as_object().into_iter().flatten();
+    let point = |point: &Value| Some((point[0].as_f64()?, point[1].as_f64()?));
+    lines
+        .map(|(name, points)| Series {
+            name: name.clone(),
+            points: points
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(point)
+                .collect(),
+        })
+        .collect()
 }
 
 /// The lines of the table, and the machine.
 fn table(report: Option<&Value>) -> String {
-    let mut text = String::new();
-    if let Some(machine) = report.map(|report| &report["machine"]) {
-        let word = |name: &str| machine[name].as_str().unwrap_or("?").to_owned();
-        let _ = writeln!(
-            text,
-            "Measured on {} × {} ({}), Linux {}, {}; {}.\n",
-            machine["cpus"],
-            word("cpu"),
-            word("memory"),
-            word("kernel"),
-            word("system"),
-            match machine["isolation"]["confined"].as_bool() {
-                Some(true) => "jobs confined by cgroups",
-                _ => "without cgroups (this machine delegates none)",
-            }
-        );
-    }
+    let mut text = report.map_or_else(String::new, |report| measured(&report["machine"]));
     text += "| figure | goal | measured | how, and to reproduce |\n|---|---|---|---|\n";
     for figure in CONTRACT {
         let row = report.and_then(|report| {
@@ -59,11 +141,12 @@ fn table(report: Option<&Value>) -> String {
                 } else {
                     ""
                 };
-                let remark = row["remark"].as_str().filter(|remark| !remark.is_empty());
-                let remark = remark
-                    .map(|remark| format!(": {remark}"))
-                    .unwrap_or_default();
-                format!("{measured}{missed}{remark}")
+                let more =
+                    ["remark", "yardstick"].map(|name| row[name].as_str().unwrap_or_default());
+                let more = more.into_iter().filter(|text| !text.is_empty());
+                let more: Vec<&str> = more.collect();
+                let colon = if more.is_empty() { "" } else { ": " };
+                format!("{measured}{missed}{colon}{}", more.join("; "))
             }
         };
         let goal = match figure.goal {

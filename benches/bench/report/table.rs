@@ -27,26 +27,36 @@ pub fn text(outcome: &Outcome, all: bool) -> String {
             _ => ("–".into(), String::new()),
         };
         let goal = figure.goal.text(figure.unit);
+        let worse = outcome.worse(figure.id);
         let line = format!(
             "{:FIGURE$} {ours:>10} {of_goal:>8} {goal:>10}  {}",
             figure.what,
-            verdict.word()
+            words(verdict, worse)
         );
         let paint = match verdict {
+            _ if worse.is_some() && colour => ("\x1b[31m", "\x1b[0m"),
             Verdict::Met if colour => ("\x1b[32m", "\x1b[0m"),
             Verdict::Missed if colour => ("\x1b[31m", "\x1b[0m"),
             _ => ("", ""),
         };
         let _ = writeln!(text, "{}{}{}", paint.0, line.trim_end(), paint.1);
-        for more in explanation(figure, finding) {
+        for more in explanation(outcome, figure, finding) {
             let _ = writeln!(text, "    {more}");
         }
     }
     text
 }
 
-/// What stands below a figure: how many runs, and the peers.
-pub fn explanation(figure: &Figure, finding: Option<&Finding>) -> Vec<String> {
+/// How a figure stands to its goal, and to an earlier run.
+pub fn words(verdict: Verdict, worse: Option<&str>) -> String {
+    let worse = worse.map(|_| "worse");
+    let words = [Some(verdict.word()), worse].into_iter().flatten();
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(", ")
+}
+
+/// What stands below a figure: how many runs, what it comes to on another machine, and the peers.
+pub fn explanation(outcome: &Outcome, figure: &Figure, finding: Option<&Finding>) -> Vec<String> {
     match finding {
         Some(Finding::Measured {
             value,
@@ -60,6 +70,8 @@ pub fn explanation(figure: &Figure, finding: Option<&Finding>) -> Vec<String> {
                 false => format!("{remark} ({runs})"),
             };
             let mut lines = vec![first];
+            lines.extend(outcome.yardstick(figure));
+            lines.extend(outcome.worse(figure.id).map(str::to_owned));
             if !peers.is_empty() {
                 let peers = peers
                     .iter()

@@ -121,7 +121,7 @@ pub fn run(time: Duration, folder: &Path) -> ExitCode {
     clients::all_faults(&daemon, &tally);
     work(&daemon, &wyoming, &tally, &stop, time / 10, |_| ());
     let first = Look::at(&daemon, ZYGOTES, SPARES);
-    println!("idle after the first tenth: {first:?}");
+    println!("idle after the first tenth: {}", service::told(&first));
     let begin = Instant::now();
     work(
         &daemon,
@@ -143,18 +143,10 @@ pub fn run(time: Duration, folder: &Path) -> ExitCode {
         },
     );
     let last = Look::at(&daemon, ZYGOTES, SPARES);
-    println!("idle at the end: {last:?}");
+    println!("idle at the end: {}", service::told(&last));
 
     let mut complaints = judge(&samples);
-    for (what, before, after) in [
-        ("descriptors", first.descriptors, last.descriptors),
-        ("threads", first.threads, last.threads),
-        ("children", first.children, last.children),
-    ] {
-        if before != after {
-            complaints.push(format!("{before} {what} when idle became {after}"));
-        }
-    }
+    complaints.extend(service::grown(&first, &last));
     let growth = last.memory.saturating_sub(first.memory);
     if growth > samples::MOST_MEMORY as u64 {
         complaints.push(format!("the idle supervisor grew by {} KiB", growth >> 10));
@@ -296,14 +288,17 @@ fn write(
     let mut outcome = Outcome::default();
     Sample::plot(samples, &mut outcome);
     let mut beside = vec![format!(
-        "{} good answers, {} faults, {} cancelled, {} reloads, {} lost",
+        "{}: {} good answers, {} faults, {} cancelled, {} reloads, {} lost",
+        humantime::format_duration(time),
         tally.good.load(Ordering::Relaxed),
         tally.faults.load(Ordering::Relaxed),
         tally.cancelled.load(Ordering::Relaxed),
         tally.reloads.load(Ordering::Relaxed),
         tally.lost.load(Ordering::Relaxed)
     )];
-    beside.extend(idle.map(|look| format!("idle: {look:?}")));
+    let moments = ["idle after the first tenth", "idle at the end"];
+    let looks = moments.into_iter().zip(&idle);
+    beside.extend(looks.map(|(when, look)| format!("{when}: {}", service::told(look))));
     beside.extend(
         complaints
             .iter()
@@ -315,7 +310,7 @@ fn write(
     let json = json!({
         "seconds": time.as_secs(),
         "machine": machine,
-        "tally": beside,
+        "told": beside,
         "lost": *tally.told.lock().unwrap(),
         "complaints": complaints,
         "plots": outcome.json()["plots"],

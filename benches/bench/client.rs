@@ -48,7 +48,11 @@ impl Client {
         self.filled = 0;
         let mut end = None;
         loop {
-            let read = self.stream.read(&mut self.buffer[self.filled..])?;
+            let read = match self.stream.read(&mut self.buffer[self.filled..]) {
+                // This program was stopped, and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -56,7 +56,8 @@ fn a_killed_zygote_is_replaced() {
     let _alone = QUIET.write();
     let daemon = Daemon::start("");
     for _ in 0..2 {
-        let spares = daemon.wait_idle(2);
+        // One that is not ready yet would go with its zygote.
+        let spares = daemon.wait_spares(2);
         let zygote = daemon.zygote();
         let watch = Instant::now();
         zygote.signal(SIGKILL);

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -96,6 +97,38 @@ fn systemd_has_nothing_to_say_about_each_drop_in_and_all_together() {
             "{unit} with all drop-ins"
         );
     }
+}
+
+/// What the generator makes where `systemctl --version` begins with `version`; `None`: nothing.
+fn generated(version: &str) -> Option<String> {
+    let folder = TempDir::new().unwrap();
+    let systemctl = folder.path().join("systemctl");
+    fs::write(
+        &systemctl,
+        format!("#!/bin/sh\necho '{version}'\necho +PAM\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&systemctl, Permissions::from_mode(0o755)).unwrap();
+    let status = Command::new(systemd().join("system-generators/stt-isolated"))
+        .args(["normal", "early", "late"].map(|name| folder.path().join(name)))
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+        .status()
+        .unwrap();
+    assert!(status.success(), "{version}");
+    let name = "normal/stt-isolated.service.d/10-private-users.conf";
+    fs::read_to_string(folder.path().join(name)).ok()
+}
+
+#[test]
+fn each_systemd_gets_the_user_namespace_that_it_knows() {
+    let users = |version| generated(version).map(|text| text.lines().last().unwrap().to_owned());
+    assert_eq!(users("systemd 252 (252.39-1~deb12u2)"), None);
+    assert_eq!(users("systemd 256 (256.17-1.fc41)"), None);
+    assert_eq!(users("what is this"), None);
+    let wanted = |value: &str| Some(format!("PrivateUsers={value}"));
+    assert_eq!(users("systemd 257 (257.9-1~deb13u1)"), wanted("identity"));
+    assert_eq!(users("systemd 258~rc1 (258~rc1-1)"), wanted("full"));
+    assert_eq!(users("systemd 300 (300)"), wanted("full"));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::{Group, User};
 
-use super::clients::{Clients, Share, ShareOverride};
+use super::{
+    clients::{Clients, Share, ShareOverride},
+    identity::{NOBODY, Numbers},
+};
 
 /// Users and groups by number: nothing has to be looked up when a client comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +57,37 @@ impl Access {
             None => Some(self.general),
             Some(_) => None,
         }
+    }
+
+    /// What the administrator must know of those who are named here and have no number in the service's user namespace:
+    /// the kernel tells everybody but their numbers.
+    pub(super) fn remarks(&self, users: &Numbers, groups: &Numbers) -> Vec<String> {
+        let allowed = self.allowed.iter();
+        let named_users = allowed.clone().flat_map(|allowed| &allowed.users);
+        let named_groups = allowed.flat_map(|allowed| &allowed.groups);
+        let strangers = |named: BTreeSet<&u32>, known: &Numbers| {
+            let unknown = named.into_iter().filter(|number| !known.has(**number));
+            unknown.map(u32::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let kinds = [
+            (
+                "users",
+                strangers(named_users.chain(self.users.keys()).collect(), users),
+            ),
+            (
+                "groups",
+                strangers(named_groups.chain(self.groups.keys()).collect(), groups),
+            ),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, numbers)| !numbers.is_empty());
+        kinds
+            .map(|(kind, numbers)| {
+                format!(
+                    "clients: the unit's PrivateUsers= keeps the service from knowing these {kind} when they come: \
+                     {numbers} (the drop-in large-ids.conf of the unit changes that)"
+                )
+            })
+            .collect()
     }
 
     /// Whether it matters which groups a client is a member of.
@@ -122,6 +156,9 @@ fn group(name: &str) -> Result<u32, String> {
 /// The number that `name` is or stands for. A number need not have a name here.
 fn number(name: &str, kind: &str, found: nix::Result<Option<u32>>) -> Result<u32, String> {
     match (name.parse(), found) {
+        (Ok(NOBODY), _) | (_, Ok(Some(NOBODY))) => Err(format!(
+            "the {kind} `{name}` ({NOBODY}) cannot be named: whoever has no number in a user namespace looks the same"
+        )),
         (Ok(number), _) | (_, Ok(Some(number))) => Ok(number),
         (_, Ok(None)) => Err(format!("there is no {kind} `{name}`")),
         (_, Err(error)) => Err(format!("the {kind} `{name}` cannot be looked up: {error}")),
@@ -192,5 +229,32 @@ mod tests {
         // Nobody said anything of the other cap.
         assert_eq!(access.of_user(1000, 1000, &[12]).unwrap().max_queued, 7);
         assert!(access.knows_groups());
+    }
+    #[test]
+    fn who_is_named_and_has_no_number_here_is_told() {
+        let mut access = Access {
+            allowed: Some(Allowed {
+                users: BTreeSet::from([1000, 70_000]),
+                groups: BTreeSet::from([50]),
+            }),
+            groups: BTreeMap::from([(80_000, caps(1))]),
+            users: BTreeMap::from([(70_000, caps(1)), (90_000, caps(1))]),
+            ..Access::default()
+        };
+        let all = Numbers::parse("0 0 4294967295");
+        let some = Numbers::parse("0 0 65536");
+        assert!(access.remarks(&all, &all).is_empty());
+        let told = access.remarks(&some, &some);
+        assert!(
+            told[0].contains("these users when they come: 70000, 90000 ("),
+            "{told:?}"
+        );
+        assert!(
+            told[1].contains("these groups when they come: 80000 ("),
+            "{told:?}"
+        );
+        access.groups.clear();
+        assert_eq!(access.remarks(&some, &some).len(), 1);
+        assert!(Access::default().remarks(&some, &some).is_empty());
     }
 }

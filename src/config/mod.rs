@@ -8,6 +8,7 @@ mod found;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used, clippy::panic)]
 pub(crate) mod fuzzing;
+mod identity;
 mod language;
 mod limits;
 mod load;

@@ -36,7 +36,7 @@ pub struct Config {
     pub breaker: Breaker,
     /// The models, ordered by name; at least one.
     pub models: Vec<Model>,
-    /// What is in the models directory and not served, and why: for the log.
+    /// What is in the models directory and not served, and who is named and not known, and why: for the log.
     pub remarks: Vec<String>,
 }
 

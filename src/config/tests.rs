@@ -143,6 +143,18 @@ fn each_mistake_is_told_with_line_and_key() {
             "test.toml:2: clients.users.root: number 0 has its caps already",
         ),
         (
+            "[clients]\nallow_users = [\"nobody\"]",
+            "test.toml:2: clients.allow_users: the user `nobody` (65534) cannot be named",
+        ),
+        (
+            "[clients]\nallow_groups = [\"65534\"]",
+            "test.toml:2: clients.allow_groups: the group `65534` (65534) cannot be named",
+        ),
+        (
+            "[clients.users]\n65534 = { max_running = 1 }",
+            "test.toml:2: clients.users.65534: the user `65534` (65534) cannot be named",
+        ),
+        (
             "[clients.users.root]\nmax_runing = 1",
             "test.toml:2: clients.users.root.max_runing: unknown field",
         ),

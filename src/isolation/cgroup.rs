@@ -99,7 +99,7 @@ impl Tree {
                 return Err(not_delegated("other processes live in it".into()));
             }
             let supervisor = root.join(SUPERVISOR);
-            make_directory(&supervisor).map_err(|error| not_delegated(error.to_string()))?;
+            make_directory(&supervisor).map_err(|error| not_delegated(why_not(&error)))?;
             // The one move that is allowed: it waits for a grace period, but nobody waits for us yet.
             write(&supervisor.join("cgroup.procs"), "0")
                 .map_err(|error| not_delegated(error.to_string()))?;
@@ -148,6 +148,16 @@ impl Tree {
                 );
             }
         }
+    }
+}
+
+/// Why the cgroup of this process cannot be made.
+fn why_not(error: &CgroupError) -> String {
+    match error {
+        CgroupError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            format!("{error}: with another Slice= the unit's ReadWritePaths= must name this path")
+        }
+        error => error.to_string(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     access,
     error::ConfigError,
     found::{self, Found},
+    identity::Numbers,
     limits::MIN_JOB_MEMORY,
     names::valid_name,
     resolved::{Config, Model},
@@ -137,7 +138,7 @@ pub(super) fn validate(
         .iter()
         .map(|(name, table)| model(name, table, &file, jobs.max_running, source, &mut wrong))
         .collect();
-    let (found, remarks) = match directory {
+    let (found, mut remarks) = match directory {
         Some(directory) => found(
             directory,
             &models,
@@ -154,6 +155,7 @@ pub(super) fn validate(
         ("", ..) => "default".into(),
         (name, ..) => name.into(),
     };
+    remarks.extend(clients.remarks(&Numbers::of_users(), &Numbers::of_groups()));
     models.extend(found);
     models.sort_by(|a, b| a.name.cmp(&b.name));
     if models.is_empty() {

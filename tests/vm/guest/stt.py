@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import re
 import socket
 import subprocess
@@ -153,6 +154,31 @@ def goforward():
 
 def silence(seconds):
     return wav(bytes(int(seconds * 32000)))
+
+
+def as_user(name, work):
+    """What `work` returns, done by that user with all his groups, in a process of its own."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            user = pwd.getpwnam(name)
+            os.initgroups(name, user.pw_gid)
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)
+            try:
+                result = work()
+            except OSError as error:
+                result = type(error).__name__
+            os.write(writer, json.dumps(result).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        result = pipe.read()
+    os.waitpid(child, 0)
+    check(result, f"{name} ended without a result")
+    return json.loads(result)
 
 
 def property_of(name, unit=UNIT):

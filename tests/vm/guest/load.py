@@ -1,6 +1,7 @@
 """Clients that come at a steady rate, each over a connection of its own, and check what they get."""
 
 import collections
+import selectors
 import threading
 import time
 
@@ -9,6 +10,52 @@ from stt import *
 
 # Clients at once, at most: an emulated machine beside other work may not keep up with its clients.
 MOST = 100
+
+# How long one of them waits for its answer, in seconds.
+PATIENCE = 300
+
+
+class Client:
+    """One request and what has come of its answer: with as little work as can be, which is the service's to do here."""
+
+    def __init__(self, request, texts):
+        self.began = time.monotonic()
+        self.texts = texts
+        self.unsent = memoryview(request)
+        self.got = b""
+        self.socket = socket.socket(socket.AF_UNIX)
+        # Blocks only where more wait to be accepted than the socket's backlog has room for.
+        self.socket.settimeout(PATIENCE)
+
+    def connect(self):
+        self.socket.connect(SOCKET)
+        self.socket.setblocking(False)
+
+    def go_on(self):
+        """Send and take what can be; what became of the request, once it is answered."""
+        if self.unsent:
+            try:
+                self.unsent = self.unsent[self.socket.send(self.unsent) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                # There may be an answer all the same.
+                self.unsent = memoryview(b"")
+        try:
+            piece = self.socket.recv(1 << 16)
+        except BlockingIOError:
+            return None
+        self.got += piece
+        head, end, body = self.got.partition(b"\r\n\r\n")
+        length = re.search(rb"\ncontent-length: *(\d+)", head.lower()) if end else None
+        if length and len(body) >= int(length[1]):
+            return self.judge(int(head.split(None, 2)[1]), json.loads(body))
+        return None if piece else "broken: the connection ended before the answer"
+
+    def judge(self, status, answer):
+        if status != 200:
+            return f"{status} {answer['error']['code']}"
+        return "right" if answer["text"] in self.texts else f"wrong text: {answer['text']!r}"
 
 
 class Load:
@@ -19,61 +66,75 @@ class Load:
 
     def __init__(self, rate, *kinds):
         self.interval = 1 / rate
-        self.kinds = kinds
+        known = {}
+        for recording, model, texts in kinds:
+            if (recording, model) not in known:
+                known[recording, model] = request(recording, model), texts
+        self.kinds = [known[recording, model] for recording, model, _ in kinds]
         self.counts = collections.Counter()
         self.slowest = 0.0
         self.lock = threading.Lock()
-        self.places = threading.Semaphore(MOST)
         self.stop = threading.Event()
-        self.clients = []
 
     def __enter__(self):
-        self.clock = threading.Thread(target=self.tick)
-        self.clock.start()
+        self.began = time.monotonic()
+        self.clients = threading.Thread(target=self.work)
+        self.clients.start()
         return self
 
     def __exit__(self, kind, *_):
-        self.stop.set()
-        self.clock.join()
         self.took = time.monotonic() - self.began
-        for client in self.clients:
-            client.join()
+        self.stop.set()
+        self.clients.join()
 
-    def tick(self):
-        self.began = due = time.monotonic()
-        number = 0
-        while not self.stop.is_set():
-            if not self.places.acquire(timeout=1):
-                continue
-            client = threading.Thread(target=self.ask, args=(self.kinds[number % len(self.kinds)],))
-            client.start()
-            self.clients.append(client)
-            number += 1
-            due += self.interval
-            late = time.monotonic() - due
-            time.sleep(max(0, -late))
-            # What could not be asked in time is not made up for.
-            due += max(0, late)
+    def work(self):
+        due, number, waiting = self.began, 0, selectors.DefaultSelector()
+        while not self.stop.is_set() or waiting.get_map():
+            now = time.monotonic()
+            more = not self.stop.is_set() and len(waiting.get_map()) < MOST
+            if more and now >= due:
+                self.start(Client(*self.kinds[number % len(self.kinds)]), waiting)
+                number += 1
+                # What could not be asked in time is not made up for.
+                due = max(due + self.interval, now)
+            for key, _ in waiting.select(max(0, due - time.monotonic()) if more else 0.2):
+                self.go_on(key.data, waiting)
+            # They stand there in the order in which they came.
+            oldest = next(iter(waiting.get_map().values()), None)
+            if oldest and time.monotonic() - oldest.data.began > PATIENCE:
+                self.end(oldest.data, f"no answer within {PATIENCE} s", waiting)
 
-    def ask(self, kind):
-        recording, model, texts = kind
-        began = time.monotonic()
+    def start(self, client, waiting):
         try:
-            answer = transcribe(recording, timeout=300, model=model)
-            if answer.status != 200:
-                what = f"{answer.status} {answer.error['code']}"
-            elif answer.json["text"] in texts:
-                what = "right"
-            else:
-                what = f"wrong text: {answer.json['text']!r}"
+            client.connect()
         except ConnectionRefusedError:
-            what = "connection refused"
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.note(client, "connection refused")
+        except OSError as error:
+            self.note(client, f"not connected: {error!r}")
+        else:
+            waiting.register(client.socket, selectors.EVENT_READ, client)
+            self.go_on(client, waiting)
+
+    def go_on(self, client, waiting):
+        try:
+            what = client.go_on()
+        except (OSError, ValueError, KeyError) as error:
             what = f"broken: {error!r}"
-        self.places.release()
+        if what:
+            self.end(client, what, waiting)
+        else:
+            more = selectors.EVENT_WRITE if client.unsent else 0
+            waiting.modify(client.socket, selectors.EVENT_READ | more, client)
+
+    def end(self, client, what, waiting):
+        waiting.unregister(client.socket)
+        self.note(client, what)
+
+    def note(self, client, what):
+        client.socket.close()
         with self.lock:
             self.counts[what] += 1
-            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.slowest = max(self.slowest, time.monotonic() - client.began)
 
     def so_far(self):
         with self.lock:
@@ -91,6 +152,13 @@ class Load:
         fact(name, f"{self.counts['right']} of {total} requests right, {rate}")
         expect("what became of the requests", {"right": total}, dict(self.counts))
         check(total > 50, f"only {total} requests")
+
+
+def request(recording, model):
+    """All bytes of a request."""
+    headers, body = form(recording, model=model)
+    head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
+    return (head + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + body
 
 
 # Requests for engines that answer at once, and now and then one of real speech: emulated that takes seconds.

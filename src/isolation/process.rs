@@ -133,6 +133,8 @@ pub struct ZygoteProcess {
     control: AsyncChannel<ToZygote, FromZygote>,
     /// The jobs that it was asked for and has not told of, the oldest first.
     asked: VecDeque<Asked>,
+    /// When it last answered.
+    answered: Instant,
 }
 
 /// A job that does not exist yet, as far as we know.
@@ -171,6 +173,7 @@ impl ZygoteProcess {
             child,
             control,
             asked: VecDeque::new(),
+            answered: Instant::now(),
         };
         Ok((zygote, stderr))
     }
@@ -242,12 +245,14 @@ impl ZygoteProcess {
         let Some(since) = self.asked.front().map(|asked| asked.since) else {
             return Err(ProcessError::Protocol("nothing was asked for".into()));
         };
-        let end = (since + FORK_TIMEOUT).into();
-        let answer = match timeout_at(end, self.control.receive()).await {
+        // Until then it had another one to fork.
+        let begin = since.max(self.answered);
+        let answer = match timeout_at((begin + FORK_TIMEOUT).into(), self.control.receive()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.trouble(error).await),
             Err(_) => return Err(ProcessError::Silent(FORK_TIMEOUT)),
         };
+        self.answered = Instant::now();
         let asked = self.asked.pop_front();
         match (answer, asked) {
             ((FromZygote::Forked { pid }, mut fds), Some(asked)) => {

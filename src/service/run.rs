@@ -122,6 +122,8 @@ async fn until_told_to_stop(
     // When the service became ready.
     let mut ready = None;
     let mut last = None;
+    // Requests that had finished when the heap was last given back.
+    let mut given_back = 0;
     let mut idle_since = Instant::now();
     loop {
         let idle_exit = dispatcher.config().service.idle_exit;
@@ -174,6 +176,9 @@ async fn until_told_to_stop(
                 let counts = dispatcher.counts();
                 if last.replace(counts) != Some(counts) {
                     notify::numbers(counts);
+                } else if given_back != counts.finished && dispatcher.is_idle() {
+                    given_back = counts.finished;
+                    heap::give_back();
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! The supervisor's own memory, and what becomes of it with the number of requests.
 
+use std::time::{Duration, Instant};
+
 use crate::{
     client::{Client, request},
-    common::{daemon::Daemon, process::private_memory},
+    common::{LONG, daemon::Daemon, process::private_memory, wait_until},
     outcome::Outcome,
     scale::Scale,
     service::{self, NULL_MODELS},
@@ -14,6 +16,9 @@ pub const WARM: usize = 1000;
 const CLIENTS: usize = 8;
 
 const LOOKS: usize = 25;
+
+/// Twice as long as it takes an idle service to give memory back.
+const QUIET: Duration = Duration::from_secs(9);
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     let daemon = service::start(NULL_MODELS);
@@ -59,7 +64,8 @@ pub fn grow(
         private_memory(daemon.pid())
     };
     let mut points = vec![(0, private_memory(daemon.pid()))];
-    let first = ask(WARM);
+    ask(WARM);
+    let first = at_rest(daemon);
     let mut done = WARM;
     points.push((done, first));
     told(done, first);
@@ -70,10 +76,27 @@ pub fn grow(
     while done < requests {
         last = ask(step);
         done += step;
+        if done >= requests {
+            last = at_rest(daemon);
+        }
         points.push((done, last));
         told(done, last);
     }
     (points, last as f64 - first as f64)
+}
+
+/// The supervisor's memory once it has given back what it does not need, which it does after some seconds of idleness.
+fn at_rest(daemon: &Daemon) -> u64 {
+    let mut memory = private_memory(daemon.pid());
+    let mut since = Instant::now();
+    wait_until("the supervisor's memory stays the same", LONG, || {
+        let now = private_memory(daemon.pid());
+        if now != memory {
+            (memory, since) = (now, Instant::now());
+        }
+        since.elapsed() > QUIET
+    });
+    memory
 }
 
 /// The plot of what [`grow`] saw.

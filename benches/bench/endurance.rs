@@ -26,7 +26,7 @@ engine = "null"
 const ZYGOTES: usize = 1;
 const SPARES: usize = 2;
 
-/// Looks at the memory; each lets the spares run out and the service come to rest.
+/// Looks at the memory.
 const LOOKS: usize = 200;
 
 /// Serve so many requests, write `endurance.html` and `endurance.json` into `folder`, and say whether anything grew.

@@ -8,10 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::isolation::sealed::seal;
 
 /// A recording that is still arriving.
 #[derive(Debug)]
@@ -90,11 +89,7 @@ impl Spool {
     pub fn finish(self) -> io::Result<OwnedFd> {
         let file = match self.store {
             Store::Memory(file) => {
-                let seals = SealFlag::F_SEAL_WRITE
-                    | SealFlag::F_SEAL_GROW
-                    | SealFlag::F_SEAL_SHRINK
-                    | SealFlag::F_SEAL_SEAL;
-                fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+                seal(&file)?;
                 file
             }
             Store::Disk(file) => file,

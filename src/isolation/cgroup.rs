@@ -10,10 +10,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,6 +21,8 @@ use nix::{
     sys::stat::Mode,
 };
 use procfs::process::Process;
+
+use super::kernel_file;
 
 /// Controllers without which a job cannot be confined.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
@@ -239,9 +238,6 @@ struct Files {
     cpu: fs::File,
 }
 
-/// The longest of these files, `memory.stat`, has some 60 lines of 20 bytes.
-const MAX_FILE: usize = 16 * 1024;
-
 impl Files {
     fn open(directory: &Path) -> Result<Self, CgroupError> {
         let open = |name: &str, write: bool| {
@@ -263,7 +259,6 @@ impl Files {
         })
     }
 
-    /// Read one of them from its beginning. The kernel makes its text anew for that.
     fn read<T>(
         &self,
         name: &str,
@@ -275,10 +270,9 @@ impl Files {
             path: self.directory.join(name),
             source,
         };
-        let mut bytes = [0; MAX_FILE];
-        let length = file.read_at(&mut bytes, 0).map_err(failed)?;
-        let text = std::str::from_utf8(&bytes[..length]);
-        text.map(parse)
+        let parsed = kernel_file::read(file, |text| str::from_utf8(text).map(parse));
+        parsed
+            .map_err(failed)?
             .map_err(|_| failed(io::ErrorKind::InvalidData.into()))
     }
 
@@ -475,7 +469,6 @@ impl Leaf {
 /// Reads what a leaf uses, while somebody else has the leaf. An error means that the leaf is gone.
 #[derive(Clone, Debug)]
 pub struct LeafReader {
-    path: PathBuf,
     /// The leaf's own: another descriptor would not see that the peak was reset.
     files: Arc<Files>,
 }
@@ -497,7 +490,6 @@ impl Leaf {
     /// Something that reads what this leaf uses.
     pub fn reader(&self) -> LeafReader {
         LeafReader {
-            path: self.path.clone(),
             files: self.files.clone(),
         }
     }
@@ -510,7 +502,7 @@ impl LeafReader {
     /// A file cannot be read: the leaf was removed or made anew.
     pub fn read(&self) -> Result<LeafReading, CgroupError> {
         let number = |name: &str| -> Result<Option<u64>, CgroupError> {
-            Ok(read(&self.path.join(name))?.trim().parse().ok())
+            Ok(read(&self.files.directory.join(name))?.trim().parse().ok())
         };
         Ok(LeafReading {
             memory: number("memory.current")?.unwrap_or(0),

@@ -18,18 +18,14 @@ use std::{
 };
 
 use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
+    fcntl::{FcntlArg, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
 };
 
+use super::sealed::{SEALS, seal};
+
 /// The variable that says where they are: `NAME=DESCRIPTOR`, with commas between.
 const TAKEN: &str = "STT_TAKEN_VARIABLES";
-
-/// What can never be done to such a memory file again; also how one of ours is told from any other descriptor.
-const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
-    .union(SealFlag::F_SEAL_SHRINK)
-    .union(SealFlag::F_SEAL_GROW)
-    .union(SealFlag::F_SEAL_WRITE);
 
 /// Take these variables out of the environment. If any is set this program begins again from the start, and the call
 /// does not return. Must come before anything of the service is begun: descriptors and arguments stay, all else is lost.
@@ -56,7 +52,7 @@ fn begin_again(names: &[&str]) -> io::Result<Infallible> {
         let flags = MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create(c"secret", flags)?);
         file.write_all(env::var_os(name).unwrap_or_default().as_bytes())?;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+        seal(&file)?;
         places.push(format!("{name}={}", file.as_raw_fd()));
         files.push(file);
     }

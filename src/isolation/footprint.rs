@@ -1,11 +1,13 @@
 //! What a process takes, as `/proc` shows it.
 
-use std::{fs::File, os::unix::fs::FileExt, time::Duration};
+use std::{fs::File, time::Duration};
 
 use procfs::{
     FromRead,
     process::{Process, Stat},
 };
+
+use super::kernel_file;
 
 /// Memory, time and threads of one process. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,6 @@ pub struct View {
     stat: File,
 }
 
-/// A status is some 1.5 KiB long, and longer only by lists of CPUs, memory nodes and groups.
-const MAX_FILE: usize = 16 * 1024;
-
 impl View {
     /// Of process `pid`; `None` if it is gone, or hidden from us.
     pub fn of(pid: i32) -> Option<Self> {
@@ -84,11 +83,8 @@ impl View {
     }
 }
 
-/// Read one of the files from its beginning. The kernel makes its text anew for that.
 fn read<T>(file: &File, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-    let mut text = [0; MAX_FILE];
-    let length = file.read_at(&mut text, 0).ok()?;
-    parse(std::str::from_utf8(&text[..length]).ok()?)
+    kernel_file::read(file, |text| parse(str::from_utf8(text).ok()?)).ok()?
 }
 
 /// A number of a status. The library makes a table of all sixty lines first, which takes longer than all else that the

@@ -203,16 +203,8 @@ impl ZygoteProcess {
         }
     }
 
-    /// Fork a job into `slot`: `ahead` of its request, or for one that waits.
-    ///
-    /// # Errors
-    /// As [`Self::forked`].
-    pub async fn fork(&mut self, slot: Slot, ahead: bool) -> Result<JobProcess, ProcessError> {
-        self.begin_fork(slot, ahead).await?;
-        self.forked().await
-    }
-
-    /// Ask for a job in `slot`. It need not wait for those that were asked for before: [`Self::forked`] gives each in turn.
+    /// Ask for a job in `slot`, `ahead` of its request or for one that waits. It need not wait for those that were asked for
+    /// before: [`Self::forked`] gives each in turn.
     ///
     /// # Errors
     /// As [`Self::forked`].

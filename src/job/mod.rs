@@ -7,7 +7,7 @@ mod transcribe;
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     ops::ControlFlow,
     os::fd::AsFd,
     panic,
@@ -18,18 +18,13 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
-
 pub use transcribe::{Report, transcribe};
 
 use crate::{
     audio,
     engine::{self, Engine, null::Null},
     isolation::{
-        Failure, FailureKind, FromJob, JobRequest, Load, ToJob, exit_now,
+        Failure, FailureKind, FromJob, JobRequest, Load, ToJob, exit_now, sealed,
         zygote::{self, JobChannel},
     },
     transcript::Segment,
@@ -54,16 +49,11 @@ struct Transcribing {
 
 impl Transcribing {
     fn new() -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"rehearsal", flags)?);
         let (request, noise) = self_test(0);
-        file.write_all(&noise)?;
-        // The model is loaded beside it, and may be hostile.
-        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
         Ok(Self {
             request,
-            recording: Arc::new(file),
+            // The model is loaded beside it, and may be hostile.
+            recording: Arc::new(sealed::file(c"rehearsal", &noise)?),
         })
     }
 }

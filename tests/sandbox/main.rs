@@ -164,7 +164,8 @@ async fn start_and_load(
 
 async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
     let slot = Slots::new(None, 1).take(&Limits::default(), false)?;
-    let job = zygote.fork(slot.ok_or("no slot")?, true).await?;
+    zygote.begin_fork(slot.ok_or("no slot")?, true).await?;
+    let job = zygote.forked().await?;
     match job.receive().await? {
         FromJob::Ready => Ok(job),
         other => Err(format!("a job said {other:?} instead of ready").into()),

@@ -36,7 +36,8 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
 }
 
 /// Serve so many requests by the model `process`, half of them on a connection of their own, and look so many times at the
-/// supervisor's memory: (requests done, bytes), and by how much it grew after the first [`WARM`]. Each look is told.
+/// supervisor's memory: (requests done, bytes), and by how much it grew after the first [`WARM`], from rest to rest. Each
+/// look is told.
 pub fn grow(
     daemon: &Daemon,
     requests: usize,

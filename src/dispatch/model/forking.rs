@@ -125,8 +125,9 @@ struct Coming {
 
 impl Coming {
     fn new(shared: &Arc<Shared>, id: PoolId) -> Self {
+        shared.coming(id, 1);
         Self {
-            generation: shared.coming(id, 1),
+            generation: shared.generation(id),
             shared: shared.clone(),
             id,
         }

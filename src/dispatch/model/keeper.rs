@@ -200,12 +200,11 @@ impl Shared {
         pool.map(|pool| pool.wake.clone()).unwrap_or_default()
     }
 
-    /// So many more jobs (or fewer) are forked and not ready; gives the generation of the model's settings.
-    pub(super) fn coming(&self, id: PoolId, change: isize) -> u64 {
+    /// So many more jobs (or fewer) are forked and not ready.
+    pub(super) fn coming(&self, id: PoolId, change: isize) {
         if let Some(pool) = self.state().pools.get_mut(&id) {
             pool.coming = pool.coming.saturating_add_signed(change);
         }
-        self.generation(id)
     }
 
     /// The generation of the model's settings.

@@ -1,13 +1,10 @@
 //! One zygote on its way to being ready: started, model loaded, proven by a transcription.
 
 use std::{
-    fs::File,
-    io::{Seek, Write},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::unix::pipe,
@@ -26,7 +23,7 @@ use crate::{
     isolation::{
         Load, Outcome, ProcessError, ZygoteProcess,
         cgroup::{CgroupError, Leaf, LeafLimits, Tree},
-        environment, sandbox,
+        environment, sandbox, sealed,
     },
     job,
 };
@@ -182,7 +179,7 @@ pub(in crate::dispatch) fn self_test_request(
 ) -> Result<(Waiting, mpsc::Receiver<Event>), String> {
     let (job, wav) = job::self_test(0);
     let (events, receiver) = mpsc::channel(EVENTS);
-    let recording = memory_file(&wav).map_err(|error| error.to_string())?;
+    let recording = sealed::file(c"self-test", &wav).map_err(|error| error.to_string())?;
     let waiting = Waiting {
         id: 0,
         account: Account::of_self_test(),
@@ -190,7 +187,7 @@ pub(in crate::dispatch) fn self_test_request(
         job,
         limits,
         lower: Lower::default(),
-        recording,
+        recording: recording.into(),
         feed: None,
         request_id: "self-test".into(),
         uid: None,
@@ -200,13 +197,6 @@ pub(in crate::dispatch) fn self_test_request(
         canary: true,
     };
     Ok((waiting, receiver))
-}
-
-fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(c"self-test", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file.into())
 }
 
 /// Log what a zygote's library has to say, and give its last line; all of it is somebody else's text.

@@ -1,6 +1,6 @@
 //! What a process is really confined by, read back from the kernel instead of assumed.
 
-use std::{fmt, fs::File, io, os::unix::fs::FileExt};
+use std::{fmt, fs::File, io};
 
 use procfs::{
     FromRead, ProcError,
@@ -9,12 +9,10 @@ use procfs::{
 use serde::{Deserialize, Serialize};
 
 use super::landlock;
+use crate::isolation::kernel_file;
 
 /// `SECCOMP_MODE_FILTER` of linux/seccomp.h.
 const FILTER: u32 = 2;
-
-/// Larger than any `/proc/<pid>/status`: Linux 6.18 writes 1.5 KiB.
-const STATUS_SIZE: usize = 8192;
 
 /// The confinement of one zygote, as it found it; every job inherits it and adds to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +64,10 @@ impl OwnStatus {
     /// Check it; whether the bounding set is empty.
     pub(super) fn check(&self) -> Result<bool, ConfinementError> {
         let unreadable = |e: &dyn fmt::Display| ConfinementError::Unreadable(e.to_string());
-        let mut text = [0; STATUS_SIZE];
-        let length = self.0.read_at(&mut text, 0).map_err(|e| unreadable(&e))?;
-        let status = Status::from_read(&text[..length]).map_err(|e| unreadable(&e))?;
+        let status = kernel_file::read(&self.0, |text| Status::from_read(text));
+        let status = status
+            .map_err(|e| unreadable(&e))?
+            .map_err(|e| unreadable(&e))?;
         check(&status)?;
         is_single(&status)?;
         Ok(status.capbnd == Some(0))

@@ -1,10 +1,10 @@
 //! The delegated part of the cgroup tree: the only place that writes cgroup files.
 //!
 //! ```text
-//! <the unit's cgroup>       no process of its own once we have moved; its limits belong to systemd
-//!   supervisor/             this process
-//!   zygote-<model>/         one zygote
-//!   job-<slot>/             one job at a time
+//! <the unit's cgroup> empty once we have moved; its limits are systemd's
+//! supervisor/ this process
+//! zygote-<model>/ one zygote
+//! job-<slot>/ one job at a time
 //! ```
 
 use std::{
@@ -24,37 +24,37 @@ use procfs::process::Process;
 
 use super::kernel_file;
 
-/// Controllers without which a job cannot be confined.
+/// Controllers that the tree must have: without them a job cannot be confined.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
-/// Name of the cgroup of this process.
+/// Name of the leaf in which the supervisor lives.
 const SUPERVISOR: &str = "supervisor";
 
-/// Why there is no cgroup tree to work with.
+/// Reasons why the cgroup tree cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// `/proc` does not tell where we are.
+    /// `/proc` does not say which cgroup we are in.
     #[error("cannot find the service's own cgroup: {0}")]
     Find(String),
-    /// The tree belongs to somebody else.
+    /// The tree was not delegated to us.
     #[error(
         "the cgroup {path} is not delegated to this service ({reason}); start it by systemd with `Delegate=yes` \
          (systemctl start stt-isolated, or systemd-run --user -p Delegate=yes)"
     )]
     NotDelegated {
-        /// The cgroup's directory.
+        /// Directory of the cgroup.
         path: PathBuf,
-        /// What is missing.
+        /// The missing permission, file or controller.
         reason: String,
     },
     /// A cgroup file cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The failed action as a verb: "read", "write".
         action: &'static str,
-        /// The file.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the system call.
         source: io::Error,
     },
 }
@@ -66,11 +66,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Find the delegated subtree, move this process into its leaf `supervisor` unless systemd did so
-    /// (`DelegateSubgroup=`), and turn the controllers on for its siblings. Leftovers of an earlier life are removed.
+    /// Find the delegated subtree and move this process into its leaf `supervisor`, unless systemd
+    /// did so (`DelegateSubgroup=`). Then enable the controllers for the leaf's siblings and remove
+    /// the leaves of an earlier run.
     ///
     /// # Errors
-    /// No cgroup v2, no delegation, or a controller is missing: the message says what to do.
+    /// There is no cgroup v2, no delegation, or a controller is missing. The message says how to
+    /// help.
     pub fn take_over() -> Result<Self, CgroupError> {
         let own = own_directory()?;
         let root = match (own.file_name(), own.parent()) {
@@ -91,7 +93,8 @@ impl Tree {
             return Err(not_delegated(format!("it lacks the controllers: {list}")));
         }
         if own == root {
-            // Only systemd's own processes may be told apart here: a shell beside us means that nobody delegated.
+            // Only our own process may be here. Another one, such as a shell, means that nobody
+            // delegated the tree.
             let processes = read(&root.join("cgroup.procs"))?;
             let own_id = std::process::id().to_string();
             if processes.lines().any(|id| id != own_id) {
@@ -99,7 +102,8 @@ impl Tree {
             }
             let supervisor = root.join(SUPERVISOR);
             make_directory(&supervisor).map_err(|error| not_delegated(why_not(&error)))?;
-            // The one move that is allowed: it waits for a grace period, but nobody waits for us yet.
+            // The only move through `cgroup.procs`: it waits for an RCU grace period, but no client
+            // waits yet.
             write(&supervisor.join("cgroup.procs"), "0")
                 .map_err(|error| not_delegated(error.to_string()))?;
         }
@@ -116,7 +120,8 @@ impl Tree {
         &self.root
     }
 
-    /// The least `memory.max` of this cgroup and all around it that can be seen, in bytes; `None`: memory is not limited.
+    /// The lowest `memory.max` of this cgroup and its visible ancestors, in bytes; `None` if memory
+    /// is unlimited.
     pub fn memory_limit(&self) -> Option<u64> {
         let limit = |directory: &Path| {
             let text = read(&directory.join("memory.max")).ok()?;
@@ -125,15 +130,16 @@ impl Tree {
         self.root.ancestors().filter_map(limit).min()
     }
 
-    /// Make the leaf `name`, or take the empty one that is there.
+    /// Make the leaf `name`, or use the directory if it exists and is empty.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The directory cannot be made.
     pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
         Leaf::make(self.root.join(name))
     }
 
-    /// Cgroups that an earlier supervisor left behind are empty (systemd killed the unit) and hold old limits.
+    /// Remove the cgroups of an earlier supervisor. They are empty, because systemd killed the
+    /// unit, but hold old limits.
     fn remove_leftovers(&self) {
         for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -150,7 +156,7 @@ impl Tree {
     }
 }
 
-/// Why the cgroup of this process cannot be made.
+/// The reason why the cgroup of this process cannot be made, as text for the log.
 fn why_not(error: &CgroupError) -> String {
     match error {
         CgroupError::File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
@@ -160,7 +166,7 @@ fn why_not(error: &CgroupError) -> String {
     }
 }
 
-/// Directory of the cgroup in which this process is.
+/// Directory of this process's own cgroup.
 fn own_directory() -> Result<PathBuf, CgroupError> {
     let find = |error: procfs::ProcError| CgroupError::Find(error.to_string());
     let me = Process::myself().map_err(find)?;
@@ -177,17 +183,18 @@ fn own_directory() -> Result<PathBuf, CgroupError> {
         .into_iter()
         .filter(|mount| mount.fs_type == "cgroup2")
         .find_map(|mount| {
-            // The mount may show a part of the hierarchy only (a container's).
+            // The mount may show only a part of the hierarchy, as in a container.
             let below = Path::new(&path).strip_prefix(&mount.root).ok()?;
             Some(mount.mount_point.join(below))
         });
     mount.ok_or_else(|| CgroupError::Find("cgroup v2 is not mounted".into()))
 }
 
-/// What a leaf enforces.
+/// The limits that a leaf enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafLimits {
-    /// `memory.max` in bytes; swap is forbidden, and all processes of the leaf die together.
+    /// `memory.max` in bytes. Swap is forbidden, and an OOM kill ends all processes of the leaf
+    /// together.
     pub memory: Option<u64>,
     /// `pids.max`: processes and threads.
     pub pids: u32,
@@ -200,14 +207,14 @@ pub struct LeafLimits {
 /// Period of `cpu.max` in microseconds, the kernel's default.
 pub const CPU_PERIOD: u64 = 100_000;
 
-/// What the processes of a leaf have used. All sizes in bytes.
+/// Resources that the processes of a leaf have used. All sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeafUsage {
-    /// Highest use since the last [`Leaf::renew`], page cache included (`memory.peak`).
+    /// Highest memory use since the last [`Leaf::renew`], page cache included (`memory.peak`).
     pub peak: u64,
-    /// Anonymous memory at this moment (`anon` of `memory.stat`).
+    /// Current anonymous memory (`anon` of `memory.stat`).
     pub anonymous: u64,
-    /// Page cache charged to the leaf at this moment (`file` of `memory.stat`).
+    /// Current page cache charged to the leaf (`file` of `memory.stat`).
     pub page_cache: u64,
     /// Page faults since the leaf was made (`pgfault` of `memory.stat`).
     pub page_faults: u64,
@@ -217,21 +224,22 @@ pub struct LeafUsage {
     pub cpu: Duration,
 }
 
-/// One cgroup without children.
+/// A cgroup without children.
 #[derive(Debug)]
 pub struct Leaf {
     path: PathBuf,
     directory: OwnedFd,
-    /// What is read for each request, kept open: that takes one system call then instead of four.
+    /// The files that are read for each request. They stay open, which saves three of four system
+    /// calls.
     files: Arc<Files>,
     limits: Option<LeafLimits>,
 }
 
-/// The open files of a leaf. They are of no use any more once its directory is removed.
+/// Open files of a leaf. They are useless once its directory is removed.
 #[derive(Debug)]
 struct Files {
     directory: PathBuf,
-    /// Since Linux 6.12 a write resets it for this descriptor and no other.
+    /// Since Linux 6.12 a write resets the peak, but only for this descriptor.
     peak: fs::File,
     stat: fs::File,
     events: fs::File,
@@ -250,7 +258,7 @@ impl Files {
             })
         };
         Ok(Self {
-            // Only from Linux 6.12 on may it be written.
+            // It can be opened for writing only since Linux 6.12.
             peak: open("memory.peak", true).or_else(|_| open("memory.peak", false))?,
             stat: open("memory.stat", false)?,
             events: open("memory.events", false)?,
@@ -331,7 +339,7 @@ impl Leaf {
         (&self.files.peak).write_all(b"reset").is_ok()
     }
 
-    /// Remove the empty leaf for good.
+    /// Remove the leaf, which must be empty.
     ///
     /// # Errors
     /// A process still lives in it.
@@ -348,17 +356,17 @@ impl Leaf {
         self.directory.as_fd()
     }
 
-    /// Enforce `limits`. Writes only what differs from what this leaf has.
+    /// Enforce `limits`. Writes only the values that differ from the leaf's current ones.
     ///
     /// # Errors
-    /// A file cannot be written; the leaf must not be used then.
+    /// A file cannot be written; do not use the leaf then.
     pub fn confine(&mut self, limits: LeafLimits) -> Result<(), CgroupError> {
         if self.limits == Some(limits) {
             return Ok(());
         }
         let old = self.limits.take();
         if old.is_none() {
-            // Without this the limit would only push the leak into swap.
+            // Without this, a leak would only be pushed into swap.
             match write(&self.path.join("memory.swap.max"), "0") {
                 Err(CgroupError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -387,7 +395,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// What this leaf enforces.
+    /// The limits in force; `None` before the first [`Self::confine`].
     pub fn limits(&self) -> Option<LeafLimits> {
         self.limits
     }
@@ -400,8 +408,8 @@ impl Leaf {
         self.files.cpu()
     }
 
-    /// Make the empty leaf fresh for the next job: its peak starts anew. Where the kernel cannot reset the peak,
-    /// the directory is made again.
+    /// Prepare the empty leaf for the next job by resetting its peak. If the kernel cannot reset
+    /// it, the directory is made again.
     ///
     /// # Errors
     /// The directory cannot be made again.
@@ -413,8 +421,8 @@ impl Leaf {
         }
     }
 
-    /// Remove the directory and make it again, with the same limits. A leaf whose `cgroup.kill` was written must go
-    /// this way: many kernels kill everything that is later born in it.
+    /// Remove the directory and make it again, with the same limits. This is required after a write
+    /// to `cgroup.kill`: many kernels then kill every process that is later born in the cgroup.
     ///
     /// # Errors
     /// A process still lives in it, or the directory cannot be made.
@@ -432,7 +440,7 @@ impl Leaf {
         }
     }
 
-    /// Kill every process in the leaf. [`Self::remake`] it afterwards.
+    /// Kill every process in the leaf. Call [`Self::remake`] afterwards.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -440,7 +448,7 @@ impl Leaf {
         write(&self.path.join("cgroup.kill"), "1")
     }
 
-    /// Whether a process lives in the leaf.
+    /// True if a process lives in the leaf.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -449,7 +457,7 @@ impl Leaf {
         Ok(field(&events, "populated") != Some(0))
     }
 
-    /// Anonymous memory at this moment, in bytes.
+    /// Current anonymous memory, in bytes.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -457,7 +465,7 @@ impl Leaf {
         self.files.anonymous()
     }
 
-    /// What was used so far.
+    /// Resources used since the leaf was made.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -466,28 +474,28 @@ impl Leaf {
     }
 }
 
-/// Reads what a leaf uses, while somebody else has the leaf. An error means that the leaf is gone.
+/// Reads a leaf's use while another task owns the leaf. An error means that the leaf is gone.
 #[derive(Clone, Debug)]
 pub struct LeafReader {
-    /// The leaf's own: another descriptor would not see that the peak was reset.
+    /// The leaf's own descriptors: another descriptor would not see the reset peak.
     files: Arc<Files>,
 }
 
-/// What a leaf uses at this moment. All sizes in bytes.
+/// Current use of a leaf. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafReading {
-    /// Everything charged to it, page cache included (`memory.current`).
+    /// Everything charged to the leaf, page cache included (`memory.current`).
     pub memory: u64,
-    /// The most of it since the last [`Leaf::renew`] (`memory.peak`).
+    /// Highest `memory` since the last [`Leaf::renew`] (`memory.peak`).
     pub peak: u64,
-    /// What it may use (`memory.max`); `None` is no limit.
+    /// `memory.max`; `None` if unlimited.
     pub limit: Option<u64>,
     /// CPU time since the leaf was made (`usage_usec` of `cpu.stat`).
     pub cpu: Duration,
 }
 
 impl Leaf {
-    /// Something that reads what this leaf uses.
+    /// A reader of this leaf's use.
     pub fn reader(&self) -> LeafReader {
         LeafReader {
             files: self.files.clone(),
@@ -496,10 +504,10 @@ impl Leaf {
 }
 
 impl LeafReader {
-    /// What the leaf uses at this moment.
+    /// Read the current use.
     ///
     /// # Errors
-    /// A file cannot be read: the leaf was removed or made anew.
+    /// A file cannot be read: the leaf was removed or made again.
     pub fn read(&self) -> Result<LeafReading, CgroupError> {
         let number = |name: &str| -> Result<Option<u64>, CgroupError> {
             Ok(read(&self.files.directory.join(name))?.trim().parse().ok())
@@ -513,7 +521,8 @@ impl LeafReader {
     }
 }
 
-/// The number behind `name` in a flat-keyed file (`name value` lines, as in the kernel's cgroup-v2.rst).
+/// The number after `name` in a flat-keyed file (lines of `name value`, see the kernel's
+/// cgroup-v2.rst).
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())

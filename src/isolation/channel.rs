@@ -1,7 +1,8 @@
 //! Typed messages and descriptors over a pair of SOCK_SEQPACKET sockets.
 //!
-//! One datagram is one message: a version byte, then the message in postcard's encoding. Sequenced packets keep the
-//! borders of messages, so a half-written message cannot exist, and end with a hang-up that both sides see.
+//! One datagram is one message: a version byte, then the message in postcard's encoding. Sequenced
+//! packets keep message boundaries, so no half-written message exists. When one side closes, the
+//! other sees a hang-up.
 #![allow(unsafe_code)]
 
 use std::{
@@ -22,33 +23,34 @@ use nix::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Version of the messages. The supervisor and its zygotes are one binary, so a mismatch means that somebody
-/// else is talking.
+/// Version of the messages. Supervisor and zygotes are one binary, so another version means that a
+/// stranger is talking.
 const VERSION: u8 = 1;
 
-/// Largest message with its version byte, in bytes. The longest honest one is a segment of 30 s with the times of
-/// each word: some 150 words of 60 bytes.
+/// Largest message with its version byte, in bytes. The longest honest message is a segment of 30 s
+/// with a time for each word: about 150 words of 60 bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// Space for the control data of the most descriptors that any message may carry.
+/// Largest number of descriptors in any message; sizes the buffer for control data.
 const MAX_DESCRIPTORS: usize = 3;
 
-/// No flag: the call blocks. The socket itself is never made non-blocking; that would be two system calls more for each job.
+/// No flags: the call blocks. The socket itself stays blocking, because a change would cost two
+/// system calls for each job.
 const WAIT: MsgFlags = MsgFlags::empty();
 
-/// Something that can be sent over a [`Channel`].
+/// A type that can be sent over a [`Channel`].
 pub trait Message {
-    /// Most descriptors that one message may carry. A message with more is refused.
+    /// Largest number of descriptors in one message. A message with more is refused.
     const MAX_DESCRIPTORS: usize;
 }
 
-/// Why a message could not be sent or received.
+/// Reasons why a message could not be sent or received.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The other side hung up.
     #[error("the other side hung up")]
     HungUp,
-    /// The other side is gone, and never read the last that was sent to it.
+    /// The other side is gone and did not read our last message.
     #[error("the other side went away without reading what it was sent")]
     Unread,
     /// The system call failed.
@@ -57,42 +59,42 @@ pub enum ChannelError {
     /// The message is longer than [`MAX_MESSAGE`].
     #[error("a message is longer than {MAX_MESSAGE} bytes")]
     TooLong,
-    /// The message bears another version.
+    /// The message has another version.
     #[error("a message has version {0}, not {VERSION}")]
     Version(u8),
     /// The message cannot be decoded.
     #[error("a message is malformed: {0}")]
     Malformed(String),
-    /// The message came with more descriptors than its kind may carry.
+    /// The message carries more descriptors than its type allows.
     #[error("a message carries descriptors that were not asked for")]
     Descriptors,
 }
 
 impl ChannelError {
-    /// Whether the other side broke the protocol, as opposed to having gone away.
+    /// True if the other side broke the protocol; false if it is gone.
     pub fn is_violation(&self) -> bool {
         !matches!(self, Self::HungUp | Self::Unread | Self::Io(_))
     }
 }
 
-/// A message as it arrived, with its descriptors (close-on-exec).
+/// A received message with its descriptors (close-on-exec).
 pub type Received<In> = (In, Vec<OwnedFd>);
 
-/// One end that blocks: for zygotes and jobs.
+/// A blocking end, for zygotes and jobs.
 #[derive(Debug)]
 pub struct Channel<Out, In> {
     socket: OwnedFd,
     kinds: PhantomData<fn(Out) -> In>,
 }
 
-/// One end for the supervisor's loop.
+/// An asynchronous end, for the supervisor.
 #[derive(Debug)]
 pub struct AsyncChannel<Out, In> {
     socket: AsyncFd<OwnedFd>,
     kinds: PhantomData<fn(Out) -> In>,
 }
 
-/// A connected pair: the supervisor's end, and the raw end to be handed to a child.
+/// Make a connected pair: the supervisor's end, and the raw end for a child.
 ///
 /// # Errors
 /// The system is out of descriptors or memory.
@@ -107,7 +109,7 @@ pub fn pair<Out, In>() -> io::Result<(AsyncChannel<Out, In>, OwnedFd)> {
 }
 
 impl<Out, In> AsFd for Channel<Out, In> {
-    /// Readable when there is a message, or nobody at the other end any more.
+    /// Readable when a message has arrived or the other side has hung up.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -122,12 +124,13 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> 
         }
     }
 
-    /// The socket itself, to be moved to another descriptor number.
+    /// Give up the channel and return its socket, so that it can be moved to another descriptor
+    /// number.
     pub fn into_socket(self) -> OwnedFd {
         self.socket
     }
 
-    /// Send one message, waiting for room.
+    /// Send one message. Blocks until there is room.
     ///
     /// # Errors
     /// See [`ChannelError`].
@@ -138,10 +141,10 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> Channel<Out, In> 
     /// Wait for one message.
     ///
     /// # Errors
-    /// See [`ChannelError`]; `HungUp` when the other side is gone.
+    /// See [`ChannelError`]; `HungUp` if the other side is gone.
     pub fn receive(&self) -> Result<Received<In>, ChannelError> {
         match retry_interrupted(|| receive(self.socket.as_fd(), WAIT)) {
-            // Without a supervisor there is nothing to be done, whatever it has read.
+            // If the supervisor is gone, it does not matter whether it read our last message.
             Err(ChannelError::Unread) => Err(ChannelError::HungUp),
             result => result,
         }
@@ -161,7 +164,8 @@ fn retry_interrupted<T>(
 
 impl<Out, In> AsyncChannel<Out, In> {
     fn new(socket: OwnedFd) -> io::Result<Self> {
-        // SAFETY: an OwnedFd keeps its descriptor open, and the same, until it is dropped; nobody takes it out of here.
+        // SAFETY: an OwnedFd keeps its descriptor open and unchanged until it is dropped, and
+        // nobody takes it out of here.
         let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self {
             socket,
@@ -171,23 +175,25 @@ impl<Out, In> AsyncChannel<Out, In> {
 }
 
 impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out, In> {
-    /// Send one message without waiting: a child reads at once or is broken, and its queue holds several messages.
+    /// Send one message without waiting. The queue holds several messages, so a child that lets it
+    /// fill up is broken.
     ///
     /// # Errors
-    /// See [`ChannelError`]; `Io` with `WouldBlock` when the child does not read.
+    /// See [`ChannelError`]; `Io` with `WouldBlock` if the child does not read.
     pub fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let socket = self.socket.get_ref().as_fd();
         retry_interrupted(|| send(socket, message, descriptors, MsgFlags::MSG_DONTWAIT))
     }
 
-    /// Wait for one message. Cancel-safe: a message is taken whole or not at all.
+    /// Wait for one message. Cancel-safe: a message is received whole or not at all.
     ///
     /// # Errors
-    /// See [`ChannelError`]; `HungUp` when the child is gone. After an `Unread` there may still be messages that it
-    /// sent before it went.
+    /// See [`ChannelError`]; `HungUp` if the child is gone. After `Unread` there may still be
+    /// messages that the child sent before it went.
     pub async fn receive(&self) -> Result<Received<In>, ChannelError> {
         loop {
-            // The kernel is asked only where the runtime knows of something, or has not seen the end of it.
+            // Ask the kernel only if the runtime reports readiness or has not seen the end of the
+            // queue.
             let mut guard = self.socket.ready(Interest::READABLE).await?;
             let again = guard.try_io(|_| match self.receive_now() {
                 Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -208,11 +214,12 @@ impl<Out: Message + Serialize, In: Message + DeserializeOwned> AsyncChannel<Out,
 }
 
 thread_local! {
-    /// One buffer for each thread, not for each channel: a message is encoded or decoded in one go.
+    /// One buffer per thread, not per channel: encoding and decoding never overlap in a thread.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
 }
 
-/// The datagram for `message`, made in `buffer`. Allocates nothing, so it may be called in a signal handler.
+/// Encode `message` into `buffer` as a datagram. Allocates nothing, so a signal handler may call
+/// it.
 pub(crate) fn encode<'a, M: Serialize>(
     message: &M,
     buffer: &'a mut [u8],
@@ -254,24 +261,27 @@ fn receive<M: Message + DeserializeOwned>(
     }
     BUFFER.with_borrow_mut(|buffer| {
         let mut space = cmsg_space!([i32; MAX_DESCRIPTORS]);
-        // Without room for control data the kernel closes what came and says so: nothing is ever installed here.
+        // Without room for control data, the kernel closes passed descriptors and reports it: none
+        // is ever installed here.
         let control = (M::MAX_DESCRIPTORS > 0).then_some(space.as_mut_slice());
         let mut data = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC | waiting;
         let received = match recvmsg::<()>(socket.as_raw_fd(), &mut data, control, flags) {
             Ok(received) => received,
-            // The kernel says so, once, when the other side closed its end with something in it.
+            // The kernel reports this once, if the other side closed its end with unread messages
+            // in it.
             Err(Errno::ECONNRESET) => return Err(ChannelError::Unread),
             Err(errno) => return Err(ChannelError::Io(errno.into())),
         };
-        // Take ownership first, so that nothing leaks on the error paths below.
+        // Take ownership first, so that the error paths below leak nothing.
         let mut descriptors = Vec::new();
         if M::MAX_DESCRIPTORS > 0 {
             let messages = received.cmsgs().map_err(|_| ChannelError::Descriptors)?;
             for message in messages {
                 if let ControlMessageOwned::ScmRights(raw) = message {
                     for fd in raw {
-                        // SAFETY: the kernel has just installed `fd` in our table for this message; nobody else has it.
+                        // SAFETY: the kernel has just installed `fd` in our table for this message;
+                        // nobody else has it.
                         descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
                     }
                 }
@@ -288,9 +298,10 @@ fn receive<M: Message + DeserializeOwned>(
     })
 }
 
-/// The message in `datagram`.
+/// Decode the message in `datagram`.
 pub(crate) fn decode<M: DeserializeOwned>(datagram: &[u8]) -> Result<M, ChannelError> {
-    // Our messages are never empty, so an empty read is the hang-up; an empty datagram amounts to one.
+    // Our messages are never empty, so an empty read is a hang-up. An empty datagram is treated as
+    // one.
     let Some((version, body)) = datagram.split_first() else {
         return Err(ChannelError::HungUp);
     };

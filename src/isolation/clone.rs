@@ -1,4 +1,4 @@
-//! Forking with clone3: the only place where a process is duplicated.
+//! Forking with clone3: no other file duplicates a process.
 #![allow(unsafe_code)]
 
 use std::{
@@ -15,37 +15,38 @@ use procfs::{FromRead, process::Stat};
 
 use super::{exit::Exit, pidfd::PidFd};
 
-/// Whose child the forked process is.
+/// Parent of the forked process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parentage {
-    /// The child of the process that forks.
+    /// The process that forks is the parent.
     Own,
-    /// The sibling of the process that forks (`CLONE_PARENT`): its parent waits for it.
+    /// The parent of the forking process is the parent (`CLONE_PARENT`), and waits for the new one.
     Sibling,
 }
 
-/// On which side of the fork the caller is.
+/// The side of the fork on which the caller runs.
 #[derive(Debug)]
 pub enum Forked {
-    /// In the process that forked.
+    /// The process that called fork.
     Parent {
-        /// Process id of the new one.
+        /// Process id of the new process.
         pid: i32,
-        /// The new process, close-on-exec.
+        /// Pidfd of the new process, close-on-exec.
         pidfd: PidFd,
     },
-    /// In the new process. Leave it only with [`exit_now`].
+    /// The new process. Leave it only with [`exit_now`].
     Child,
 }
 
-/// A view of `/proc/self/stat` that is opened once, before a sandbox forbids to open it.
+/// Counts the threads of this process through `/proc/self/stat`. The file is opened once, before a
+/// sandbox forbids opening it.
 #[derive(Debug)]
 pub struct SingleThreaded {
     stat: File,
 }
 
 impl SingleThreaded {
-    /// Open the view. It stays bound to the calling process: a forked child must open its own.
+    /// Open the file. It stays bound to the calling process: a forked child must open its own.
     ///
     /// # Errors
     /// `/proc` is not mounted.
@@ -54,9 +55,11 @@ impl SingleThreaded {
         Ok(Self { stat })
     }
 
-    /// Whether this process has exactly one thread at this moment; with one thread no other can appear meanwhile.
+    /// True if this process has exactly one thread. No other can appear meanwhile, because only
+    /// that thread could start it.
     fn holds(&mut self) -> io::Result<bool> {
-        // One read of at most some 350 bytes: the sandbox of a zygote allows no question for the size of a file.
+        // One read of at most about 350 bytes: a zygote's sandbox does not allow asking for the
+        // size of a file.
         let mut text = [0; 1024];
         let length = self.stat.read_at(&mut text, 0)?;
         let stat = Stat::from_read(&text[..length]).map_err(io::Error::other)?;
@@ -64,14 +67,14 @@ impl SingleThreaded {
     }
 }
 
-/// Fork this process, optionally straight into the cgroup whose directory is `cgroup`.
+/// Fork this process, directly into the cgroup whose directory is `cgroup` if there is one.
 ///
-/// The child is born there (`CLONE_INTO_CGROUP`): not one page is charged elsewhere, and no move through
-/// `cgroup.procs`, which waits for a grace period of the whole machine, stands on the request's way.
+/// The child is born there (`CLONE_INTO_CGROUP`), so no page is charged elsewhere. A move through
+/// `cgroup.procs` would wait for a grace period of the whole machine while the client waits.
 ///
 /// # Errors
-/// This process has more than one thread; or the kernel refuses (`EAGAIN` by pids.max, `ENOMEM`, `EACCES` without
-/// write access to the leaf's and the common ancestor's `cgroup.procs`).
+/// This process has more than one thread, or the kernel refuses: `EAGAIN` by pids.max, `ENOMEM`, or
+/// `EACCES` without write access to `cgroup.procs` of the leaf and of the common ancestor.
 pub fn fork(
     thread: &mut SingleThreaded,
     parentage: Parentage,
@@ -85,18 +88,20 @@ pub fn fork(
     let robust_list = RobustList::current()?;
     let (parent_flag, exit_signal) = match parentage {
         Parentage::Own => (0, libc::SIGCHLD),
-        // It must be 0 here: the sibling inherits ours, which is SIGCHLD.
+        // The exit signal must be 0 here: the sibling inherits ours, which is SIGCHLD.
         Parentage::Sibling => (libc::CLONE_PARENT, 0),
     };
-    // glibc caches the thread id and only its own fork() renews it; the kernel writes the new one for us.
+    // glibc caches the thread id and renews it only in its own fork(). So we let the kernel write
+    // the new id.
     let thread_id_address = thread_id_address();
     let settid_flags = match thread_id_address {
         0 => 0,
         _ => libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID,
     };
-    // SAFETY: the process has one thread, checked above, so no lock of libc, allocator or loader can be held by a
-    // thread that the child lacks; atfork handlers, which do not run, exist to release just such locks.
-    // `thread_id_address` is glibc's own, in memory that the child has a copy of.
+    // SAFETY: this process has one thread, as checked above. So no other thread, which the child
+    // would lack, can hold a lock of libc, the allocator or the loader; atfork handlers, which do
+    // not run here, exist only to release such locks. `thread_id_address` is glibc's own, in memory
+    // of which the child has a copy.
     let forked = unsafe {
         clone3(
             parent_flag | settid_flags,
@@ -111,17 +116,17 @@ pub fn fork(
     Ok(forked)
 }
 
-/// `CLONE_INTO_CGROUP` of linux/sched.h; the constant in crate libc is cut to 32 bits.
+/// `CLONE_INTO_CGROUP` of linux/sched.h; the constant in the libc crate is cut to 32 bits.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// The bare system call, always with `CLONE_PIDFD`, never with shared memory.
+/// The raw system call, always with `CLONE_PIDFD`, never with shared memory.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the system call.
 ///
 /// # Safety
-/// In the child of a process with several threads only async-signal-safe calls may be made, until it execs or exits.
-/// `child_tid` must be 0, or valid for the flags that use it.
+/// In the child of a process with several threads only async-signal-safe calls may be made, until
+/// it execs or exits. `child_tid` must be 0, or valid for the flags that use it.
 pub(super) unsafe fn clone3(
     flags: libc::c_int,
     exit_signal: libc::c_int,
@@ -147,8 +152,9 @@ pub(super) unsafe fn clone3(
         set_tid_size: 0,
         cgroup: cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
     };
-    // SAFETY: `arguments` is a valid clone_args whose pointers are to live memory. No CLONE_VM and no stack: the child
-    // goes on here with its own copy of everything. The rest is the caller's promise.
+    // SAFETY: `arguments` is a valid clone_args whose pointers point to live memory. Without
+    // CLONE_VM and without a stack, the child continues here with its own copy of all memory. The
+    // caller promises the rest.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone3,
@@ -159,7 +165,8 @@ pub(super) unsafe fn clone3(
     match i32::try_from(pid) {
         Ok(0) => Ok(Forked::Child),
         Ok(pid) if pid > 0 => {
-            // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that only we have.
+            // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that only
+            // we have.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             let pidfd = pidfd.into();
             Ok(Forked::Parent { pid, pidfd })
@@ -168,10 +175,11 @@ pub(super) unsafe fn clone3(
     }
 }
 
-/// Whether a process can be born in `cgroup`: make one that ends at once, and see how it ended.
+/// Test whether a process can be born in `cgroup`: start one that exits at once, and return how it
+/// ended.
 ///
 /// # Errors
-/// It cannot be made at all.
+/// It cannot be started at all.
 pub(super) fn birth(cgroup: BorrowedFd<'_>) -> io::Result<Exit> {
     // SAFETY: the child makes one async-signal-safe call, _exit, and nothing else.
     match unsafe { clone3(0, libc::SIGCHLD, 0, Some(cgroup)) }? {
@@ -180,13 +188,14 @@ pub(super) fn birth(cgroup: BorrowedFd<'_>) -> io::Result<Exit> {
     }
 }
 
-/// End this process at once: no destructors, no atexit handlers of libraries that still believe in their threads.
+/// End this process at once, without destructors and without atexit handlers. Those of libraries
+/// would rely on threads that do not exist here.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }
 }
 
-/// Address at which the kernel keeps glibc's copy of the thread id; 0 on a kernel that does not tell.
+/// Address of glibc's copy of the thread id, as the kernel knows it; 0 if the kernel does not tell.
 fn thread_id_address() -> u64 {
     let mut address: u64 = 0;
     // SAFETY: PR_GET_TID_ADDRESS writes one pointer to the given address.
@@ -194,8 +203,8 @@ fn thread_id_address() -> u64 {
     if result == 0 { address } else { 0 }
 }
 
-/// The list by which the kernel frees robust mutexes of a dead thread. The kernel drops it at a fork, and only libc's
-/// own fork() registers it again.
+/// The list through which the kernel releases a dead thread's robust mutexes. The kernel forgets it
+/// at a fork, and only libc's own fork() registers it again.
 struct RobustList {
     head: *mut libc::c_void,
     length: libc::size_t,
@@ -228,8 +237,9 @@ impl RobustList {
         if self.head.is_null() {
             return;
         }
-        // SAFETY: `head` is libc's own list head, at the same address in this copy of the memory, and lives as long
-        // as the thread. The result does not matter: without it only robust mutexes would misbehave.
+        // SAFETY: `head` is libc's own list head, at the same address in this copy of the memory,
+        // and lives as long as the thread. The result does not matter: without the list only robust
+        // mutexes would misbehave.
         unsafe { libc::syscall(libc::SYS_set_robust_list, self.head, self.length) };
     }
 }

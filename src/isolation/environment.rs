@@ -1,8 +1,9 @@
-//! Secrets that come in the environment, taken out of there before anything else is done.
+//! Takes secrets out of the environment before the service does anything else.
 //!
-//! The environment of a process stays in its memory and in `/proc/<pid>/environ` for as long as the program runs, and
-//! whoever asks for one variable may copy all. So the program is started anew, in the same process, without them: they
-//! are in memory files by then, which are handed to the zygotes of their engines and read only there.
+//! The environment stays in the process's memory and in `/proc/<pid>/environ` while the program
+//! runs, and any library that reads one variable may copy all. So the program executes itself
+//! again, in the same process, without these variables. By then their values are in memory files,
+//! which are passed to the zygotes of their engines and read only there.
 #![allow(unsafe_code)]
 
 use std::{
@@ -24,11 +25,12 @@ use nix::{
 
 use super::sealed::{SEALS, seal};
 
-/// The variable that says where they are: `NAME=DESCRIPTOR`, with commas between.
+/// The variable that names the memory files: `NAME=DESCRIPTOR`, separated by commas.
 const TAKEN: &str = "STT_TAKEN_VARIABLES";
 
-/// Take these variables out of the environment. If any is set this program begins again from the start, and the call
-/// does not return. Must come before anything of the service is begun: descriptors and arguments stay, all else is lost.
+/// Take these variables out of the environment. If any is set, this program starts again from the
+/// beginning and the call does not return. Call it before anything else: descriptors and arguments
+/// stay, everything else is lost.
 ///
 /// # Errors
 /// The program cannot be started again.
@@ -48,7 +50,7 @@ fn begin_again(names: &[&str]) -> io::Result<Infallible> {
     let mut places = Vec::new();
     let mut files = Vec::new();
     for name in names {
-        // Not closed when the program is started again.
+        // Without close-on-exec: the file must survive the restart.
         let flags = MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create(c"secret", flags)?);
         file.write_all(env::var_os(name).unwrap_or_default().as_bytes())?;
@@ -68,14 +70,15 @@ fn begin_again(names: &[&str]) -> io::Result<Infallible> {
     Err(program.exec())
 }
 
-/// What was in the variable `name`, as a file to be read from its beginning; `None` if it was not set.
+/// The value of the variable `name`, as a file positioned at its beginning; `None` if it was not
+/// set.
 pub fn taken(name: &str) -> Option<io::Result<OwnedFd>> {
     let places = env::var(TAKEN).ok()?;
     let mut places = places.split(',').filter_map(|place| place.split_once('='));
     let (_, number) = places.find(|(of, _)| *of == name)?;
     let copy = |number: RawFd| {
-        // SAFETY: borrowed for this one call. Nothing in this process ever closes the descriptor; if the variable names
-        // another one, or none, the kernel says so below.
+        // SAFETY: borrowed for this one call. Nothing in this process ever closes the descriptor.
+        // If the variable names another descriptor or an invalid one, the kernel says so below.
         let file = unsafe { BorrowedFd::borrow_raw(number) };
         let seals = fcntl(file, FcntlArg::F_GET_SEALS)?;
         if seals != SEALS.bits() {
@@ -83,7 +86,7 @@ pub fn taken(name: &str) -> Option<io::Result<OwnedFd>> {
         }
         file.try_clone_to_owned()
     };
-    // -1 would be no descriptor at all.
+    // Excludes -1, which is not a valid descriptor, and the standard streams.
     let number = number.parse().ok().filter(|number: &RawFd| *number > 2)?;
     Some(copy(number))
 }

@@ -1,4 +1,4 @@
-//! How a job ended: what the kernel says of the process, and what it means for the request.
+//! How a job ended: the kernel's report about the process, and its meaning for the request.
 
 use std::{fmt, time::Duration};
 
@@ -9,10 +9,10 @@ use super::{
     sandbox::{system_call_name, violation},
 };
 
-/// The end of a process as waitid tells it.
+/// The end of a process as reported by waitid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// How it ended.
+    /// Exit status or signal.
     pub how: How,
     /// CPU time of all its threads, user and system.
     pub cpu: Duration,
@@ -20,17 +20,17 @@ pub struct Exit {
     pub peak_resident: u64,
 }
 
-/// How a process ended.
+/// The two ways in which a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// By `_exit` with this status.
+    /// It called `_exit` with this status.
     Status(i32),
-    /// By the signal with this number.
+    /// The signal with this number killed it.
     Signal(i32),
 }
 
 impl Exit {
-    /// From the fields of siginfo_t after waitid.
+    /// Build it from the fields of siginfo_t after waitid.
     pub(super) fn new(code: i32, status: i32, cpu: Duration, peak_resident: u64) -> Self {
         let how = match code {
             libc::CLD_EXITED => How::Status(status),
@@ -59,41 +59,42 @@ impl fmt::Display for How {
     }
 }
 
-/// The times that a job has.
+/// The kinds of time limit of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeLimit {
-    /// Wall-clock time from its request on.
+    /// Wall-clock time since its request.
     Wall,
     /// CPU time of all its threads.
     Cpu,
-    /// Time without a word and without use of the CPU.
+    /// Time without a message and without use of the CPU.
     Stall,
 }
 
-/// What became of a request, decided once, in [`Outcome::of_dead`] or from the job's own last word.
+/// The result of a request. It is decided once: in [`Outcome::of_dead`], or by the job's own last
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The transcript is complete.
     Ok,
-    /// The recording cannot be read; the job's message.
+    /// The recording cannot be read. Holds the job's message.
     InvalidAudio(String),
-    /// The recording is longer than allowed; the job's message.
+    /// The recording is longer than allowed. Holds the job's message.
     AudioTooLong(String),
-    /// The library reported a failure in the middle of its work.
+    /// The engine's library reported a failure during the transcription.
     EngineFailed(String),
-    /// The service that the engine asks refused; nobody but the administrator can help.
+    /// The engine's remote service refused the request; only the administrator can help.
     UpstreamRefused(String),
-    /// That service has too much to do.
+    /// The engine's remote service is overloaded.
     UpstreamBusy(String),
-    /// That service failed, or cannot be reached.
+    /// The engine's remote service failed or cannot be reached.
     UpstreamFailed(String),
-    /// That service did not answer in time.
+    /// The engine's remote service did not answer in time.
     UpstreamSilent(String),
-    /// The kernel ended the job because it needed more than its limit.
+    /// The kernel killed the job because it needed more memory than its limit.
     MemoryLimit {
         /// `memory.max`, in bytes.
         limit: u64,
-        /// Highest use, in bytes; never above the limit.
+        /// Highest memory use in bytes; never above the limit.
         peak: u64,
         /// Audio decoded before the end.
         audio: Duration,
@@ -102,28 +103,29 @@ pub enum Outcome {
     Crashed(How),
     /// The job broke the protocol.
     Misbehaved(String),
-    /// The job asked the kernel for something that its policy forbids.
+    /// The job made a system call that its policy forbids.
     Violation {
         /// Name of the system call; `None` if it is unknown.
         call: Option<String>,
     },
-    /// The job was killed because its time was up.
+    /// The job was killed because a time limit had passed.
     Timeout {
-        /// Which of its times.
+        /// The limit that had passed.
         limit: TimeLimit,
-        /// How much it had.
+        /// Length of the limit.
         after: Duration,
         /// Audio decoded until then.
         audio: Duration,
     },
-    /// The client went away; the job was killed.
+    /// The client disconnected, and the job was killed.
     Cancelled,
-    /// The service stopped and could not wait any longer; the job was killed.
+    /// The service stopped and could not wait longer, so the job was killed.
     Stopped,
 }
 
 impl Outcome {
-    /// The word for this outcome in logs and statistics; it is also the `code` of the answer where there is one.
+    /// Name of this outcome in logs and statistics. If the client gets an error, it is also its
+    /// `code`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -142,7 +144,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a job that said in good order that it failed.
+    /// The outcome of a job that reported its own failure.
     pub fn of_failure(failure: Failure) -> Self {
         match failure.kind {
             FailureKind::InvalidAudio | FailureKind::BrokenDecoder => {
@@ -158,16 +160,18 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a job that ended without a last word.
+    /// The outcome of a job that ended without a last message.
     ///
-    /// `oom_kills` is the number of processes of this job's cgroup that the kernel killed for memory since the request
-    /// was assigned. It is asked first: an OOM kill looks like any SIGKILL otherwise.
+    /// `oom_kills` counts the processes of this job's cgroup that the kernel killed for memory
+    /// since the request was assigned. It is checked first, because an OOM kill otherwise looks
+    /// like any other SIGKILL.
     pub fn of_dead(exit: Exit, oom_kills: u64, limit: u64, peak: u64, audio: Duration) -> Self {
         if oom_kills > 0 {
             return Self::MemoryLimit { limit, peak, audio };
         }
         match exit.how {
-            // Its own last word did not arrive, or there was none: it had blocked the signal.
+            // The job's report of the violation did not arrive, or it sent none because it had
+            // blocked the signal.
             How::Signal(libc::SIGSYS) | How::Status(violation::STATUS) => {
                 Self::Violation { call: None }
             }
@@ -175,7 +179,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a job that was stopped at the system call with this number.
+    /// The outcome of a job that was stopped at the system call with number `call`.
     pub fn of_violation(call: u32) -> Self {
         let call = match (system_call_name(call), call) {
             (Some(name), _) => Some(name.into()),
@@ -186,7 +190,7 @@ impl Outcome {
     }
 }
 
-/// One sentence for the client and for the journal.
+/// One sentence for the client and the journal.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);

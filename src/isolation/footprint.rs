@@ -1,4 +1,4 @@
-//! What a process takes, as `/proc` shows it.
+//! Memory, CPU time and threads of a process, read from `/proc`.
 
 use std::{fs::File, time::Duration};
 
@@ -14,32 +14,34 @@ use super::kernel_file;
 pub struct Footprint {
     /// Resident memory, pages shared with other processes included.
     pub resident: u64,
-    /// The most of it so far.
+    /// Highest `resident` so far.
     pub peak: u64,
-    /// What of it is no file's: heap and stacks.
+    /// Resident memory that no file backs: heap and stacks.
     pub anonymous: u64,
     /// CPU time of all threads, user and system.
     pub cpu: Duration,
-    /// Threads.
+    /// Number of threads.
     pub threads: u64,
-    /// Page faults.
+    /// Page faults since the process began.
     pub page_faults: u64,
 }
 
 impl Footprint {
-    /// That of process `pid`; `None` if it is gone, or hidden from us (`ProtectProc=invisible`).
+    /// Footprint of process `pid`; `None` if it is gone or hidden from us
+    /// (`ProtectProc=invisible`).
     pub fn of(pid: i32) -> Option<Self> {
         View::of(pid)?.read()
     }
 
-    /// That of this process.
+    /// Footprint of this process.
     pub fn own() -> Option<Self> {
         View::open("self")?.read()
     }
 }
 
-/// Both files of `/proc` that tell the footprint of one process, opened once: each look takes two system calls then
-/// instead of a dozen. It stays bound to that process, whoever gets its number later.
+/// The two files of `/proc` that describe one process, opened once: each reading then takes two
+/// system calls instead of a dozen. They stay bound to that process, even if another one gets its
+/// number later.
 #[derive(Debug)]
 pub struct View {
     status: File,
@@ -47,7 +49,7 @@ pub struct View {
 }
 
 impl View {
-    /// Of process `pid`; `None` if it is gone, or hidden from us.
+    /// Open the files of process `pid`; `None` if it is gone or hidden from us.
     pub fn of(pid: i32) -> Option<Self> {
         Self::open(&pid.to_string())
     }
@@ -60,7 +62,7 @@ impl View {
         })
     }
 
-    /// What the process takes at this moment; `None` if it is reaped.
+    /// Read the current footprint; `None` if the process is reaped.
     pub fn read(&self) -> Option<Footprint> {
         let stat = read(&self.stat, |text| Stat::from_read(text.as_bytes()).ok())?;
         let seconds_times_ticks = Duration::from_secs(stat.utime + stat.stime);
@@ -77,7 +79,7 @@ impl View {
         })
     }
 
-    /// What of its memory is no file's, in bytes; `None` if it is reaped.
+    /// Current anonymous memory in bytes; `None` if the process is reaped.
     pub fn anonymous(&self) -> Option<u64> {
         read(&self.status, |status| bytes(status, "RssAnon:"))
     }
@@ -87,21 +89,22 @@ fn read<T>(file: &File, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     kernel_file::read(file, |text| parse(str::from_utf8(text).ok()?)).ok()?
 }
 
-/// A number of a status. The library makes a table of all sixty lines first, which takes longer than all else that the
-/// service does for an answer.
+/// A number from a status file. The procfs library first builds a table of all sixty lines, which
+/// would take longer than everything else that the service does for an answer.
 fn field(status: &str, name: &str) -> Option<u64> {
     let mut lines = status.lines();
     let value = lines.find_map(|line| line.strip_prefix(name))?;
     value.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// A size of a status, which has them in KiB. A process that has ended has none any more.
+/// A size from a status file, which gives KiB. Returns 0 for a process that has ended, which has no
+/// sizes.
 fn bytes(status: &str, name: &str) -> Option<u64> {
     Some(field(status, name).unwrap_or(0) << 10)
 }
 
-/// Memory of process `pid` where a page that is shared counts by its share, in bytes; `None` if the kernel does not
-/// tell us.
+/// Memory of process `pid` in bytes, where each shared page counts by its share; `None` if the
+/// kernel does not tell us.
 pub fn proportional(pid: i32) -> Option<u64> {
     let maps = Process::new(pid).ok()?.smaps_rollup().ok()?;
     let mut memory = maps.memory_map_rollup.0.into_iter();

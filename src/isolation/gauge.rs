@@ -1,28 +1,29 @@
-//! What a living job uses, read when somebody asks: by its cgroup, or from `/proc` where there is none.
+//! Use of a running job, read on demand: from its cgroup, or from `/proc` if it has none.
 
 use std::time::Duration;
 
 use super::{cgroup::LeafReader, footprint::Footprint};
 
-/// Reads what one job uses for its request, for as long as it lives. Costs nothing until it is asked.
+/// Reads the use of one job for its request while the job lives. Costs nothing until it is read.
 #[derive(Clone, Debug)]
 pub struct Gauge {
     pid: i32,
     leaf: Option<LeafReader>,
-    /// CPU time that was used before the request, by this job or in its cgroup.
+    /// CPU time used before the request, by this job or in its cgroup.
     before: Duration,
 }
 
-/// What a job uses at this moment. All sizes in bytes.
+/// Current use of a job. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Memory, page cache included; without a cgroup what is resident, pages shared with the zygote included.
+    /// Memory charged to the cgroup, page cache included. Without a cgroup: resident memory, pages
+    /// shared with the zygote included.
     pub memory: u64,
-    /// The most of it so far.
+    /// Highest `memory` so far.
     pub peak: u64,
-    /// What its cgroup allows; `None` without one.
+    /// Memory limit of its cgroup; `None` without one.
     pub limit: Option<u64>,
-    /// CPU time.
+    /// CPU time used for the request.
     pub cpu: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Gauge {
         Self { pid, leaf, before }
     }
 
-    /// What the job uses; `None` once it is gone.
+    /// Read the current use; `None` once the job is gone.
     pub fn read(&self) -> Option<Reading> {
         let mut reading = match &self.leaf {
             Some(leaf) => {

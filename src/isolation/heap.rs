@@ -1,24 +1,27 @@
-//! The heap of this process: what it has no use for any more goes back to the kernel.
+//! Returns unused heap memory of this process to the kernel.
 #![allow(unsafe_code)]
 
-/// Free memory at the heap's end that is kept for what comes next, and size from which a piece is mapped by itself and
-/// unmapped when it is freed, both in bytes. More than a request without thousands of words takes.
+/// In bytes, both the free memory kept at the end of the heap and the size from which an allocation
+/// is mapped by itself, to be unmapped when it is freed. Larger than a request needs, unless it has
+/// thousands of words.
 const KEPT: i32 = 256 << 10;
 
-/// Have the allocator keep no more than that. Left to itself glibc keeps twice as much as the largest piece that was ever
-/// freed, up to 64 MiB: for one long transcript a service would be large for ever.
+/// Make the allocator keep at most `KEPT`. By default glibc keeps twice the largest block that was
+/// ever freed, up to 64 MiB: one long transcript would enlarge the service until it restarts.
 pub fn keep_little() {
     for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
-        // SAFETY: sets a number within the allocator, under its own lock; touches no memory of ours.
+        // SAFETY: sets a number inside the allocator, under its own lock; touches no memory of
+        // ours.
         let is_set = unsafe { libc::mallopt(parameter, KEPT) } == 1;
         debug_assert!(is_set, "glibc knows both");
     }
 }
 
-/// Give back all pages that are free now, in the middle of the heap as well: what many requests at once have left there
-/// would stay for ever where one of them ended last. Takes some 100 µs.
+/// Return all free pages to the kernel, also those in the middle of the heap. Many concurrent
+/// requests leave such pages, and the allocator would never return them if the last of those
+/// requests ended above them. Takes about 100 µs.
 pub fn give_back() {
     let pad = 0;
-    // SAFETY: looks through the allocator's free pieces under its own locks; memory that is in use stays as it is.
+    // SAFETY: walks the allocator's free blocks under its own locks; memory in use stays as it is.
     unsafe { libc::malloc_trim(pad) };
 }

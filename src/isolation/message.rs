@@ -1,4 +1,4 @@
-//! Every message between supervisor, zygote and job; what a child says is hostile until checked.
+//! All messages between supervisor, zygote and job. A child's messages are hostile until checked.
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
@@ -7,139 +7,144 @@ use serde::{Deserialize, Serialize};
 use super::{channel::Message, sandbox::confinement::Confinement};
 use crate::{config::EngineSettings, transcript::Segment};
 
-/// Supervisor to zygote.
+/// Messages from supervisor to zygote.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToZygote {
-    /// Load this model. The first message, sent once. Descriptor: the engine's secret, if it has one that is in no file.
+    /// Load this model. The first message, sent once. Descriptor: the engine's secret, if it has
+    /// one that is not in a file.
     Load(Load),
-    /// Fork a job. Descriptors: the job's end of its channel, its stderr, and, where jobs have cgroups,
-    /// the directory of the leaf in which it is to be born.
+    /// Fork a job. Descriptors: the job's end of its channel, its stderr, and, if jobs have
+    /// cgroups, the directory of the leaf in which the job is born.
     Fork {
-        /// The scratch directory of the job's program, if it has one.
+        /// Scratch directory of the job's program, if it has one.
         scratch: Option<PathBuf>,
-        /// Whether no request waits for it.
+        /// True if no request waits for the job.
         ahead: bool,
     },
 }
 
-/// What a zygote must know to load its model.
+/// Everything that a zygote needs to load its model.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Load {
-    /// Name of the model, for the process's own name.
+    /// Name of the model, used as the name of the process.
     pub model: String,
-    /// The engine and its files.
+    /// The engine's settings, with the paths of its files.
     pub engine: EngineSettings,
-    /// In a zygote the folder of all scratch directories, in a job its own one; only for engines that run a program.
+    /// Only for engines that run a program. In a zygote: the folder of all scratch directories. In
+    /// a job: its own one.
     pub scratch: Option<PathBuf>,
-    /// The engine's secret, where it is in no file; on its way a descriptor beside the message.
+    /// The engine's secret, if it is not in a file. It travels as a descriptor next to the message.
     #[serde(skip)]
     pub secret: Option<OwnedFd>,
 }
 
-/// Zygote to supervisor.
+/// Messages from zygote to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromZygote {
-    /// The model is loaded; jobs can be forked.
+    /// The model is loaded, and jobs can be forked.
     Loaded(Confinement),
-    /// The model cannot be loaded; the zygote exits.
+    /// The model cannot be loaded, and the zygote exits.
     LoadFailed(String),
     /// A job was forked. Descriptor: its pidfd.
     Forked {
-        /// Its process id, for logs and statistics only.
+        /// Process id of the job, only for logs and statistics.
         pid: i32,
     },
-    /// No job could be forked; the zygote goes on.
+    /// The job could not be forked; the zygote continues.
     ForkFailed(String),
 }
 
-/// Supervisor to job.
+/// Messages from supervisor to job.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToJob {
-    /// Transcribe this. Descriptor: the recording, readable only. The next one comes, if any does, after the last word
-    /// about this one.
+    /// Transcribe this recording. Descriptor: the recording, read-only. If there is a next request,
+    /// it comes after the last message about this one.
     Transcribe(JobRequest),
 }
 
 /// One request as the job sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRequest {
-    /// Number of the request; every answer to it bears the same.
+    /// Number of the request. Every answer to it carries the same number.
     pub id: u64,
-    /// ISO 639-1 code of the spoken language, where the client gave one.
+    /// ISO 639-1 code of the spoken language, if the client gave one.
     pub language: Option<String>,
-    /// Text that leads up to the recording, or shows how to write; only for models that can be given one.
+    /// Text that precedes the recording or shows how to write it; only for models that accept one.
     pub prompt: Option<String>,
-    /// Words to be expected; only for models that can be told.
+    /// Words to expect; only for models that accept them.
     pub keywords: Vec<String>,
-    /// How freely to choose among likely words, 0 to 1; only for models that do.
+    /// Sampling temperature, 0 to 1: how freely to choose among likely words. Only for models that
+    /// sample.
     pub temperature: Option<f32>,
-    /// Write in English what is said; only for models that can.
+    /// Translate the speech into English; only for models that can.
     pub translate: bool,
-    /// Extension of the upload's file name: a hint for the decoder, no more.
+    /// Extension of the upload's file name. It is only a hint for the decoder.
     pub extension: Option<String>,
-    /// Media type of the upload: likewise.
+    /// Media type of the upload. It is only a hint for the decoder.
     pub media_type: Option<String>,
-    /// The only channel to listen to, counted from 0; `None` mixes all.
+    /// Number of the only channel to transcribe, from 0; `None` mixes all.
     pub channel: Option<u16>,
-    /// The service's own question whether the model works: no reason to trouble anybody elsewhere.
+    /// True for the service's own test of the model, for which no remote service needs to be asked.
     pub self_test: bool,
-    /// Leave out what is no speech, if the engine does not do so itself.
+    /// Leave out parts without speech, if the engine does not do so itself.
     pub vad: bool,
     /// Longest recording that is transcribed.
     pub max_audio: Duration,
-    /// What a test asks of the engine `fault`; `None` for every other engine.
+    /// The fault that a test requests from the engine `fault`; `None` for all other engines.
     pub fault: Option<String>,
 }
 
-/// Job to supervisor.
+/// Messages from job to supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromJob {
-    /// Sandboxed, warm, and waiting for a request.
+    /// The job is sandboxed, warm, and waits for a request.
     Ready,
-    /// The model cannot be loaded into this job; why. The only message: the job is of no use.
+    /// The model cannot be loaded into this job; holds the reason. The only message: the job cannot
+    /// be used.
     LoadFailed(String),
-    /// A job that has served before has this request now: nothing that it said until here was about it. Not said to
-    /// the first request of a job, before which there was nothing to say.
+    /// A job that has served before now has this request: none of its earlier messages was about
+    /// it. A job does not send this for its first request, before which it has sent only `Ready`.
     Taken {
-        /// The request.
+        /// Number of the request.
         id: u64,
     },
-    /// So much of the recording has been decoded; never less than before.
+    /// Progress of decoding; never less than before.
     Progress {
-        /// The request that this answers.
+        /// Number of the request that this answers.
         id: u64,
         /// Audio decoded so far.
         audio: Duration,
     },
-    /// A piece of the transcript, final.
+    /// A final part of the transcript.
     Segment {
-        /// The request that this answers.
+        /// Number of the request that this answers.
         id: u64,
-        /// The piece; not before the one before it.
+        /// The segment; it does not begin before the previous one.
         segment: Segment,
     },
     /// The recording is transcribed. The last message about this request.
     Done {
-        /// The request that this answers.
+        /// Number of the request that this answers.
         id: u64,
-        /// What the job measured of itself.
+        /// The job's own measurements.
         figures: Figures,
     },
-    /// The request cannot be answered. The last message about this request.
+    /// The request failed. The last message about this request.
     Failed {
-        /// The request that this answers.
+        /// Number of the request that this answers.
         id: u64,
-        /// Why.
+        /// Kind of the failure, and its message.
         failure: Failure,
     },
-    /// The job asked the kernel for something that its policy forbids, and is ending. The last message.
+    /// The job made a system call that its policy forbids, and is ending. The last message.
     Violation {
-        /// Number of the system call, `u32::MAX` if it is unknown.
+        /// Number of the system call; `u32::MAX` if it is unknown.
         call: u32,
     },
 }
 
-/// What a job tells of its own work. Times are the job's word; limits are never judged by them.
+/// Measurements that a job makes of its own work. The times are only the job's claim; limits are
+/// never judged by them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Length of the decoded recording.
@@ -148,41 +153,42 @@ pub struct Figures {
     pub decode: Duration,
     /// Wall-clock time spent on finding the speech and in the engine.
     pub transcribe: Duration,
-    /// ISO 639 code of the language that was heard, where the engine found that out.
+    /// ISO 639 code of the detected language, if the engine detects it.
     pub language: Option<String>,
-    /// What the client should know though the request succeeded, in whole sentences.
+    /// Warnings for the client although the request succeeded, in whole sentences.
     pub warnings: Vec<String>,
 }
 
-/// An orderly failure.
+/// A failure that the job itself reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Whose fault it is.
+    /// The side that caused it.
     pub kind: FailureKind,
-    /// What is wrong and what to do, in one sentence for the client.
+    /// One sentence for the client: the problem and its remedy.
     pub message: String,
 }
 
-/// Whose fault an orderly failure is.
+/// The side that caused a reported failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// The recording cannot be read.
     InvalidAudio,
-    /// Likewise, and its decoder gave up in the middle of its work: the job is of no use to anybody else.
+    /// The recording cannot be read, and its decoder panicked: the job cannot serve another
+    /// request.
     BrokenDecoder,
     /// The recording is longer than the model's `limits.max_audio`.
     AudioTooLong,
-    /// The engine gave up.
+    /// The engine failed.
     Engine,
     /// The job's program broke the protocol.
     Misbehaved,
-    /// The service that the engine asks refused: the key, or what was asked of it.
+    /// The engine's remote service refused: the key, or the request.
     UpstreamRefused,
-    /// That service has too much to do.
+    /// The engine's remote service is overloaded.
     UpstreamBusy,
-    /// That service failed, or cannot be reached.
+    /// The engine's remote service failed or cannot be reached.
     UpstreamFailed,
-    /// That service did not answer in time.
+    /// The engine's remote service did not answer in time.
     UpstreamSilent,
 }
 
@@ -196,6 +202,6 @@ impl Message for ToJob {
     const MAX_DESCRIPTORS: usize = 1;
 }
 impl Message for FromJob {
-    // A job has nothing to give but words: a descriptor from it is a violation of the protocol.
+    // A job sends only words: a descriptor from it violates the protocol.
     const MAX_DESCRIPTORS: usize = 0;
 }

@@ -1,4 +1,5 @@
-//! The heart: processes made, confined, talked to, killed and told apart. Knows nothing of audio, engines or clients.
+//! The core: processes are made, confined, talked to, killed and told apart. Knows nothing of
+//! audio, engines or clients.
 
 pub mod cgroup;
 pub mod channel;

@@ -1,4 +1,5 @@
-//! Children that nobody knows: a zygote that is killed between its fork and its word about it leaves one behind.
+//! Reaps unknown children: a zygote that is killed after its fork but before its message leaves one
+//! behind.
 
 use std::{io, time::Duration};
 
@@ -8,11 +9,11 @@ use nix::{
     unistd::Pid,
 };
 
-/// Look so many times, `patience` apart, and reap what are orphans; gives how many there were.
+/// Look `looks` times, `patience` apart, and reap orphans. Returns how many there were.
 ///
-/// To be called where a zygote was lost. Every known child is awaited by a task of the same runtime, which has its turn
-/// within an instant: so what stays unreaped from one look to the next is an orphan. It ends by itself, for nobody is at
-/// the other end of its channel.
+/// Call it after a zygote was lost. A task of the same runtime awaits each known child and runs
+/// within an instant. So a child that stays unreaped from one look to the next is an orphan. An
+/// orphan ends by itself, because nobody holds the other end of its channel.
 ///
 /// # Errors
 /// The kernel refuses to wait.
@@ -34,7 +35,7 @@ pub async fn reap(looks: u32, patience: Duration) -> io::Result<usize> {
     Ok(reaped)
 }
 
-/// A child that has ended and was not reaped, if there is one; it stays as it is.
+/// A child that has ended and is not reaped, if there is one. This call does not reap it.
 fn ended_child() -> io::Result<Option<Pid>> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     match waitid(Id::All, flags) {

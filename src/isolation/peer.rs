@@ -1,4 +1,4 @@
-//! The groups of whoever is at the other end of a Unix socket, as the kernel knows them.
+//! Groups of the process at the other end of a Unix socket, as the kernel knows them.
 #![allow(unsafe_code)]
 
 use std::{
@@ -6,24 +6,24 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// Most groups that a process can have beside its primary one (`NGROUPS_MAX` of the kernel).
+/// Largest number of supplementary groups of a process (`NGROUPS_MAX` of the kernel).
 const MAX_GROUPS: usize = 65_536;
 
-/// Few processes have more.
+/// Groups for which there is room at first; few processes have more.
 const USUAL: usize = 32;
 
-/// The supplementary groups that the peer of the Unix socket `socket` had when it connected (`SO_PEERGROUPS`). Its primary
-/// group need not be among them.
+/// The supplementary groups that the peer of the Unix socket `socket` had when it connected
+/// (`SO_PEERGROUPS`). They do not always include its primary group.
 ///
 /// # Errors
-/// It is no connected Unix socket, or the kernel is older than 4.13.
+/// `socket` is not a connected Unix socket, or the kernel is older than 4.13.
 pub fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
     let mut groups: Vec<u32> = vec![0; USUAL];
     loop {
         let room = size_of_val(groups.as_slice());
         let mut length = libc::socklen_t::try_from(room).map_err(|_| io::ErrorKind::InvalidData)?;
-        // SAFETY: the kernel writes at most `length` bytes of group numbers, for which `groups` has room, and the length
-        // itself; any bytes are valid numbers.
+        // SAFETY: the kernel writes at most `length` bytes of group numbers, for which `groups` has
+        // room, and the length itself; any bytes are valid numbers.
         let result = unsafe {
             libc::getsockopt(
                 socket.as_fd().as_raw_fd(),
@@ -33,7 +33,7 @@ pub fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
                 &raw mut length,
             )
         };
-        // What there is, or with ERANGE what there should be room for.
+        // The number of groups found, or with ERANGE the number for which room is needed.
         let count = length as usize / size_of::<u32>();
         if result == 0 {
             groups.truncate(count);
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn more_groups_than_usual_are_all_told() {
         if !nix::unistd::geteuid().is_root() {
-            // Not through the macro, whose words a test that passes keeps to itself.
+            // Not with eprintln!, whose output the test harness hides if a test passes.
             let _ = writeln!(io::stderr(), "SKIPPED: only root can give itself groups");
             return;
         }
@@ -85,7 +85,7 @@ mod tests {
             let told = std::thread::spawn({
                 let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
                 move || {
-                    // Of this thread only, which ends below.
+                    // This sets the groups of this thread only, which ends below.
                     set_thread_groups(&groups).unwrap();
                     let (ours, _theirs) = UnixStream::pair().unwrap();
                     peer_groups(&ours).unwrap()

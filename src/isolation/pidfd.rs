@@ -1,4 +1,4 @@
-//! A process held by its pidfd: signalled and awaited without ever trusting a process id.
+//! A process held by its pidfd: it is signalled and awaited without trust in a process id.
 #![allow(unsafe_code)]
 
 use std::{
@@ -13,12 +13,12 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::exit::Exit;
 
-/// A descriptor that means one process for as long as it is held, even after the process is gone.
+/// A descriptor that means one process while it is held, even after that process is gone.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
 impl PidFd {
-    /// Hold the process `pid`, which must be a child that was not reaped yet.
+    /// Hold the process `pid`, which must be a child that is not reaped yet.
     ///
     /// # Errors
     /// No such process, or out of descriptors.
@@ -34,7 +34,7 @@ impl PidFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Send `signal`. A process that is already dead is no error.
+    /// Send `signal`. It is not an error if the process is already dead.
     ///
     /// # Errors
     /// The process may not be signalled.
@@ -63,18 +63,18 @@ impl PidFd {
     /// Reap the process if it has ended; `None` while it lives.
     ///
     /// # Errors
-    /// `ECHILD`: it is no child of ours, or was reaped already.
+    /// `ECHILD`: the process is not our child, or was reaped already.
     pub fn try_reap(&self) -> io::Result<Option<Exit>> {
         self.wait(libc::WEXITED | libc::WNOHANG)
     }
 
-    /// Whether the process has ended and is not reaped yet.
+    /// True if the process has ended and is not reaped yet.
     pub(super) fn has_ended(&self) -> bool {
         let look = self.wait(libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
         matches!(look, Ok(Some(_)))
     }
 
-    /// Wait for the end of the process, and leave it to be reaped. Blocks the thread.
+    /// Wait until the process has ended, without reaping it. Blocks the thread.
     ///
     /// # Errors
     /// As [`Self::try_reap`].
@@ -87,7 +87,7 @@ impl PidFd {
         }
     }
 
-    /// Whether the process is a child of ours that was not reaped yet.
+    /// True if the process is our child and not reaped yet.
     pub fn is_own_child(&self) -> bool {
         self.wait(libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
             .is_ok()
@@ -108,7 +108,7 @@ impl PidFd {
         }
     }
 
-    /// Make its end something that the supervisor's loop can wait for: readable means ended.
+    /// Let the supervisor's loop wait for the end of the process: readable means ended.
     ///
     /// # Errors
     /// Out of memory or of epoll watches.
@@ -120,8 +120,9 @@ impl PidFd {
     fn wait(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // The raw call instead of libc's waitid: only it also gives the resource usage of exactly this child.
-        // SAFETY: both pointers are to writable memory of the right type that outlives the call.
+        // The raw call instead of libc's waitid: only it also returns the resource usage of exactly
+        // this child. SAFETY: both pointers are to writable memory of the right type that outlives
+        // the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_waitid,
@@ -135,11 +136,14 @@ impl PidFd {
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: all-zero bytes are a valid siginfo_t, and the kernel has only written valid fields over them.
+        // SAFETY: all-zero bytes are a valid siginfo_t, and the kernel has only written valid
+        // fields over them.
         let info = unsafe { info.assume_init() };
-        // SAFETY: likewise for rusage.
+        // SAFETY: all-zero bytes are a valid rusage, too, and the kernel has only written valid
+        // fields.
         let usage = unsafe { usage.assume_init() };
-        // SAFETY: after waitid the SIGCHLD fields are the active ones; zero means "no child in that state".
+        // SAFETY: after waitid the SIGCHLD fields are the active ones; zero means "no child in that
+        // state".
         if unsafe { info.si_pid() } == 0 {
             return Ok(None);
         }
@@ -169,7 +173,8 @@ impl AsRawFd for PidFd {
 }
 
 impl From<OwnedFd> for PidFd {
-    /// The caller vouches that `fd` is a pidfd; on anything else every call fails with an error.
+    /// The caller promises that `fd` is a pidfd; on any other descriptor every call fails with an
+    /// error.
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
     }

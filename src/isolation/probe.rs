@@ -1,4 +1,4 @@
-//! What this kernel can do, found out by trying, never by its version number.
+//! Abilities of this kernel, found out by trying, never by its version number.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use super::{
     exit::How,
 };
 
-/// What was found.
+/// Result of the probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
-    /// Release of the running kernel, for whoever reads the log; nothing is decided by it.
+    /// Release of the running kernel, only for readers of the log.
     pub kernel: String,
-    /// Whether jobs get cgroups of their own, with a memory limit.
+    /// True if jobs get their own cgroups with a memory limit.
     pub cgroup: bool,
-    /// Whether `memory.peak` can be reset; where not, a slot's directory is made anew for each job.
+    /// True if `memory.peak` can be reset. If not, a slot's directory is made again for each job.
     pub resets_memory_peak: bool,
-    /// Whether this kernel kills everything that is born in a cgroup whose `cgroup.kill` was once written. Harmless
-    /// here: such a directory is never used again.
+    /// True if this kernel kills every process that is born in a cgroup whose `cgroup.kill` was
+    /// written before. This does no harm: such a directory is never used again.
     pub cgroup_kill_poisons: bool,
 }
 
@@ -28,7 +28,7 @@ impl Probe {
     /// Try everything in `tree`. Takes a few milliseconds.
     ///
     /// # Errors
-    /// Not even a process can be made in a fresh cgroup below ours.
+    /// A process cannot be started in a fresh cgroup below ours.
     pub fn run(tree: Option<&Tree>) -> Result<Self, CgroupError> {
         let kernel = release();
         let Some(tree) = tree else {
@@ -61,7 +61,7 @@ impl Probe {
     }
 }
 
-/// Asked of the kernel itself: `ProcSubset=pid` hides `/proc/sys`.
+/// Asks the kernel itself, because `ProcSubset=pid` hides `/proc/sys`.
 fn release() -> String {
     nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())

@@ -1,4 +1,5 @@
-//! The supervisor's side of its children: a zygote it can ask for forks, and a job it can give requests.
+//! The supervisor's side of its children: a zygote that forks on request, and a job that takes
+//! requests.
 
 use std::{
     collections::VecDeque,
@@ -29,40 +30,42 @@ use super::{
 };
 use crate::config::Limits;
 
-/// Why a zygote does not do what it was asked.
+/// Reasons why a zygote does not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It cannot be started.
+    /// The process cannot be started.
     #[error("cannot start a process: {0}")]
     Start(#[source] io::Error),
-    /// It cannot load its model; its own message.
+    /// The zygote cannot load its model; holds its own message.
     #[error("{0}")]
     Load(String),
-    /// It cannot fork; its own message.
+    /// The zygote cannot fork; holds its own message.
     #[error("the zygote cannot fork a job: {0}")]
     Fork(String),
-    /// It ended.
+    /// The zygote ended.
     #[error("the zygote ended: {0}")]
     Ended(String),
-    /// It did not answer in time.
+    /// The zygote did not answer in time.
     #[error("the zygote did not answer within {0:?}")]
     Silent(Duration),
-    /// It broke the protocol.
+    /// The zygote broke the protocol.
     #[error("the zygote broke the protocol: {0}")]
     Protocol(String),
 }
 
-/// A fork takes microseconds to milliseconds; a zygote that needs longer is stuck.
+/// Longest wait for a fork, which takes microseconds to milliseconds. A zygote that needs longer is
+/// stuck.
 const FORK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A child process, killed and reaped when dropped: nothing that we started outlives its handle.
+/// A child process, killed and reaped when dropped: no process that we started outlives its handle.
 #[derive(Debug)]
 struct Child {
     pid: i32,
     pidfd: AsyncFd<PidFd>,
-    /// Whether all that it starts is in its process group, and ends with it.
+    /// True if the process leads a group that holds all processes that it starts, and that ends
+    /// with it.
     leads: bool,
-    /// How it ended, once it is reaped.
+    /// The exit, once the process is reaped.
     exit: Option<Exit>,
 }
 
@@ -86,22 +89,23 @@ impl Child {
         }
     }
 
-    /// Kill what a dead process has left behind in its group. It must not be reaped yet: until then its number, which is
-    /// also the group's, is nobody else's.
+    /// Kill all that a dead process has left in its group. It must not be reaped yet: until then no
+    /// other process can get its number, which is also the group's.
     fn kill_group(&self) {
         if self.leads && self.pidfd.get_ref().has_ended() {
-            // There is none if nothing was left, or if it died before it had made one.
+            // There is no group if nothing was left, or if the process died before it made one.
             let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
         }
     }
 
-    /// Wait for its end and reap it; afterwards give the same answer again. Cancel-safe.
+    /// Wait for the end of the process and reap it; later calls return the same answer.
+    /// Cancel-safe.
     async fn ended(&mut self) -> io::Result<Exit> {
         loop {
             if let Some(exit) = self.exit {
                 return Ok(exit);
             }
-            // The kernel is asked only when the descriptor says that there is an answer.
+            // Ask the kernel only when the descriptor says that there is an answer.
             let mut readable = self.pidfd.readable().await?;
             self.kill_group();
             match self.pidfd.get_ref().try_reap()? {
@@ -120,7 +124,7 @@ impl Drop for Child {
                 let _ = self.pidfd.get_ref().until_ended();
                 self.kill_group();
             }
-            // A killed process ends in microseconds; a zombie would stay for ever.
+            // A killed process ends in microseconds; without this it would stay a zombie.
             let _ = self.pidfd.get_ref().reap();
         }
     }
@@ -131,13 +135,13 @@ impl Drop for Child {
 pub struct ZygoteProcess {
     child: Child,
     control: AsyncChannel<ToZygote, FromZygote>,
-    /// The jobs that it was asked for and has not told of, the oldest first.
+    /// The requested jobs that it has not reported yet, the oldest first.
     asked: VecDeque<Asked>,
-    /// When it last answered.
+    /// Time of its last answer.
     answered: Instant,
 }
 
-/// A job that does not exist yet, as far as we know.
+/// A requested job that the zygote has not reported yet.
 #[derive(Debug)]
 struct Asked {
     slot: Slot,
@@ -150,12 +154,13 @@ fn unasked() -> ProcessError {
 }
 
 impl ZygoteProcess {
-    /// Start a zygote in `leaf` (where there is one), and give the read end of its stderr beside it.
+    /// Start a zygote, in `leaf` if there is one. Also returns the read end of its stderr.
     ///
-    /// Must be called from a thread that lives as long as the service: the zygote dies with the thread that made it.
+    /// Call it from a thread that lives as long as the service: the zygote dies with the thread
+    /// that made it.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The zygote cannot be started.
     pub fn start(leaf: Option<&Leaf>) -> Result<(Self, pipe::Receiver), ProcessError> {
         let (control, theirs) = channel::pair().map_err(ProcessError::Start)?;
         let (read, write) =
@@ -178,15 +183,15 @@ impl ZygoteProcess {
         Ok((zygote, stderr))
     }
 
-    /// Its process id.
+    /// Process id of the zygote.
     pub fn pid(&self) -> i32 {
         self.child.pid
     }
 
-    /// Load the model; gives what the zygote is confined by.
+    /// Load the model; returns the zygote's confinement.
     ///
     /// # Errors
-    /// The model cannot be loaded in `timeout`; the zygote is of no use any more.
+    /// The model cannot be loaded within `timeout`; do not use the zygote any more.
     pub async fn load(
         &mut self,
         mut load: Load,
@@ -203,8 +208,8 @@ impl ZygoteProcess {
         }
     }
 
-    /// Ask for a job in `slot`, `ahead` of its request or for one that waits. It need not wait for those that were asked for
-    /// before: [`Self::forked`] gives each in turn.
+    /// Ask for a job in `slot`: `ahead` of its request, or for a request that waits. Several forks
+    /// may be requested at once; [`Self::forked`] returns the jobs in the same order.
     ///
     /// # Errors
     /// As [`Self::forked`].
@@ -229,15 +234,16 @@ impl ZygoteProcess {
         Ok(())
     }
 
-    /// The next of the jobs that were asked for. Cancel-safe.
+    /// The next of the requested jobs. Cancel-safe.
     ///
     /// # Errors
-    /// No job was made. After anything but [`ProcessError::Fork`] the zygote is of no use any more.
+    /// No job was made. After any error but [`ProcessError::Fork`] the zygote cannot be used any
+    /// more.
     pub async fn forked(&mut self) -> Result<JobProcess, ProcessError> {
         let Some(since) = self.asked.front().map(|asked| asked.since) else {
             return Err(ProcessError::Protocol("nothing was asked for".into()));
         };
-        // Until then it had another one to fork.
+        // Until its last answer the zygote had another job to fork.
         let begin = since.max(self.answered);
         let answer = match timeout_at((begin + FORK_TIMEOUT).into(), self.control.receive()).await {
             Ok(Ok(answer)) => answer,
@@ -289,7 +295,7 @@ impl ZygoteProcess {
         }
     }
 
-    /// What it means that its channel failed.
+    /// The error that a failure of its channel means.
     async fn trouble(&mut self, error: ChannelError) -> ProcessError {
         match error {
             ChannelError::HungUp | ChannelError::Unread => self.ended().await,
@@ -298,7 +304,7 @@ impl ZygoteProcess {
         }
     }
 
-    /// Wait until the zygote ends, which it never does by itself, and say how it did. Cancel-safe.
+    /// Wait until the zygote ends, which it never does by itself, and return how. Cancel-safe.
     pub async fn ended(&mut self) -> ProcessError {
         ProcessError::Ended(match self.child.ended().await {
             Ok(exit) => exit.how.to_string(),
@@ -313,42 +319,42 @@ pub struct JobProcess {
     child: Child,
     channel: AsyncChannel<ToJob, FromJob>,
     slot: Slot,
-    /// Without a cgroup: what tells how much it uses.
+    /// Without a cgroup: reads the use of the process.
     view: Option<View>,
-    /// Without a cgroup: what it had used when it was done with the request before.
+    /// Without a cgroup: its use when the previous request was over.
     before: Usage,
-    /// Anonymous memory that it had before its request, in bytes.
+    /// Anonymous memory before its request, in bytes.
     began_with: u64,
-    /// Whether it was ever given a request.
+    /// True once it was given a request.
     is_used: bool,
     asked: Instant,
 }
 
 impl JobProcess {
-    /// Its process id.
+    /// Process id of the job.
     pub fn pid(&self) -> i32 {
         self.child.pid
     }
 
-    /// Since its zygote was asked for it.
+    /// Time since its zygote was asked for it.
     pub fn age(&self) -> Duration {
         self.asked.elapsed()
     }
 
-    /// Where it runs.
+    /// The slot in which the job runs.
     pub fn slot(&mut self) -> &mut Slot {
         &mut self.slot
     }
 
-    /// Whether it was given a request before: it begins the next one with [`FromJob::Taken`] then.
+    /// True if the job was given a request before: it begins the next one with [`FromJob::Taken`].
     pub fn is_used(&self) -> bool {
         self.is_used
     }
 
-    /// Give it a request, with the recording. Not before it is done with the one before.
+    /// Give the job a request with its recording. The previous request must be over.
     ///
     /// # Errors
-    /// It has gone, or does not read.
+    /// The job is gone, or does not read.
     pub fn assign(
         &mut self,
         request: JobRequest,
@@ -358,15 +364,16 @@ impl JobProcess {
         self.channel.send(&ToJob::Transcribe(request), &[recording])
     }
 
-    /// Its next message. Cancel-safe.
+    /// The job's next message. Cancel-safe.
     ///
     /// # Errors
-    /// It has hung up, or broke the protocol.
+    /// The job has hung up, or broke the protocol.
     pub async fn receive(&self) -> Result<FromJob, ChannelError> {
         Ok(self.channel.receive().await?.0)
     }
 
-    /// It is ready for its first request: what memory it has by now is not that request's.
+    /// The job is ready for its first request: memory that it has by now does not count for that
+    /// request.
     pub fn begin(&mut self) {
         let of_process = || match self.child.leads {
             true => Some(self.process_usage()?.anonymous),
@@ -376,10 +383,11 @@ impl JobProcess {
         self.began_with = anonymous.unwrap_or_default();
     }
 
-    /// Its request is over and it is to serve another one: lift what this one alone was held to, and count from here.
+    /// The request is over and the job will serve another: lift the limits that held for this
+    /// request alone, and restart the counters.
     ///
     /// # Errors
-    /// Its cgroup cannot be written or read: it must not go on.
+    /// Its cgroup cannot be written or read; the job must not continue.
     pub fn settle(&mut self) -> Result<(), CgroupError> {
         if self.slot.cgroup().is_none() {
             self.before = self.process_usage().unwrap_or_default();
@@ -389,8 +397,8 @@ impl JobProcess {
         Ok(())
     }
 
-    /// What it has used for its request so far, or altogether once it is reaped. Counted from the end of the request
-    /// before, or from its own beginning.
+    /// Use so far; final once the job is reaped. Counts from the end of the previous request, or
+    /// from the job's beginning.
     pub fn usage(&self) -> Usage {
         let usage = self.slot.cgroup_usage().unwrap_or_else(|| {
             let usage = match self.child.exit {
@@ -409,8 +417,8 @@ impl JobProcess {
         }
     }
 
-    /// What it has used altogether, with its group if it leads one; `None` once it is reaped, and where `/proc` does not
-    /// show it.
+    /// Total use of the job, with its process group if it leads one. `None` once it is reaped, or
+    /// if `/proc` does not show it.
     fn process_usage(&self) -> Option<Usage> {
         let own = self.view.as_ref()?.read()?;
         match self.child.leads {
@@ -419,7 +427,8 @@ impl JobProcess {
         }
     }
 
-    /// Something that reads what it uses for the request that it has or gets next, for as long as it lives.
+    /// A handle that samples this job's usage for its current or next request; valid while the job
+    /// lives.
     pub fn gauge(&self) -> Gauge {
         match self.slot.reader() {
             Some((leaf, before)) => Gauge::new(self.child.pid, Some(leaf), before),
@@ -427,13 +436,13 @@ impl JobProcess {
         }
     }
 
-    /// CPU time that it has used for its request so far; `None` if nobody knows.
+    /// CPU time used for the current request; `None` if it is unknown.
     pub fn cpu(&self) -> Option<Duration> {
         let of_process = || Some(self.process_usage()?.since(&self.before).cpu);
         self.slot.cgroup_cpu().or_else(of_process)
     }
 
-    /// Hold it to `limits`, which may only be lower than its slot's, until its request is over.
+    /// Hold the job to `limits` until its request is over. They may only be lower than its slot's.
     ///
     /// # Errors
     /// Its cgroup cannot be written.
@@ -441,21 +450,21 @@ impl JobProcess {
         self.slot.lower(limits)
     }
 
-    /// Kill it, whatever it does.
+    /// Kill the job with SIGKILL.
     pub fn kill(&self) {
         self.child.kill();
     }
 
-    /// Wait for its end and reap it; afterwards give the same answer again. Cancel-safe.
+    /// Wait for the end of the job and reap it; later calls return the same answer. Cancel-safe.
     ///
     /// # Errors
-    /// It is no child of ours any more.
+    /// The job is not our child any more.
     pub async fn ended(&mut self) -> io::Result<Exit> {
         self.child.ended().await
     }
 
-    /// Hang up, which ends a job that has answered, and give back its process and its slot.
-    /// A job that does not go within `grace` is killed.
+    /// Hang up, so that a job that has answered exits, then release its process and slot. A job
+    /// that does not exit within `grace` is killed.
     pub async fn dismiss(self, grace: Duration) {
         let Self {
             mut child,

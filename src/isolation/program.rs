@@ -1,4 +1,4 @@
-//! A program started by a job as its child, confined, with pipes to talk to it.
+//! Starts a program as a confined child of a job, with pipes to talk to it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -24,37 +24,38 @@ use super::{
 };
 use crate::config::ExecSettings;
 
-/// Where the program finds the audio.
+/// Descriptor from which the program reads the audio.
 const AUDIO: i32 = 3;
 
-/// Exit status of the child that cannot become the program: the shell's word for "cannot be executed".
+/// Exit status of a child that cannot execute the program, as in a shell.
 const CANNOT_EXECUTE: i32 = 127;
 
-/// Where programs are looked for that a program starts by their name alone.
+/// Search path for programs that the program itself starts by name.
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
 
-/// A running program. It dies with its job, by `PR_SET_PDEATHSIG`; with what it has started it is killed by the
-/// supervisor once the job is gone, through the job's process group.
+/// A running program. It dies with its job, by `PR_SET_PDEATHSIG`. Once the job is gone, the
+/// supervisor kills the program and all that it started through the job's process group.
 #[derive(Debug)]
 pub struct Program {
     process: PidFd,
-    /// Our ends of the pipes to it, never blocking; `None` once they are closed. What it reads the request from.
+    /// Our ends of its pipes, all non-blocking; `None` once closed. It reads the request from this
+    /// one.
     pub stdin: Option<File>,
-    /// What it reads the audio from.
+    /// It reads the audio from this one.
     pub audio: Option<File>,
-    /// What it answers on.
+    /// It writes its answer to this one.
     pub stdout: Option<File>,
-    /// What it complains on.
+    /// It writes its complaints to this one.
     pub stderr: Option<File>,
 }
 
 impl Program {
     /// Start the program of these settings in its sandbox and in `scratch`, its own directory.
     ///
-    /// To be called in a job that has one thread, before the job's last filter.
+    /// Call it in a job with one thread, before the job's last filter.
     ///
     /// # Errors
-    /// It cannot be started; that it cannot be executed shows in its end: see [`Self::ended`].
+    /// It cannot be started. If it cannot be executed, [`Self::ended`] tells so.
     pub fn start(settings: &ExecSettings, scratch: &Path) -> io::Result<Self> {
         let mut cage = Cage::new(settings, scratch).map_err(io::Error::other)?;
         let strings = |texts: &[String]| -> io::Result<Vec<CString>> {
@@ -70,7 +71,7 @@ impl Program {
             format!("TMPDIR={home}"),
             format!("HOME={home}"),
         ];
-        // What the settings say comes in the place of ours.
+        // The settings override our variables.
         for (name, value) in &settings.environment {
             let prefix = format!("{name}=");
             environment.retain(|variable| !variable.starts_with(&prefix));
@@ -89,7 +90,8 @@ impl Program {
         let (stderr, stderr_write) = pipe2(OFlag::O_CLOEXEC)?;
         let (audio_read, audio) = pipe2(OFlag::O_CLOEXEC)?;
         let job = std::process::id();
-        // SAFETY: the job has one thread, and the child makes only async-signal-safe calls until it execs or exits.
+        // SAFETY: the job has one thread, and the child makes only async-signal-safe calls until it
+        // execs or exits.
         let forked = unsafe { clone3(0, libc::SIGCHLD, 0, None) }?;
         let Forked::Parent { pidfd, .. } = forked else {
             let targets = [
@@ -98,9 +100,10 @@ impl Program {
                 (&stderr_write, libc::STDERR_FILENO),
                 (&audio_read, AUDIO),
             ];
-            // Everything from here on is copied memory and plain system calls.
+            // From here on there is only copied memory and plain system calls.
             let _ = become_program(&mut cage, job, &targets, &folder).map(|()| {
-                // SAFETY: execve is async-signal-safe; path, argv and envp are NUL-terminated and live until it returns.
+                // SAFETY: execve is async-signal-safe; path, argv and envp are NUL-terminated and
+                // live until it returns.
                 unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) }
             });
             exit_now(CANNOT_EXECUTE);
@@ -118,23 +121,23 @@ impl Program {
         })
     }
 
-    /// How it ended; `None` while it lives. To be asked until it says something, and not again.
+    /// How the program ended; `None` while it lives. Do not ask again after an answer.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the system call.
     pub fn ended(&self) -> io::Result<Option<How>> {
         Ok(self.process.try_reap()?.map(|exit| exit.how))
     }
 }
 
 impl AsFd for Program {
-    /// Readable once it has ended.
+    /// Readable once the program has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.process.as_fd()
     }
 }
 
-/// In the forked child: leave everything of the job behind. Async-signal-safe.
+/// In the forked child: drop everything that belongs to the job. Async-signal-safe.
 fn become_program(
     cage: &mut Cage,
     job: u32,
@@ -143,16 +146,17 @@ fn become_program(
 ) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     if nix::unistd::getppid().as_raw().cast_unsigned() != job {
-        // The job died before that call.
+        // The job died before the call.
         exit_now(CANNOT_EXECUTE);
     }
-    // What Rust's runtime ignores is not the program's to ignore.
-    // SAFETY: the default action is no handler, so there is nothing that must be async-signal-safe.
+    // Rust's runtime ignores SIGPIPE, but the program must not inherit that. SAFETY: the default
+    // action is not a handler, so nothing has to be async-signal-safe.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     SigSet::empty().thread_set_mask()?;
     for (source, target) in targets {
-        // SAFETY: both numbers are plain descriptors, no source has the number of a target (the job has those open), and
-        // what the targets were before belongs to values that this process never uses again.
+        // SAFETY: both numbers are plain descriptors. No source has the number of a target, because
+        // the job has those open. The targets' earlier descriptors belong to values that this
+        // process never uses again.
         if unsafe { libc::dup2(source.as_raw_fd(), *target) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -163,7 +167,8 @@ fn become_program(
     }
     cage.enter()?;
     let (first, last, flags) = (AUDIO + 1, libc::c_uint::MAX, 0);
-    // SAFETY: every descriptor closed here belongs to a value that is never used again in this process.
+    // SAFETY: every descriptor closed here belongs to a value that is never used again in this
+    // process.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -175,13 +180,14 @@ const _: () = assert!(
     "the program's audio takes the place of the job's channel"
 );
 
-/// End this process as its program has ended, so that whoever waits for it learns the truth.
+/// End this process as its program has ended, so that the process that waits for it learns the
+/// truth.
 pub fn die_as(how: How) -> ! {
     match how {
         How::Status(status) => exit_now(status),
         How::Signal(number) => {
             if let Ok(signal) = Signal::try_from(number) {
-                // One that is ignored or handled leaves us here.
+                // We get here if the signal is ignored or handled.
                 let _ = raise(signal);
             }
             exit_now(128 + number)

@@ -1,4 +1,5 @@
-//! A place for the files of a job's program, and its removal whatever the program left there.
+//! Makes a directory for the files of a job's program, and removes it with everything that the
+//! program left.
 
 use std::{
     fs, io,
@@ -20,25 +21,26 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// How long what was killed may still be in the middle of making a file.
+/// Time in which a killed process may still finish making a file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The folder in which all scratch directories lie; only this user can enter it. Removed when dropped.
+/// The folder of all scratch directories; only this user can enter it. Removed when dropped.
 #[derive(Debug)]
 pub(super) struct Root(TempDir);
 
-/// The scratch directory of one job. Removed by [`Scratch::remove`], once nobody who could write there lives.
+/// The scratch directory of one job. [`Scratch::remove`] removes it once no process that could
+/// write there lives.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
 impl Root {
-    /// Make it where systemd gave the service a folder in memory (`RuntimeDirectory=`), else in the system's temporary
-    /// folder.
+    /// Make the folder in the one that systemd keeps in memory for the service
+    /// (`RuntimeDirectory=`), else in the system's temporary folder.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system call.
     pub(super) fn make() -> io::Result<Self> {
-        // systemd.exec(5): several folders would be separated by colons.
+        // systemd.exec(5): several folders are separated by colons.
         let runtime = std::env::var_os("RUNTIME_DIRECTORY");
         let runtime = runtime.and_then(|value| std::env::split_paths(&value).next());
         let home = runtime.unwrap_or_else(std::env::temp_dir);
@@ -59,7 +61,7 @@ impl Root {
     /// Make the directory of slot `index`, empty.
     ///
     /// # Errors
-    /// What the system says; or what was there before cannot be removed.
+    /// The directory cannot be made, or an earlier one cannot be removed.
     pub(super) fn scratch(&self, index: usize) -> io::Result<Scratch> {
         let path = self.path().join(format!("job-{index}"));
         let mut builder = fs::DirBuilder::new();
@@ -80,10 +82,11 @@ impl Scratch {
         &self.0
     }
 
-    /// Remove it with all that is in it. May take its time: a program can make hundreds of thousands of files.
+    /// Remove it with everything in it. This can take long: a program can make hundreds of
+    /// thousands of files.
     ///
     /// # Errors
-    /// What the system says; something is left then.
+    /// The error of the system call; something is left then.
     pub(super) fn remove(self) -> io::Result<()> {
         let start = Instant::now();
         loop {
@@ -95,10 +98,11 @@ impl Scratch {
     }
 }
 
-/// Remove a folder of ours with all that is in it: names of any kind, folders of any depth, whatever their modes.
+/// Remove one of our folders with everything in it: names of any kind, folders of any depth and
+/// with any mode.
 ///
-/// Neither the stack nor the number of descriptors grows with the depth: what is found in a folder within the folder is
-/// moved up into it. Links are removed and never followed.
+/// Neither the stack nor the number of descriptors grows with the depth: the contents of an inner
+/// folder are moved up into `path`. Links are removed and never followed.
 fn remove(path: &Path) -> io::Result<()> {
     let mut top = open(path)?;
     let mut moved = 0_u64;
@@ -132,7 +136,8 @@ fn remove(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Move a folder into `top`. No name of the program's own can stand in the way for ever: the next number is tried.
+/// Move a folder into `top`. If the program took the new name, the next number is tried, so it can
+/// never block the removal.
 fn move_up(
     from: BorrowedFd<'_>,
     name: &std::ffi::CStr,
@@ -167,7 +172,7 @@ fn names(folder: &mut Dir) -> io::Result<Vec<std::ffi::CString>> {
     Ok(names?)
 }
 
-/// Remove what is no folder; whether that was done.
+/// Remove an entry that is not a folder; true if that was done.
 fn is_gone(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<bool> {
     match unlinkat(folder, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
@@ -180,7 +185,7 @@ fn is_gone(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<bool> {
     }
 }
 
-/// A folder, and no link: let us into it.
+/// Give us access to a folder that is not a link.
 fn make_accessible(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<()> {
     let mode = Mode::S_IRWXU;
     Ok(fchmodat(folder, name, mode, FchmodatFlags::FollowSymlink)?)
@@ -193,7 +198,7 @@ mod tests {
     use super::*;
 
     fn scratch() -> (TempDir, Scratch) {
-        // In memory, where it can be had: a disk takes long for the deep one.
+        // In memory if possible: a disk takes long for the deep folder.
         let home = TempDir::new_in("/dev/shm")
             .or_else(|_| TempDir::new())
             .unwrap();

@@ -1,4 +1,4 @@
-//! Files in memory that nobody can change any more.
+//! Memory files that nobody can change any more.
 
 use std::{
     ffi::CStr,
@@ -11,22 +11,22 @@ use nix::{
     sys::memfd::{MFdFlags, memfd_create},
 };
 
-/// What can never be done to such a file again; also how one of ours is told from any other descriptor.
+/// The seals of such a file. They also tell our files from any other descriptor.
 pub(super) const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// Seal `file`, a memfd that allows it and is nowhere mapped for writing.
+/// Seal `file`, a memfd that allows it and is not mapped for writing.
 ///
 /// # Errors
-/// It is none.
+/// `file` is not such a memfd.
 pub fn seal(file: &File) -> io::Result<()> {
     fcntl(file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(())
 }
 
-/// A sealed file of these bytes, at its beginning. The name is seen in `/proc/PID/fd`.
+/// Make a sealed file of these bytes, positioned at its beginning. `/proc/PID/fd` shows `name`.
 ///
 /// # Errors
 /// Out of descriptors or memory.

@@ -1,4 +1,4 @@
-//! A secret of an engine's: read where it is used, wiped when it is let go, and never printed.
+//! A secret of an engine: read where it is used, wiped when it is dropped, and never printed.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Longest secret in bytes; keys are some 32 to 100 of them, tokens a few thousand.
+/// Longest secret in bytes. Keys have about 32 to 100 bytes, tokens a few thousand.
 const MAX: usize = 8192;
 
-/// A word that opens something: visible ASCII, without white space around it.
+/// A key or token: visible ASCII, without white space around it.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl fmt::Debug for Secret {
@@ -24,10 +24,10 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The one in this file.
+    /// Read the secret in this file.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no secret; the error says nothing of what it holds.
+    /// The file cannot be read or does not hold a secret. The error quotes nothing of its contents.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::read(&File::open(path)?)
     }
@@ -49,12 +49,12 @@ impl Secret {
         Ok(Self(Zeroizing::new(word.to_vec())))
     }
 
-    /// The secret itself. It has no NUL in it.
+    /// The bytes of the secret, without NUL.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// `text` without the secret, wherever it is in it.
+    /// `text` with every occurrence of the secret removed.
     pub fn scrub(&self, text: &str) -> String {
         match std::str::from_utf8(&self.0) {
             Ok(secret) => text.replace(secret, "[key]"),
@@ -63,10 +63,10 @@ impl Secret {
     }
 }
 
-/// That of this process's engine, if the supervisor passed it one.
+/// Secret of this process's engine, if the supervisor passed one.
 static INHERITED: OnceLock<Secret> = OnceLock::new();
 
-/// Take over the secret in `file` for this process and all that are forked from it.
+/// Take the secret in `file` for this process and all processes forked from it.
 pub(super) fn inherit(file: OwnedFd) -> io::Result<()> {
     let secret = Secret::read(&File::from(file))?;
     INHERITED
@@ -74,7 +74,8 @@ pub(super) fn inherit(file: OwnedFd) -> io::Result<()> {
         .map_err(|_| io::Error::other("a zygote has one engine and one secret"))
 }
 
-/// The secret that the supervisor passed to this zygote, or to the one that this job was forked from.
+/// The secret that the supervisor passed to this zygote, or to the zygote from which this job was
+/// forked.
 pub fn inherited() -> Option<&'static Secret> {
     INHERITED.get()
 }

@@ -1,4 +1,4 @@
-//! A place for one job at a time: its cgroup leaf and its stderr, both reused from job to job.
+//! A place for one job at a time: its cgroup leaf and its stderr pipe, both reused from job to job.
 
 use std::{
     fs::File,
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{config::Limits, events};
 
-/// Most bytes of stderr that are taken at once: what a pipe holds (pipe(7)).
+/// Most bytes of stderr that are read at once: the capacity of a pipe (pipe(7)).
 const MAX_STDERR: u64 = 64 * 1024;
 
-/// The largest that a job could make its pipe (`/proc/sys/fs/pipe-max-size`).
+/// Largest capacity in bytes that a job could give its pipe (`/proc/sys/fs/pipe-max-size`).
 const MAX_PIPE: u64 = 1024 * 1024;
 
-/// All slots of the service, lent out one by one.
+/// All slots of the service, lent one by one.
 #[derive(Clone, Debug)]
 pub struct Slots {
     inner: Arc<Inner>,
@@ -34,25 +34,25 @@ pub struct Slots {
 struct Inner {
     tree: Option<Arc<Tree>>,
     pool: Mutex<Pool>,
-    /// Where scratch directories are, once one was needed.
+    /// Folder of the scratch directories, made when first needed.
     scratches: OnceLock<Root>,
 }
 
 #[derive(Debug)]
 struct Pool {
     free: Vec<Body>,
-    /// Slots made so far; also the index of the next one.
+    /// Number of slots made so far; also the index of the next one.
     made: usize,
-    /// Slots that may be made; one less for each that was lost.
+    /// Number of slots that may be made; lowered by one for each lost slot.
     limit: usize,
 }
 
-/// One slot, in use. It goes back to its pool when dropped, which must not happen before its job was reaped.
+/// A slot in use. It returns to its pool when dropped. Do not drop it before its job is reaped.
 #[derive(Debug)]
 pub struct Slot {
     body: Option<Body>,
     home: Arc<Inner>,
-    /// Whether it was dropped before with something left in it: then it is lost.
+    /// True if it was dropped before with something left in it: then it is lost.
     is_late: bool,
 }
 
@@ -60,42 +60,45 @@ pub struct Slot {
 struct Body {
     index: usize,
     leaf: Option<Leaf>,
-    /// What jobs write to stderr. Non-blocking on both ends: a job that floods it loses its own lines, nobody waits.
+    /// Pipe to which jobs write stderr. Both ends are non-blocking: a job that floods it loses its
+    /// own lines, and nobody waits.
     stderr_read: File,
     stderr_write: OwnedFd,
-    /// What its jobs may use; a single request can be held to less.
+    /// Limits of its jobs; a single request can get lower ones.
     limits: Option<LeafLimits>,
-    /// Counters of the leaf when the slot was taken, or when its job was done with the request before: the leaf is older
-    /// than the job, and the job may be older than its request.
+    /// Counters of the leaf when the slot was taken or the job's previous request ended. They are
+    /// needed because the leaf is older than the job, and the job may be older than its request.
     before: LeafUsage,
-    /// Where the job's program may write, if it has one.
+    /// Directory to which the job's program may write, if it has one.
     scratch: Option<Scratch>,
 }
 
-/// What one request used of its job. All sizes in bytes.
+/// Resources that one request used in its job. All sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Highest use of memory. In a cgroup: everything charged to the job, page cache included; without one: resident
-    /// memory, pages shared with the zygote included. Of a job's second and later requests it is the highest since the
-    /// request before only where the kernel resets `memory.peak` (Linux 6.12); elsewhere, since the job began.
+    /// Highest memory use. In a cgroup: everything charged to the job, page cache included. Without
+    /// one: resident memory, pages shared with the zygote included. For a job's second and later
+    /// requests the peak starts at the previous request only if the kernel can reset `memory.peak`
+    /// (Linux 6.12); otherwise it starts at the job's beginning.
     pub peak: u64,
-    /// Anonymous memory of its own when it answered.
+    /// The job's anonymous memory when it answered.
     pub anonymous: u64,
-    /// The same when its job was ready for the request: what is more at the end, the request left behind.
+    /// The job's anonymous memory when it was ready for the request. The request left the
+    /// difference behind.
     pub began_with: u64,
-    /// `memory.max`; `None` where no cgroup confines the job.
+    /// `memory.max`; `None` if no cgroup confines the job.
     pub limit: Option<u64>,
-    /// CPU time.
+    /// CPU time that the request used.
     pub cpu: Duration,
-    /// Page cache charged to it when it answered.
+    /// Page cache charged to the job when it answered.
     pub page_cache: u64,
-    /// Page faults.
+    /// Page faults during the request.
     pub page_faults: u64,
-    /// Processes of the job that the kernel killed for memory.
+    /// Number of the job's processes that the kernel killed for memory.
     pub oom_kills: u64,
 }
 
-/// A model's limits as a leaf enforces them.
+/// Translate a model's limits into those of a leaf.
 fn leaf_limits(limits: &Limits) -> LeafLimits {
     let quota = limits.cpus * CPU_PERIOD as f64;
     LeafLimits {
@@ -107,7 +110,8 @@ fn leaf_limits(limits: &Limits) -> LeafLimits {
 }
 
 impl Slots {
-    /// At most `limit` slots, made when first needed, in `tree` where there is one.
+    /// Make a pool of at most `limit` slots, in `tree` if there is one. Slots are made when first
+    /// needed.
     pub fn new(tree: Option<Arc<Tree>>, limit: usize) -> Self {
         let pool = Mutex::new(Pool {
             free: Vec::new(),
@@ -123,26 +127,26 @@ impl Slots {
         }
     }
 
-    /// At most `limit` slots from now on; those that are more go when their jobs end.
+    /// Change the number of slots to `limit`. Surplus slots are removed when their jobs end.
     pub fn set_limit(&self, limit: usize) {
         self.inner.pool().limit = limit;
     }
 
-    /// The cgroup tree, where there is one.
+    /// The cgroup tree, if there is one.
     pub fn tree(&self) -> Option<&Arc<Tree>> {
         self.inner.tree.as_ref()
     }
 
-    /// The folder in which all scratch directories are.
+    /// The folder of all scratch directories.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be made.
     pub fn scratches(&self) -> Result<PathBuf, CgroupError> {
         Ok(self.inner.scratches()?.path().into())
     }
 
-    /// Take a free slot and confine it by `limits`, with a scratch directory if its job has a `program`; `None` when all
-    /// are in use.
+    /// Take a free slot and confine it by `limits`, with a scratch directory if its job has a
+    /// `program`; `None` if all slots are in use.
     ///
     /// # Errors
     /// The slot's cgroup cannot be made or confined, or its scratch directory cannot be made.
@@ -196,7 +200,7 @@ impl Inner {
         if let Some(root) = self.scratches.get() {
             return Ok(root);
         }
-        // Whoever comes second at the same moment has made one for nothing, which is removed again.
+        // If two callers get here at once, the second one's folder is removed again.
         let made = Root::make().map_err(no_scratch)?;
         Ok(self.scratches.get_or_init(|| made))
     }
@@ -235,7 +239,7 @@ impl Slot {
         self.body.as_ref().map_or(usize::MAX, |body| body.index)
     }
 
-    /// The cgroup in which a job of this slot is born.
+    /// The cgroup in which the slot's job is born.
     pub fn cgroup(&self) -> Option<BorrowedFd<'_>> {
         Some(self.body.as_ref()?.leaf.as_ref()?.directory())
     }
@@ -245,13 +249,13 @@ impl Slot {
         Some(self.body.as_ref()?.stderr_write.as_fd())
     }
 
-    /// Where the program of the job that is here may write.
+    /// Directory to which the program of the slot's job may write.
     pub(super) fn scratch(&self) -> Option<&Path> {
         Some(self.body.as_ref()?.scratch.as_ref()?.path())
     }
 
-    /// Hold the job that is here to `limits`, which may only be lower than what the slot was taken with, until its request
-    /// is over. What the job has left from requests before is not held against this one.
+    /// Hold the slot's job to `limits` until its request is over. They may only be lower than the
+    /// slot's. Memory left from earlier requests does not count against this one.
     pub(super) fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
         if let Some(body) = &mut self.body
             && let (Some(leaf), Some(own)) = (&mut body.leaf, body.limits)
@@ -266,7 +270,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The job's request is over: lift what it alone was held to, and count from here.
+    /// The request is over: lift the limits that held for it alone, and restart the counters.
     pub(super) fn settle(&mut self) -> Result<(), CgroupError> {
         if let Some(body) = &mut self.body
             && let (Some(leaf), Some(limits)) = (&mut body.leaf, body.limits)
@@ -278,26 +282,26 @@ impl Slot {
         Ok(())
     }
 
-    /// CPU time that the job used for its request so far; `None` without a cgroup.
+    /// CPU time used for the current request; `None` without a cgroup.
     pub(super) fn cgroup_cpu(&self) -> Option<Duration> {
         let body = self.body.as_ref()?;
         let now = body.leaf.as_ref()?.cpu().ok()?;
         Some(now.saturating_sub(body.before.cpu))
     }
 
-    /// Anonymous memory of the job that is here, in bytes; `None` without a cgroup.
+    /// Anonymous memory of the slot's job, in bytes; `None` without a cgroup.
     pub(super) fn cgroup_anonymous(&self) -> Option<u64> {
         self.body.as_ref()?.leaf.as_ref()?.anonymous().ok()
     }
 
-    /// Something that reads what is used here, and the CPU time that was used before the job's request; `None` without a
-    /// cgroup.
+    /// A reader of the leaf's use, with the CPU time used before the current request; `None`
+    /// without a cgroup.
     pub(super) fn reader(&self) -> Option<(LeafReader, Duration)> {
         let body = self.body.as_ref()?;
         Some((body.leaf.as_ref()?.reader(), body.before.cpu))
     }
 
-    /// What the job used for its request so far, as its cgroup counts it; `None` without one.
+    /// Use for the current request as the cgroup counts it; `None` without one.
     pub(super) fn cgroup_usage(&self) -> Option<Usage> {
         let body = self.body.as_ref()?;
         let leaf = body.leaf.as_ref()?;
@@ -314,19 +318,20 @@ impl Slot {
         })
     }
 
-    /// What the job wrote to stderr since the last call, at most [`MAX_STDERR`] bytes of it.
+    /// Take at most [`MAX_STDERR`] bytes that the job wrote to stderr since the last call.
     pub fn take_stderr(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Some(body) = &mut self.body {
-            // Ends with WouldBlock: the write end is ours, too, so there is never an end of file. A job that lives may
-            // write as fast as we read: hence the limit.
+            // Reading ends with WouldBlock, never with an end of file, because we also hold the
+            // write end. A living job may write as fast as we read, hence the limit.
             let mut reader = (&body.stderr_read).take(MAX_STDERR);
             let _ = reader.read_to_end(&mut text);
         }
         text
     }
 
-    /// Give the slot back once its job is reaped; whatever the job left behind in its cgroup is killed first.
+    /// Return the slot once its job is reaped. Processes that the job left in its cgroup are killed
+    /// first.
     pub async fn release(mut self) {
         if let Some(body) = &mut self.body
             && let Some(leaf) = &mut body.leaf
@@ -341,13 +346,13 @@ impl Slot {
             self.lose();
         }
         if let Some(scratch) = self.body.as_mut().and_then(|body| body.scratch.take()) {
-            // It may be full of files, and this thread serves everybody.
+            // The directory may be full of files, and this thread serves all clients.
             let removed = tokio::task::spawn_blocking(move || scratch.remove()).await;
             if let Ok(Err(error)) = removed {
                 tracing::error!("a program's scratch directory cannot be removed: {error}");
             }
         }
-        // What the last job still wrote is not the next one's.
+        // Discard the last job's output, so that it is not taken for the next one's.
         for _ in 0..MAX_PIPE / MAX_STDERR {
             if self.take_stderr().is_empty() {
                 break;
@@ -355,7 +360,7 @@ impl Slot {
         }
     }
 
-    /// Better a slot less than a job in a cgroup that is not what it seems.
+    /// Give the slot up: better one slot less than a job in a cgroup whose state is unknown.
     fn lose(&mut self) {
         if self.body.take().is_some() {
             self.home.pool().limit -= 1;
@@ -363,8 +368,8 @@ impl Slot {
     }
 }
 
-/// Kill what still lives in the leaf, if anything, and make it anew then. A `program` was killed already with all that it
-/// had started, and is only waited for.
+/// If anything still lives in the leaf, kill it and make the leaf again. A `program` and its
+/// descendants were killed already and are only waited for.
 async fn clear(leaf: &mut Leaf, program: bool) -> Result<(), CgroupError> {
     if program {
         emptied(leaf).await?;
@@ -377,7 +382,7 @@ async fn clear(leaf: &mut Leaf, program: bool) -> Result<(), CgroupError> {
     leaf.remake()
 }
 
-/// Wait for a while until nothing lives in the leaf: SIGKILL takes effect asynchronously.
+/// Wait for a limited time until nothing lives in the leaf: SIGKILL takes effect asynchronously.
 async fn emptied(leaf: &Leaf) -> Result<(), CgroupError> {
     let mut pause = Duration::from_micros(50);
     while leaf.is_populated()? && pause < Duration::from_secs(1) {
@@ -399,7 +404,7 @@ impl Drop for Slot {
             && !self.is_late
             && let Ok(runtime) = runtime
         {
-            // Nobody can wait here until what was killed is gone.
+            // This function cannot wait until the killed processes are gone.
             let late = Self {
                 body: Some(body),
                 home: self.home.clone(),
@@ -419,15 +424,15 @@ impl Drop for Slot {
 }
 
 impl Usage {
-    /// Without what was counted `before`. What is a level and no counter stays as it is.
+    /// Subtract the counters of `before`. Values that are levels, not counters, stay as they are.
     pub(super) fn since(mut self, before: &Self) -> Self {
         self.cpu = self.cpu.saturating_sub(before.cpu);
         self.page_faults = self.page_faults.saturating_sub(before.page_faults);
         self
     }
 
-    /// The same of all processes of the group that the process `pid` leads, for jobs with a program. What has ended already
-    /// counts with whoever awaited it.
+    /// Total use of all processes in the group that process `pid` leads, for jobs with a program.
+    /// Ended processes count in the process that awaited them.
     pub(super) fn of_group(pid: i32, leader: Footprint) -> Option<Self> {
         let mut all = Self::of_process(leader);
         let ticks = u32::try_from(procfs::ticks_per_second()).ok()?;
@@ -450,7 +455,7 @@ impl Usage {
         Some(all)
     }
 
-    /// What the figures of one living process come to, for jobs without a cgroup.
+    /// The use of one living process, for jobs without a cgroup.
     pub(super) fn of_process(process: Footprint) -> Self {
         Self {
             peak: process.peak,

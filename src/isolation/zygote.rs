@@ -1,4 +1,4 @@
-//! The zygote's own life: one thread, one model, forks on request, no work of its own.
+//! The life of a zygote: it has one thread and one model, and only forks on request.
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,33 +27,34 @@ use crate::config::Preload;
 /// The job's end of its channel.
 pub type JobChannel = Channel<FromJob, ToJob>;
 
-/// What the jobs of a zygote are there for.
+/// The work that a zygote's jobs do.
 pub trait Work {
-    /// What is loaded once and shared by all jobs.
+    /// Loaded once and shared by all jobs.
     type Model;
 
-    /// Load the model: in the zygote, or in each job of a model that wants that.
+    /// Load the model: in the zygote, or in each job if the model requires that.
     ///
     /// # Errors
     /// A message for the administrator.
     fn load(&self, order: &Load) -> Result<Self::Model, String>;
 
-    /// Do, in a forked job for which no request waits yet, what every request will want done: so it is before its request
-    /// comes that the job maps the program's code and copies the pages it writes to.
+    /// Called in a forked job for which no request waits yet. Does the work that every request
+    /// needs, so that the job maps the program's code and copies the pages that it writes before
+    /// its request comes.
     fn rehearse(&self);
 
-    /// Be a job, until this returns.
+    /// Serve requests as a job; the job ends when this returns.
     fn serve(&self, model: &mut Self::Model, channel: &'static JobChannel);
 }
 
-/// Be a zygote: load the model that the supervisor names over stdin, unless it is one that each job loads, then fork a
-/// job whenever it asks for one.
+/// Run as a zygote: load the model that the supervisor names over stdin, unless each job loads it,
+/// then fork a job for each request of the supervisor.
 ///
-/// `work` is made before anything is forbidden. This function returns when the supervisor is gone or the model cannot be
-/// loaded.
+/// `work` is made before anything is forbidden. This function returns when the supervisor is gone
+/// or the model cannot be loaded.
 ///
 /// # Errors
-/// The process was not started by a supervisor, or the machine lacks something basic.
+/// A supervisor did not start this process, or the machine lacks something basic.
 pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let control = take_stdin()?;
@@ -124,10 +125,12 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
                 let load = || model.map_or_else(|| work.load(&order), Ok);
                 let status = match become_job(channel, &stderr, &mut sandbox, load) {
                     Ok((channel, Ok(model))) => {
-                        // Never dropped: to give back piece by piece what it shares with the zygote would copy all of
-                        // it first (pocketsphinx: 50 ms), and the end of the process gives it back at once.
+                        // Never dropped. Freeing memory that it shares with the zygote would first
+                        // copy all of it (pocketsphinx: 50 ms), and the end of the process frees it
+                        // at once.
                         let mut model = ManuallyDrop::new(model);
-                        // A job has one channel for its whole life, which a panic hook must reach as well.
+                        // A job has one channel for its whole life, and its panic hook must reach
+                        // it.
                         work.serve(&mut model, Box::leak(Box::new(channel)));
                         0
                     }
@@ -150,13 +153,14 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     }
 }
 
-/// A message that cannot be sent after such a pause never will be.
+/// Longest pause between attempts to send. A message that fails after it never succeeds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Send, and take a supervisor that has gone for the end it is.
+/// Send a message; if the supervisor is gone, the zygote ends.
 ///
-/// The kernel holds the descriptors that *all* processes of this user have under way against the sender's own limit:
-/// a job that floods its channel with them would be the end of every zygote. They are under way for an instant only.
+/// The kernel counts the descriptors in transit of *all* processes of this user against the
+/// sender's limit. So a job that floods its channel with descriptors would otherwise end every
+/// zygote. Descriptors are in transit only for an instant, so we try again.
 fn tell(
     control: &Channel<FromZygote, ToZygote>,
     message: &FromZygote,
@@ -177,9 +181,10 @@ fn tell(
     }
 }
 
-/// The supervisor's socket is our stdin; libraries find `/dev/null` there instead.
+/// Take the supervisor's socket from stdin, and leave `/dev/null` there for libraries.
 fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
-    // SAFETY: nothing in this process owns that number yet: a zygote is started with the descriptors 0, 1 and 2 only.
+    // SAFETY: nothing in this process owns that number yet: a zygote is started with the
+    // descriptors 0, 1 and 2 only.
     if unsafe { libc::dup3(libc::STDIN_FILENO, CHANNEL, libc::O_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -189,28 +194,28 @@ fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
     Ok(Channel::new(socket))
 }
 
-/// The kernel shows 15 bytes of it in `ps` and `top`.
+/// Set the process name, of which the kernel shows 15 bytes in `ps` and `top`.
 fn set_name(name: &str) -> io::Result<()> {
     let name: Vec<u8> = name.bytes().filter(|b| *b != 0).take(15).collect();
     let name = std::ffi::CString::new(name)?;
     Ok(prctl::set_name(&name)?)
 }
 
-/// In the forked child: leave everything of the zygote behind but its memory. `load` gives the model, which is in that
-/// memory or must be loaded now.
+/// In the forked child: drop everything of the zygote but its memory. `load` returns the model,
+/// which is in that memory or is loaded now.
 fn become_job<Model>(
     channel: OwnedFd,
     stderr: &OwnedFd,
     sandbox: &mut Sandbox,
     load: impl FnOnce() -> Result<Model, String>,
 ) -> io::Result<(JobChannel, Result<Model, String>)> {
-    // A supervisor that died before this call is noticed at the first read of the channel.
+    // If the supervisor died before this call, the first read of the channel shows it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     set_name("job")?;
     sandbox.enter_domain()?;
     let source = channel.into_raw_fd();
-    // SAFETY: both descriptors are open and ours. What descriptor 3 was before belongs to a zygote's value that this
-    // process never uses or drops again: it leaves by _exit.
+    // SAFETY: both descriptors are open and ours. The earlier descriptor 3 belongs to a zygote's
+    // value that this process never uses or drops again, because it leaves by _exit.
     if unsafe { libc::dup2(stderr.as_raw_fd(), libc::STDERR_FILENO) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -219,7 +224,8 @@ fn become_job<Model>(
         return Err(io::Error::last_os_error());
     }
     let (first, last, flags) = (CHANNEL + 1, libc::c_uint::MAX, 0);
-    // SAFETY: as above: every descriptor closed here belongs to a value that is never used again in this process.
+    // SAFETY: as above: every descriptor closed here belongs to a value that is never used again in
+    // this process.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {
         return Err(io::Error::last_os_error());
     }

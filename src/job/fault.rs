@@ -1,21 +1,26 @@
-//! Jobs that break the protocol with the supervisor on request. For tests; never in a package.
+//! Jobs that break the protocol with the supervisor on request. Only for tests; never in a package.
 //!
-//! Like the modes of engine `fault` (see `engine::fault`), but below the engine: what is said on the channel itself.
+//! Like the modes of engine `fault` (see `engine::fault`), but below the engine, on the channel
+//! itself.
 //!
 //! | mode | what it does | what the client must get |
 //! |---|---|---|
 //! | `ready-twice` | says again that it is ready | 502 `worker_misbehaved` |
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
-//! | `progress-back` `lie-audio` `lie-figures` `lie-language` | claims less audio than before, or more than there may be, or no language | 502 `worker_misbehaved` |
+//! | `progress-back` `lie-audio` `lie-figures` `lie-language` | claims less audio than before, or
+//! more than there may be, or no language | 502 `worker_misbehaved` |
 //! | `progress-flood` | tells the same progress for ever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
-//! | `malformed` `oversized` `empty-datagram` `bad-version` `trailing-bytes` | sends what is no message | 502 `worker_misbehaved` |
+//! | `malformed` `oversized` `empty-datagram` `bad-version` `trailing-bytes` | sends what is no
+//! message | 502 `worker_misbehaved` |
 //! | `fd-attack` | sends descriptors with a sound message | 502 `worker_misbehaved` |
 //! | `no-last-word` | closes its channel and goes on | 502 `worker_misbehaved` |
 //! | `word-after-last` | speaks after its last word | 200 |
 //! | `linger` | answers and never goes | 200 |
-//! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go | 200 |
-//! | `word-at-next` `die-at-next` | speaks of this request, or crashes, when it is given the next one (mode `hybrid`) | 200 |
+//! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go |
+//! 200 |
+//! | `word-at-next` `die-at-next` | speaks of this request, or crashes, when it is given the next
+//! one (mode `hybrid`) | 200 |
 
 use std::{io::IoSlice, time::Duration};
 
@@ -27,16 +32,16 @@ use crate::{
     transcript::Segment,
 };
 
-/// Where a job has its channel.
+/// Descriptor of a job's channel.
 const CHANNEL: i32 = 3;
 
 /// The version byte of every sound message.
 const VERSION: u8 = 1;
 
-/// What remains to be done after the answer.
+/// Work that remains after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Afterwards {
-    /// Nothing.
+    /// Do nothing more.
     Behave,
     /// Speak after the last word.
     Speak,
@@ -52,8 +57,9 @@ pub(super) enum Afterwards {
     CrashAtNext,
 }
 
-/// If the request's mode is one of ours, do what it says before the answer, and say what is to be done after it.
-/// The engine knows nothing of the mode then, and behaves: what the supervisor does not object to looks like a success.
+/// If the request's mode is one of ours, do its part before the answer and return its part after
+/// it. The engine then does not see the mode and behaves, so a fault that the supervisor misses
+/// looks like a success.
 pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwards {
     let id = request.id;
     let progress = |seconds| FromJob::Progress {
@@ -125,7 +131,7 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
 }
 
 impl Afterwards {
-    /// The answer is given.
+    /// Called when the answer is given.
     pub(super) fn answered(self, channel: &JobChannel, id: u64) {
         match self {
             Self::Speak => speak(channel, id),
@@ -135,7 +141,7 @@ impl Afterwards {
         }
     }
 
-    /// The next request has come; the one before it was `id`.
+    /// Called when the next request has come; `id` is the previous one.
     pub(super) fn next(self, channel: &JobChannel, id: u64) {
         match self {
             Self::SpeakAtNext => speak(channel, id),
@@ -144,7 +150,7 @@ impl Afterwards {
         }
     }
 
-    /// The supervisor has hung up.
+    /// Called when the supervisor has hung up.
     pub(super) fn dismissed(self) {
         if self == Self::CrashWhenDismissed {
             std::process::abort();
@@ -171,18 +177,18 @@ fn encoded(message: &FromJob) -> Vec<u8> {
     postcard::to_stdvec(message).unwrap_or_default()
 }
 
-/// Send these bytes as one datagram, whatever they are.
+/// Send arbitrary bytes as one datagram.
 fn raw(bytes: &[u8]) {
     send(bytes, &[]);
 }
 
-/// A sound message, with more descriptors than the supervisor would miss.
+/// Send a valid message with many descriptors attached.
 fn with_descriptors(message: &[u8]) {
     let bytes = [&[VERSION], message].concat();
     send(&bytes, &[ControlMessage::ScmRights(&[CHANNEL; 64])]);
 }
 
-/// By sendmsg, as every sound message: a job's sandbox lets no other call pass.
+/// Send with sendmsg, as for every valid message: a job's sandbox allows no other call.
 fn send(bytes: &[u8], control: &[ControlMessage<'_>]) {
     let data = [IoSlice::new(bytes)];
     let result = sendmsg::<()>(CHANNEL, &data, control, MsgFlags::MSG_NOSIGNAL, None);

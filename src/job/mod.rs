@@ -1,4 +1,5 @@
-//! What runs inside a job: take a request, decode, transcribe, report, and wait for the next one or to be dismissed.
+//! A job's work: take a request, decode, transcribe, report, then wait for the next request or for
+//! dismissal.
 
 #[cfg(feature = "fault-engine")]
 mod fault;
@@ -30,7 +31,7 @@ use crate::{
     transcript::Segment,
 };
 
-/// Be a zygote whose jobs transcribe.
+/// Run as a zygote whose jobs transcribe.
 ///
 /// # Errors
 /// See [`zygote::run`].
@@ -40,9 +41,9 @@ pub fn zygote_main() -> std::io::Result<()> {
     zygote::run(Transcribing::new)
 }
 
-/// What jobs are there for: to transcribe.
+/// The work of jobs: transcription.
 struct Transcribing {
-    /// What a job rehearses with: that of the self-test.
+    /// The request for rehearsals: that of the self-test.
     request: JobRequest,
     recording: Arc<File>,
 }
@@ -52,7 +53,7 @@ impl Transcribing {
         let (request, noise) = self_test(0);
         Ok(Self {
             request,
-            // The model is loaded beside it, and may be hostile.
+            // Sealed, because the model that is loaded next to it may be hostile.
             recording: Arc::new(sealed::file(c"rehearsal", &noise)?),
         })
     }
@@ -66,7 +67,7 @@ impl zygote::Work for Transcribing {
     }
 
     fn rehearse(&self) {
-        // Neither with the engine, which is a stranger's, nor for what comes of it.
+        // Rehearse with the null engine, because the real one is untrusted, and discard the result.
         let recording = self.recording.clone();
         let _ = transcribe(&mut Null, &self.request, recording, &mut Unheard);
     }
@@ -76,7 +77,7 @@ impl zygote::Work for Transcribing {
     }
 }
 
-/// Takes no notice.
+/// Discards every report.
 struct Unheard;
 
 impl Report for Unheard {
@@ -89,11 +90,11 @@ impl Report for Unheard {
     }
 }
 
-/// The request that is being served, for the panic hook.
+/// Number of the current request, for the panic hook.
 static REQUEST: AtomicU64 = AtomicU64::new(0);
 
-/// Serve one request after the other: exactly one in mode `process`, where the supervisor hangs up after the first.
-/// Every failure to talk means that the supervisor is gone, and so is the job's purpose.
+/// Serve one request after the other. In mode `process` there is only one: the supervisor hangs up
+/// after it. If a message cannot be sent or received, the supervisor is gone and the job ends.
 fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     blame_the_recording(channel);
     if channel.send(&FromJob::Ready, &[]).is_err() {
@@ -102,8 +103,8 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     #[cfg(feature = "fault-engine")]
     let mut afterwards = fault::Afterwards::Behave;
     let mut is_first = true;
-    // Whoever exits right after its answer delays it: the supervisor would be woken on this CPU, behind the tearing
-    // down of this process's memory. So wait until it hangs up.
+    // A job that exits right after its answer delays it: the supervisor would be woken on this CPU,
+    // behind the teardown of this process's memory. So wait until it hangs up.
     #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
     while let Ok((ToJob::Transcribe(mut request), mut descriptors)) = {
         engine.wait(channel.as_fd());
@@ -140,8 +141,9 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     afterwards.dismissed();
 }
 
-/// Some damaged files make a demuxer panic (three places in symphonia 0.6.1 are known). That is the file's fault: say
-/// so before the process ends. Any other panic is ours, and ends as a crash.
+/// Some damaged files make a demuxer panic (three places in symphonia 0.6.1 are known). Such a
+/// panic is the file's fault, so report it before the process ends. Any other panic is our own
+/// fault and ends as a crash.
 fn blame_the_recording(channel: &'static JobChannel) {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -160,7 +162,7 @@ fn blame_the_recording(channel: &'static JobChannel) {
     }));
 }
 
-/// Reports over the job's channel.
+/// Sends reports over the job's channel.
 struct ToSupervisor<'a> {
     channel: &'a JobChannel,
     id: u64,
@@ -187,8 +189,8 @@ impl ToSupervisor<'_> {
     }
 }
 
-/// The request by which a model proves itself: a moment of faint noise, which any engine must accept. It is no speech,
-/// and the engine is to hear it all the same.
+/// The request that tests a model: a moment of faint noise, which every engine must accept. The
+/// noise is not speech, but the engine must get it, so voice detection is off.
 pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
     let request = JobRequest {
         id,

@@ -1,4 +1,4 @@
-//! One recording given to an engine that decodes it itself.
+//! Passes a recording to an engine that decodes it itself.
 
 use std::{
     cell::RefCell,
@@ -17,13 +17,13 @@ use crate::{
     isolation::{Failure, Figures, JobRequest},
 };
 
-/// Bytes given at once.
+/// Bytes passed at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Transcribe `recording`, of which nothing is known here but its bytes.
+/// Transcribe `recording`, of which only the bytes are known here.
 ///
 /// # Errors
-/// The engine cannot read it, says that it is too long, or failed.
+/// The engine cannot read it, reports that it is too long, or failed.
 pub(super) fn transcribe(
     engine: &mut dyn Engine,
     request: &JobRequest,
@@ -62,10 +62,11 @@ pub(super) fn transcribe(
 
 struct Original<'a, 'r> {
     recording: Arc<File>,
-    /// Where in a file the next bytes are; `None`: it comes through a pipe. The offset of a file is shared with others.
+    /// Position of the next bytes in a file; `None` for a pipe. Tracked here, because other
+    /// processes share a file's own offset.
     at: Option<u64>,
     chunk: Vec<u8>,
-    /// The most that the engine said to have heard.
+    /// Longest audio length that the engine has reported.
     heard: Duration,
     too_long: bool,
     request: &'a JobRequest,

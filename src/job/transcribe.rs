@@ -1,4 +1,5 @@
-//! One recording through decoder, cutter and engine, whether in a process or (mode `thread`) beside others.
+//! Takes a recording through decoder, cutter and engine, in a process of its own or (mode `thread`)
+//! next to others.
 
 use std::{
     cell::RefCell,
@@ -15,16 +16,17 @@ use crate::{
     transcript::Segment,
 };
 
-/// Progress is told after each such stretch of audio: often enough for a deadline that grows with it.
+/// Length of audio between two progress messages: often enough for a deadline that grows with it.
 const PROGRESS_STEP: Duration = Duration::from_secs(1);
 
-/// Takes what a transcription has to tell; `Break` means that nobody wants to know any more.
+/// Receives the results of a transcription. `Break` means that nobody wants them any more.
 pub trait Report {
-    /// So much audio has been decoded.
+    /// This much audio has been decoded.
     fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
-    /// A piece of the transcript is final.
+    /// A final segment of the transcript.
     fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
-    /// Whether anybody listens. Who listens to a job ends it otherwise.
+    /// False if nobody wants the result any more. Always true in a job, which the supervisor kills
+    /// instead.
     fn is_wanted(&self) -> bool {
         true
     }
@@ -135,7 +137,7 @@ pub(super) fn failure(error: &EngineError) -> Failure {
     }
 }
 
-/// Let the engine hear one piece of the recording after the other.
+/// Pass the recording to the engine piece by piece.
 fn in_pieces(
     engine: &mut dyn Engine,
     source: &mut dyn AudioSource,
@@ -172,7 +174,7 @@ fn in_pieces(
     Ok(())
 }
 
-/// A piece as the engine sees it: one block.
+/// One piece of the recording as the engine sees it: a single block.
 struct OnePiece<'a> {
     whole: &'a dyn AudioSource,
     samples: Vec<f32>,
@@ -198,11 +200,12 @@ fn invalid(error: &AudioError) -> Failure {
     }
 }
 
-/// The decoder as the engine sees it: measured, told of, and cut off where the model's limit is.
+/// The decoder as the engine sees it: it measures, reports progress, and stops at the model's
+/// limit.
 struct Source<'a, 'r> {
     decoder: Decoder,
     decode: Duration,
-    /// Samples given to the engine so far.
+    /// Number of samples given to the engine so far.
     samples: u64,
     told: Duration,
     limit: Duration,
@@ -210,14 +213,15 @@ struct Source<'a, 'r> {
     report: &'a RefCell<&'r mut dyn Report>,
 }
 
-/// Length of so many samples.
+/// Duration of `samples`.
 fn position(samples: u64) -> Duration {
     Duration::from_secs(samples) / SAMPLE_RATE
 }
 
 impl Source<'_, '_> {
-    /// See to it that a recording that is too long is refused before anything of it is transcribed: one that does not
-    /// itself say that it is short enough is read twice. Reading is a hundred times faster than transcribing.
+    /// Refuse a recording that is too long before any of it is transcribed. If the file does not
+    /// itself say that it is short enough, it is read twice: reading is a hundred times faster than
+    /// transcribing.
     ///
     /// # Errors
     /// As [`AudioSource::next_block`].
@@ -249,7 +253,7 @@ impl AudioSource for Source<'_, '_> {
             self.too_long = true;
             return Err(EngineError::Stopped);
         }
-        // What is read a second time was told before.
+        // The first reading has already reported this part.
         let is_new = position >= self.told;
         if position >= self.told + PROGRESS_STEP || (is_new && block.is_none()) {
             self.told = position;
@@ -272,10 +276,11 @@ impl AudioSource for Source<'_, '_> {
     }
 }
 
-/// An eighth of a second of faint noise as a WAV file (16 kHz, mono, 16 bits): what a self-test transcribes. Noise and
-/// not silence, because digital silence takes short cuts in some engines; short, because clients wait for a zygote that
-/// is started. PocketSphinx begins to search after a tenth of a second, and each further frame of 10 ms costs it 3 ms.
-/// Linear congruential, so always the same.
+/// An eighth of a second of faint noise as a WAV file (16 kHz, mono, 16 bits) for the self-test.
+/// Noise, because digital silence takes shortcuts in some engines. Short, because clients wait
+/// while a zygote starts; but PocketSphinx begins to search only after a tenth of a second, and
+/// each further frame of 10 ms costs 3 ms. A linear congruential generator makes it always the
+/// same.
 pub(super) fn noise() -> Vec<u8> {
     let samples = SAMPLE_RATE / 8;
     let bytes = samples * 2;

@@ -1,10 +1,10 @@
 //! The delegated part of the cgroup tree: the only place that writes cgroup files.
 //!
 //! ```text
-//! <the unit's cgroup> empty once we have moved; its limits are systemd's
-//! supervisor/ this process
-//! zygote-<model>/ one zygote
-//! job-<slot>/ one job at a time
+//! <the unit's cgroup>       empty once we have moved; systemd owns its limits
+//!   supervisor/             this process
+//!   zygote-<model>/         one zygote
+//!   job-<slot>/             one job at a time
 //! ```
 
 use std::{

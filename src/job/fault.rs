@@ -3,24 +3,25 @@
 //! Like the modes of engine `fault` (see `engine::fault`), but below the engine, on the channel
 //! itself.
 //!
-//! | mode | what it does | what the client must get |
+//! | mode | action | what the client must get |
 //! |---|---|---|
 //! | `ready-twice` | says again that it is ready | 502 `worker_misbehaved` |
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
-//! | `progress-back` `lie-audio` `lie-figures` `lie-language` | claims less audio than before, or
-//! more than there may be, or no language | 502 `worker_misbehaved` |
-//! | `progress-flood` | tells the same progress for ever | 502 `worker_misbehaved` |
+//! | `progress-back` | claims less audio than before | 502 `worker_misbehaved` |
+//! | `lie-audio` `lie-figures` | claims more audio than there may be | 502 `worker_misbehaved` |
+//! | `lie-language` | claims an invalid language | 502 `worker_misbehaved` |
+//! | `progress-flood` | repeats the same progress forever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
-//! | `malformed` `oversized` `empty-datagram` `bad-version` `trailing-bytes` | sends what is no
-//! message | 502 `worker_misbehaved` |
-//! | `fd-attack` | sends descriptors with a sound message | 502 `worker_misbehaved` |
-//! | `no-last-word` | closes its channel and goes on | 502 `worker_misbehaved` |
-//! | `word-after-last` | speaks after its last word | 200 |
-//! | `linger` | answers and never goes | 200 |
-//! | `answer-then-crash` `die-on-dismiss` | crashes after its answer: at once, or when it may go |
-//! 200 |
-//! | `word-at-next` `die-at-next` | speaks of this request, or crashes, when it is given the next
-//! one (mode `hybrid`) | 200 |
+//! | `malformed` `oversized` `empty-datagram` | sends an invalid message | 502 `worker_misbehaved` |
+//! | `bad-version` `trailing-bytes` | sends an invalid message | 502 `worker_misbehaved` |
+//! | `fd-attack` | sends descriptors with a valid message | 502 `worker_misbehaved` |
+//! | `no-last-word` | closes its channel and continues | 502 `worker_misbehaved` |
+//! | `word-after-last` | sends a message after its last one | 200 |
+//! | `linger` | answers and never exits | 200 |
+//! | `answer-then-crash` | crashes right after its answer | 200 |
+//! | `die-on-dismiss` | crashes when dismissed | 200 |
+//! | `word-at-next` | talks of this request at the next one (mode `hybrid`) | 200 |
+//! | `die-at-next` | crashes at the next request (mode `hybrid`) | 200 |
 
 use std::{io::IoSlice, time::Duration};
 
@@ -35,7 +36,7 @@ use crate::{
 /// Descriptor of a job's channel.
 const CHANNEL: i32 = 3;
 
-/// The version byte of every sound message.
+/// The version byte of every valid message.
 const VERSION: u8 = 1;
 
 /// Work that remains after the answer.

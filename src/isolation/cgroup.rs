@@ -71,7 +71,7 @@ impl Tree {
     /// the leaves of an earlier run.
     ///
     /// # Errors
-    /// There is no cgroup v2, no delegation, or a controller is missing. The message says how to
+    /// cgroup v2, the delegation or a controller is missing. The message says how to
     /// help.
     pub fn take_over() -> Result<Self, CgroupError> {
         let own = own_directory()?;
@@ -200,7 +200,7 @@ pub struct LeafLimits {
     pub pids: u32,
     /// `cpu.weight`, 1 to 10000.
     pub cpu_weight: u32,
-    /// `cpu.max` in microseconds for each [`CPU_PERIOD`]; `None` is no limit.
+    /// `cpu.max` in microseconds for each [`CPU_PERIOD`]; `None` means unlimited.
     pub cpu_quota: Option<u64>,
 }
 

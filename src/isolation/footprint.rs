@@ -20,7 +20,7 @@ pub struct Footprint {
     pub anonymous: u64,
     /// CPU time of all threads, user and system.
     pub cpu: Duration,
-    /// Number of threads.
+    /// Threads that the process has now.
     pub threads: u64,
     /// Page faults since the process began.
     pub page_faults: u64,

@@ -42,7 +42,7 @@ pub enum ProcessError {
     /// The zygote cannot fork; holds its own message.
     #[error("the zygote cannot fork a job: {0}")]
     Fork(String),
-    /// The zygote ended.
+    /// The zygote ended without being asked to.
     #[error("the zygote ended: {0}")]
     Ended(String),
     /// The zygote did not answer in time.
@@ -93,7 +93,7 @@ impl Child {
     /// other process can get its number, which is also the group's.
     fn kill_group(&self) {
         if self.leads && self.pidfd.get_ref().has_ended() {
-            // There is no group if nothing was left, or if the process died before it made one.
+            // This fails if nothing was left, or if the process died before it made its group.
             let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
         }
     }
@@ -130,7 +130,7 @@ impl Drop for Child {
     }
 }
 
-/// A running zygote.
+/// A running zygote, with the forks requested of it.
 #[derive(Debug)]
 pub struct ZygoteProcess {
     child: Child,

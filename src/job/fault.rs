@@ -3,7 +3,7 @@
 //! Like the modes of engine `fault` (see `engine::fault`), but below the engine, on the channel
 //! itself.
 //!
-//! | mode | action | what the client must get |
+//! | mode | action | answer to the client |
 //! |---|---|---|
 //! | `ready-twice` | says again that it is ready | 502 `worker_misbehaved` |
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
@@ -12,7 +12,8 @@
 //! | `lie-language` | claims an invalid language | 502 `worker_misbehaved` |
 //! | `progress-flood` | repeats the same progress forever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
-//! | `malformed` `oversized` `empty-datagram` | sends an invalid message | 502 `worker_misbehaved` |
+//! | `malformed` `oversized` | sends an invalid message | 502 `worker_misbehaved` |
+//! | `empty-datagram` | sends an invalid message | 502 `worker_misbehaved` |
 //! | `bad-version` `trailing-bytes` | sends an invalid message | 502 `worker_misbehaved` |
 //! | `fd-attack` | sends descriptors with a valid message | 502 `worker_misbehaved` |
 //! | `no-last-word` | closes its channel and continues | 502 `worker_misbehaved` |
@@ -42,15 +43,15 @@ const VERSION: u8 = 1;
 /// Work that remains after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Afterwards {
-    /// Do nothing more.
+    /// Nothing remains: exit as usual.
     Behave,
     /// Speak after the last word.
     Speak,
-    /// Never go.
+    /// Do not exit when dismissed.
     Linger,
-    /// Crash at once.
+    /// Crash right after the answer.
     Crash,
-    /// Crash when dismissed.
+    /// Crash when the supervisor hangs up.
     CrashWhenDismissed,
     /// Speak of this request when the next one comes.
     SpeakAtNext,

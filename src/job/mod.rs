@@ -77,7 +77,7 @@ impl zygote::Work for Transcribing {
     }
 }
 
-/// Discards every report.
+/// Discards every report of a rehearsal.
 struct Unheard;
 
 impl Report for Unheard {

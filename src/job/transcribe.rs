@@ -213,7 +213,7 @@ struct Source<'a, 'r> {
     report: &'a RefCell<&'r mut dyn Report>,
 }
 
-/// Duration of `samples`.
+/// Playing time of `samples` at 16 kHz.
 fn position(samples: u64) -> Duration {
     Duration::from_secs(samples) / SAMPLE_RATE
 }

@@ -1,4 +1,4 @@
-//! What a process is really confined by, read back from the kernel instead of assumed.
+//! Reads a process's confinement back from the kernel instead of assuming it.
 
 use std::{fmt, fs::File, io};
 
@@ -14,18 +14,18 @@ use crate::isolation::kernel_file;
 /// `SECCOMP_MODE_FILTER` of linux/seccomp.h.
 const FILTER: u32 = 2;
 
-/// The confinement of one zygote, as it found it; every job inherits it and adds to it.
+/// The confinement of one zygote, measured by itself. Every job inherits it and adds to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Version of Landlock's interface in force; 0: the kernel has none.
+    /// Version of Landlock's interface in force; 0 if the kernel has none.
     pub landlock: u32,
-    /// Whether not even the bounding set holds a capability. Without `CAP_SETPCAP` it cannot be emptied, and
-    /// `no_new_privs` alone keeps it from mattering.
+    /// True if even the bounding set holds no capability. Without `CAP_SETPCAP` it cannot be
+    /// emptied, and only `no_new_privs` makes it harmless.
     pub bounding_set_empty: bool,
 }
 
 impl Confinement {
-    /// What this kernel's Landlock cannot forbid and seccomp alone does.
+    /// The rights that this kernel's Landlock cannot forbid, so that seccomp alone does.
     pub fn missing(&self) -> Vec<&'static str> {
         landlock::missing(self.landlock)
     }
@@ -41,18 +41,18 @@ impl fmt::Display for Confinement {
     }
 }
 
-/// Something that should be in force and is not.
+/// Reasons why a process is not known to be confined.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfinementError {
-    /// The kernel says so.
+    /// The kernel reports that the process is not confined as it should be.
     #[error("the process is not confined as it should be: {0}")]
     Missing(String),
-    /// The kernel does not say.
+    /// The kernel does not report the confinement.
     #[error("cannot read back how the process is confined: {0}")]
     Unreadable(String),
 }
 
-/// A view of `/proc/self/status` that is opened before the sandbox forbids to open it.
+/// The file `/proc/self/status`, opened before the sandbox forbids opening it.
 #[derive(Debug)]
 pub(super) struct OwnStatus(File);
 
@@ -61,7 +61,7 @@ impl OwnStatus {
         Ok(Self(File::open("/proc/self/status")?))
     }
 
-    /// Check it; whether the bounding set is empty.
+    /// Check the confinement; returns true if the bounding set is empty.
     pub(super) fn check(&self) -> Result<bool, ConfinementError> {
         let unreadable = |e: &dyn fmt::Display| ConfinementError::Unreadable(e.to_string());
         let status = kernel_file::read(&self.0, |text| Status::from_read(text));
@@ -74,7 +74,7 @@ impl OwnStatus {
     }
 }
 
-/// Other threads than the one that was confined might not be.
+/// Refuse a process with several threads: only one of them was confined.
 fn is_single(status: &Status) -> Result<(), ConfinementError> {
     match status.threads {
         1 => Ok(()),
@@ -82,11 +82,11 @@ fn is_single(status: &Status) -> Result<(), ConfinementError> {
     }
 }
 
-/// Check the process `pid` from outside. `Ok(false)`: `/proc` hides it from us (`ProtectProc=invisible` does, as the
-/// process is not dumpable), and only its own word remains.
+/// Check the process `pid` from outside. Returns `Ok(false)` if `/proc` hides it from us, so that
+/// we know only its own claim. `ProtectProc=invisible` hides it, because it is not dumpable.
 ///
 /// # Errors
-/// Something that should be in force is not.
+/// A part of the confinement that should be in force is not.
 pub fn read_back(pid: i32) -> Result<bool, ConfinementError> {
     match Process::new(pid).and_then(|process| process.status()) {
         Ok(status) => check(&status).map(|()| true),

@@ -1,34 +1,34 @@
-//! The kernel's constants by the names under which the policy files use them.
+//! Kernel constants by the names that the policy files use.
 
 /// `FUTEX_CMD_MASK` of linux/futex.h: the operation without its flags (private, real-time clock).
 const FUTEX_CMD_MASK: u32 = !(128 | 256);
-/// asm/prctl.h of x86.
+/// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_GET_XCOMP_SUPP: u32 = 0x1021;
-/// asm/prctl.h of x86.
+/// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_GET_XCOMP_PERM: u32 = 0x1022;
-/// asm/prctl.h of x86.
+/// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
-/// asm-generic/ioctls.h, `_IOR('T', 0x2A, struct termios2)`; glibc asks with it since 2.42.
+/// asm-generic/ioctls.h, `_IOR('T', 0x2A, struct termios2)`; used by glibc since 2.42.
 const TCGETS2: u32 = 0x802c_542a;
-/// asm-generic/mman-common.h; glibc guards the stacks of threads with it since 2.42.
+/// asm-generic/mman-common.h; since 2.42 glibc guards the stacks of threads with it.
 const MADV_GUARD_INSTALL: u32 = 102;
-/// asm-generic/mman-common.h.
+/// Reverts it, from asm-generic/mman-common.h.
 const MADV_GUARD_REMOVE: u32 = 103;
-/// asm/prctl.h of x86.
+/// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_SET_FS: u32 = 0x1002;
-/// asm/prctl.h of x86.
+/// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_GET_FS: u32 = 0x1003;
-/// linux/net.h: the kind of a socket without its flags.
+/// linux/net.h: selects the type of a socket, without its flags.
 const SOCK_TYPE_MASK: u32 = 0xf;
-/// linux/prctl.h.
+/// Operation of prctl, from linux/prctl.h.
 const PR_GET_TID_ADDRESS: u32 = 40;
 
-/// Stands in a program for the process id of the job that installs it, until that is known. No process has this id.
+/// Placeholder in a program for the process id of the job that installs it. No process has this id.
 pub(super) const OWN_PID: u32 = u32::MAX;
 
 macro_rules! table {
     ($($name:ident)*, libc: $($libc:ident)*) => {
-        /// The value of `name` as the lower 32 bits of an argument.
+        /// Value of `name` as the lower 32 bits of an argument.
         pub(super) fn value(name: &str) -> Option<u32> {
             match name {
                 "STDOUT" => Some(1),
@@ -36,7 +36,8 @@ macro_rules! table {
                 "CHANNEL" => Some(super::CHANNEL.cast_unsigned()),
                 "OWN_PID" => Some(OWN_PID),
                 $(stringify!($name) => Some($name),)*
-                // All of them fit: they are flags and codes of 32 bits, only their types differ.
+                // All of them fit: they are flags and codes of 32 bits, and only their types
+                // differ.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless,
                         clippy::unnecessary_cast, clippy::allow_attributes)]
                 $(stringify!($libc) => Some(libc::$libc as u32),)*
@@ -69,7 +70,7 @@ table! {
     SECCOMP_SET_MODE_FILTER
 }
 
-/// The number of the error `name`, which is what a filter can answer with.
+/// Number of the error `name`, with which a filter can answer.
 pub(super) fn errno(name: &str) -> Option<u16> {
     let number = match name {
         "EACCES" => libc::EACCES,

@@ -1,7 +1,9 @@
-//! Policies compiled for the kernel: a classic BPF program that searches the number of the system call in a tree.
+//! Compiles policies for the kernel: a classic BPF program that searches the number of the system
+//! call in a tree.
 //!
-//! The kernel runs a new filter once for every system call that the filters before it always allow, to learn which of
-//! them never need asking again; so a job's filter is installed the faster, the shorter the way through it is.
+//! On installation the kernel runs a new filter once for every system call that the earlier filters
+//! always allow, to learn which calls it need not check. So a job's filter is installed faster if
+//! the way through it is shorter.
 
 use libc::sock_filter;
 
@@ -10,10 +12,10 @@ use super::{
     policy::{Action, Condition, Rule, Rules},
 };
 
-/// `AUDIT_ARCH_*` of linux/audit.h for the machine that this is compiled for.
+/// `AUDIT_ARCH_*` of linux/audit.h for the target machine.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
-/// `AUDIT_ARCH_*` of linux/audit.h for the machine that this is compiled for.
+/// `AUDIT_ARCH_*` of linux/audit.h for the target machine.
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
@@ -35,16 +37,17 @@ mod offset {
 #[derive(Clone, Debug)]
 pub struct Program {
     code: Vec<sock_filter>,
-    /// Where the job's own process id belongs.
+    /// Indexes of the instructions that hold the job's own process id.
     own_pid: Vec<usize>,
 }
 
-/// What a program does with calls that its rules do not mention.
+/// The treatment of calls that the rules do not mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
-    /// They are violations; so is every call of another architecture, whose numbers mean other calls.
+    /// They are violations. The same holds for every call of another architecture, whose numbers
+    /// mean other calls.
     Forbidden,
-    /// The filters that were installed before have the say.
+    /// The filters installed before decide.
     AsBefore,
 }
 
@@ -68,7 +71,7 @@ impl Program {
         Self { code, own_pid }
     }
 
-    /// Fill in the process id of the job that is about to install this.
+    /// Fill in the process id of the job that is about to install this filter.
     pub(super) fn set_own_pid(&mut self, pid: u32) {
         for index in &self.own_pid {
             if let Some(instruction) = self.code.get_mut(*index) {
@@ -77,21 +80,22 @@ impl Program {
         }
     }
 
-    /// The instructions, for the kernel.
+    /// Instructions for the kernel.
     pub(super) fn code(&self) -> &[sock_filter] {
         &self.code
     }
 }
 
-/// Consecutive system calls that are treated alike, from `first` to where the next range begins.
+/// A range of consecutive system calls with the same treatment. It ends where the next range
+/// begins.
 struct Range {
     first: u32,
     code: Vec<sock_filter>,
 }
 
-/// All numbers from 0 on, divided into ranges.
+/// All numbers from 0, divided into ranges.
 fn ranges(rules: &Rules, default: Action) -> Vec<Range> {
-    // One instruction: the same answer, whatever the arguments.
+    // A single instruction gives the same answer for all arguments.
     let plain = |code: &[sock_filter]| match code {
         [only] => Some(only.k),
         _ => None,
@@ -110,7 +114,7 @@ fn ranges(rules: &Rules, default: Action) -> Vec<Range> {
     ranges
 }
 
-/// Find the range of the number in the accumulator.
+/// Code that finds the range of the number in the accumulator.
 fn search(ranges: &[Range]) -> Vec<sock_filter> {
     let (left, right) = match ranges {
         [] => return Vec::new(),
@@ -121,7 +125,7 @@ fn search(ranges: &[Range]) -> Vec<sock_filter> {
     let left = search(left);
     let mut code = match u8::try_from(left.len()) {
         Ok(length) => vec![jump(libc::BPF_JGE, border, length, 0)],
-        // Too far for a conditional jump.
+        // The distance is too long for a conditional jump.
         Err(_) => vec![jump(libc::BPF_JGE, border, 0, 1), skip(left.len())],
     };
     code.extend(left);
@@ -129,7 +133,7 @@ fn search(ranges: &[Range]) -> Vec<sock_filter> {
     code
 }
 
-/// The first rule that fits decides; none is a violation.
+/// Code in which the first matching rule decides. If none matches, the call is a violation.
 fn choose(rules: &[Rule]) -> Vec<sock_filter> {
     let mut code = vec![give_action(Action::Trap)];
     for rule in rules.iter().rev() {
@@ -140,7 +144,7 @@ fn choose(rules: &[Rule]) -> Vec<sock_filter> {
             this = test;
         }
         if rule.conditions.is_empty() {
-            // Nothing behind it can be reached.
+            // Code behind it cannot be reached.
             code.clear();
         }
         this.append(&mut code);
@@ -149,7 +153,8 @@ fn choose(rules: &[Rule]) -> Vec<sock_filter> {
     code
 }
 
-/// Go on behind the test if the condition holds, else skip `rest` instructions more.
+/// Code that continues behind the test if the condition holds, and otherwise skips `rest` more
+/// instructions.
 fn test(condition: &Condition, rest: usize) -> Vec<sock_filter> {
     let mut code = Vec::new();
     let lower = condition.values.len() + 1 + usize::from(condition.mask.is_some());
@@ -178,7 +183,8 @@ fn test(condition: &Condition, rest: usize) -> Vec<sock_filter> {
     code
 }
 
-/// The conditions of one call are some ten instructions; a policy that needs more does not pass its test.
+/// A jump within one call's conditions, which take about ten instructions; a policy that needs more
+/// fails its test.
 fn near(distance: usize) -> u8 {
     u8::try_from(distance).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,5 @@
-//! Landlock: which files can be opened and which TCP ports connected to, and that no signal or trace leaves the process.
+//! Landlock: restricts which files can be opened and which TCP ports connected to, and keeps
+//! signals and traces inside the process.
 #![allow(unsafe_code)]
 
 use std::{
@@ -13,7 +14,8 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 
-/// Where shared libraries lie, and the index by which the dynamic linker finds them. Not there: skipped.
+/// Folders of shared libraries, and the index in which the dynamic linker finds them. Missing ones
+/// are skipped.
 const LIBRARIES: [&str; 6] = [
     "/lib",
     "/lib64",
@@ -23,7 +25,8 @@ const LIBRARIES: [&str; 6] = [
     "/etc/ld.so.cache",
 ];
 
-/// What any program needs of the system: programs and libraries, and facts about the machine. Not there: skipped.
+/// Paths of the system that any program needs: programs, libraries, and facts about the machine.
+/// Missing ones are skipped.
 const SYSTEM: [&str; 12] = [
     // Programs, libraries, interpreters and their modules, time zones.
     "/usr",
@@ -31,25 +34,27 @@ const SYSTEM: [&str; 12] = [
     "/sbin",
     "/lib",
     "/lib64",
-    // The index of libraries, and the choices among programs (`/usr/bin/awk` is a link to there).
+    // The index of libraries, and the chosen alternatives (`/usr/bin/awk` is a link to there).
     "/etc/ld.so.cache",
     "/etc/alternatives",
     "/etc/localtime",
     "/etc/python3",
-    // How many CPUs there are, and of what kind.
+    // Number and kind of the CPUs.
     "/sys/devices/system/cpu",
     "/dev/urandom",
     "/dev/random",
 ];
 
-/// Minor versions of Python 3 whose `/etc/python3.N` a program can read: Debian has sitecustomize.py there.
+/// Minor versions of Python 3 for which a program can read `/etc/python3.N`: Debian keeps
+/// sitecustomize.py there.
 const PYTHONS: Range<u32> = 9..30;
 
-/// What it can read and write: nothing that keeps it.
+/// Files that a program can read and write; they store nothing.
 const NOTHING: [&str; 1] = ["/dev/null"];
 
-/// How hosts are found and certificates checked, on Debian and on Fedora. A file that is replaced by another one later
-/// on is not among them any more; the folders of systemd-resolved and NetworkManager stay what they are.
+/// Files for finding hosts and checking certificates, on Debian and Fedora. If a file is later
+/// replaced by another one, it is not covered any more; the folders of systemd-resolved and
+/// NetworkManager stay covered.
 const NETWORK: [&str; 22] = [
     "/etc/hosts",
     "/etc/host.conf",
@@ -75,20 +80,20 @@ const NETWORK: [&str; 22] = [
     "/usr/share/crypto-policies",
 ];
 
-/// What a process may reach beside shared libraries.
+/// Rights of a process in addition to shared libraries.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    /// Files, and folders with all that is in them, to be read.
+    /// Readable files, and folders with all their contents.
     pub files: Vec<PathBuf>,
-    /// TCP ports to connect to; without any, no more files than these are of use.
+    /// TCP ports to connect to. If there is one, the files of [`NETWORK`] are readable, too.
     pub ports: Vec<u16>,
 }
 
-/// The newest version whose restrictions were tried with everything here.
+/// The newest version of Landlock's interface with which everything here was tested.
 const NEWEST: ABI = ABI::V7;
 
-/// What Landlock can do only since a certain version of its interface, as Documentation/userspace-api/landlock.rst of
-/// the kernel has it.
+/// Rights that Landlock restricts only since a certain version of its interface (the kernel's
+/// Documentation/userspace-api/landlock.rst).
 const SINCE: [(u32, &str); 4] = [
     (3, "truncating files (Linux 6.2)"),
     (4, "TCP (Linux 6.7)"),
@@ -99,18 +104,18 @@ const SINCE: [(u32, &str); 4] = [
     ),
 ];
 
-/// A domain in which a job can enter, made in advance: entering is one system call.
+/// A domain that a job can enter. It is made in advance, so that entering takes one system call.
 #[derive(Debug)]
 pub(super) struct Domain(Option<OwnedFd>);
 
-/// Everything that Landlock can forbid, forbidden. Older kernels forbid what they can.
+/// A ruleset that forbids everything that Landlock can forbid. Older kernels forbid less.
 fn everything() -> Result<RulesetCreated, RulesetError> {
     without_files()?
         .handle_access(AccessNet::from_all(NEWEST))?
         .create()
 }
 
-/// All files, signals and abstract sockets forbidden; what is said of TCP comes on top.
+/// A ruleset that forbids all files, signals and abstract sockets; rules for TCP are added later.
 fn without_files() -> Result<Ruleset, RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -118,8 +123,8 @@ fn without_files() -> Result<Ruleset, RulesetError> {
         .scope(Scope::from_all(NEWEST))
 }
 
-/// What a program may reach: the system's programs, libraries and a few facts and `files` to read and execute, `scratch`
-/// to write; other machines, if it may have `network`.
+/// The rights of a program: it can read and execute the system's programs, libraries, a few facts
+/// and `files`. It can write in `scratch`. With `network` it can reach other machines.
 fn for_program(
     files: &[PathBuf],
     scratch: &Path,
@@ -148,8 +153,8 @@ fn for_program(
         .add_rules(path_beneath_rules([scratch], write))
 }
 
-/// Everything forbidden but to read libraries and to reach what is within `reach`. Executing is about execve only; code
-/// of libraries is mapped by the right to read.
+/// A ruleset that forbids everything but reading libraries and the rights of `reach`. The right to
+/// execute is only about execve; mapping code of libraries needs only the right to read.
 fn but(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let network = (!reach.ports.is_empty()).then_some(NETWORK);
@@ -161,16 +166,17 @@ fn but(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
         .add_rules(reach.ports.iter().map(connect))
 }
 
-/// Confine this process: it can read libraries and reach what is within `reach`, and nothing else.
-/// Gives the version of Landlock's interface in force, 0 for none.
+/// Confine this process to reading libraries and the rights of `reach`. Returns the version of
+/// Landlock's interface in force, 0 for none.
 ///
 /// # Errors
-/// The kernel has Landlock and yet refuses.
+/// The kernel has Landlock but refuses.
 pub(super) fn confine(reach: &Reach) -> Result<u32, RulesetError> {
     put_in_force(but(reach)?)
 }
 
-/// Confine this process to what programs may reach whose scratch directories are in the folder `scratches`.
+/// Confine this process to the rights of programs whose scratch directories are in the folder
+/// `scratches`.
 ///
 /// # Errors
 /// As [`confine`].
@@ -190,18 +196,19 @@ fn put_in_force(ruleset: RulesetCreated) -> Result<u32, RulesetError> {
     })
 }
 
-/// Whether this kernel's Landlock keeps signals in.
+/// True if this kernel's Landlock keeps signals inside the domain.
 pub(super) fn keeps_signals_in() -> bool {
     /// `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.
     const VERSION: libc::c_uint = 1;
     let (attributes, size): (*const libc::c_void, libc::size_t) = (std::ptr::null(), 0);
-    // SAFETY: with this flag the call takes no attributes, makes nothing and gives a plain number.
+    // SAFETY: with this flag the call takes no attributes, makes nothing and returns a plain
+    // number.
     let abi =
         unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, attributes, size, VERSION) };
     abi >= 6
 }
 
-/// What the version `abi` of Landlock's interface leaves to seccomp alone.
+/// The rights that version `abi` of Landlock's interface leaves to seccomp alone.
 pub(super) fn missing(abi: u32) -> Vec<&'static str> {
     let all = (abi == 0).then_some("files (CONFIG_SECURITY_LANDLOCK, and lsm= of the kernel)");
     let newer = SINCE.iter().filter(|(since, _)| *since > abi);
@@ -211,26 +218,26 @@ pub(super) fn missing(abi: u32) -> Vec<&'static str> {
 }
 
 impl Domain {
-    /// A domain in which nothing at all is allowed.
+    /// A domain in which nothing is allowed.
     ///
     /// # Errors
-    /// The kernel has Landlock and yet refuses.
+    /// The kernel has Landlock but refuses.
     pub(super) fn of_nothing() -> Result<Self, RulesetError> {
         Ok(Self(everything()?.into()))
     }
 
-    /// A domain in which libraries can be read, and what is within `reach` can be reached.
+    /// A domain in which libraries can be read and `reach` is allowed.
     ///
     /// # Errors
-    /// The kernel has Landlock and yet refuses.
+    /// The kernel has Landlock but refuses.
     pub(super) fn of(reach: &Reach) -> Result<Self, RulesetError> {
         Ok(Self(but(reach)?.into()))
     }
 
-    /// A domain in which a program can reach what it is meant to.
+    /// A domain with the rights of a program.
     ///
     /// # Errors
-    /// The kernel has Landlock and yet refuses.
+    /// The kernel has Landlock but refuses.
     pub(super) fn for_program(
         files: &[PathBuf],
         scratch: &Path,
@@ -239,10 +246,11 @@ impl Domain {
         Ok(Self(for_program(files, scratch, network)?.into()))
     }
 
-    /// Enter it, for ever. Each process that enters is alone in it: it cannot trace or signal another one that did.
+    /// Enter the domain, which cannot be left again. Each process that enters is alone in it: it
+    /// cannot trace or signal another process that entered.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the system call.
     pub(super) fn enter(&self) -> io::Result<()> {
         let Some(ruleset) = &self.0 else {
             return Ok(());

@@ -1,30 +1,36 @@
-//! What zygotes and jobs can never do: the order in which they give up their rights.
+//! The limits of zygotes and jobs, and the order in which they give up their rights.
 //!
-//! A process gets stricter three times, and each stage is inherited by what it forks; what costs time is done where it
-//! is done least often.
+//! A process gets stricter three times, and each stage is inherited by its forks. Costly steps are
+//! done in the stage that runs least often.
 //!
-//! 1. Before a zygote loads its model ([`Sandbox::enter`]), because the model's file may be hostile: no capabilities,
-//!    `no_new_privs`, not dumpable, small limits, the handler of violations, Landlock (libraries and model readable,
-//!    nothing else), and the first seccomp filter (`policy/zygote-load.toml`).
-//! 2. Before it forks the first job ([`Sandbox::loaded`]): the second filter, under which no file can be opened and no
-//!    memory made executable any more (`policy/zygote-fork.toml`).
-//! 3. In each forked job ([`Sandbox::enter_job`]): a Landlock domain of its own in which nothing is allowed, which also
-//!    keeps jobs from tracing and signalling each other, and a third, small filter that takes away what the zygote
-//!    still needed to fork (`policy/job.toml` is what remains).
+//! 1. Before a zygote loads its model ([`Sandbox::enter`]), because the model's file may be
+//!    hostile: no capabilities, `no_new_privs`, not dumpable, small limits, the handler of
+//!    violations, Landlock (only libraries and model are readable), and the first seccomp filter
+//!    (`policy/zygote-load.toml`).
+//! 2. Before it forks the first job ([`Sandbox::loaded`]): the second filter, under which no file
+//!    can be opened and no memory can become executable any more (`policy/zygote-fork.toml`).
+//! 3. In each forked job ([`Sandbox::enter_job`]): its own Landlock domain, in which nothing is
+//!    allowed and which keeps jobs from tracing and signalling each other. A third, small filter
+//!    takes away the calls that the zygote still needed to fork (`policy/job.toml` remains).
 //!
-//! A model that is loaded into each job ([`Preload::AfterFork`]) needs the rights of step 1 there: the zygote is empty
-//! and never comes to step 2. The job enters a Landlock domain of its own in which it can read what the zygote can, loads,
-//! and then takes the filter of step 3 with all the threads that the library has by then, which Landlock could not.
+//! A model that is loaded in each job ([`Preload::AfterFork`]) needs the rights of step 1 there.
+//! Its zygote is empty and never takes step 2. The job enters its own Landlock domain, in which it
+//! can read the same files as the zygote, and loads the model. Then it takes the filter of step 3
+//! with all threads that the library has started by then. Landlock could not be applied to those
+//! threads.
 //!
-//! A job that runs a program ([`Profile::Program`]) leads a process group, starts the program in a [`Cage`] — a Landlock
-//! domain of its own and a filter of its own (`policy/program.toml` and those beside it), put in force between fork and
-//! execve — and then comes to step 3 as any other: neither can signal or trace the other.
+//! A job that runs a program ([`Profile::Program`]) leads a process group. It starts the program in
+//! a [`Cage`]: its own Landlock domain and its own filter (`policy/program.toml` and its
+//! neighbours), applied between fork and execve. Then the job takes step 3 like any other. Job and
+//! program cannot signal or trace each other.
 //!
-//! Engines that ask a service elsewhere ([`Profile::Network`]) keep some of it: their jobs open sockets to the service's
-//! port and to name servers (`policy/network.toml`), and read what these need.
+//! Engines that ask a remote service ([`Profile::Network`]) keep some rights: their jobs open
+//! sockets to the service's port and to name servers (`policy/network.toml`), and read the files
+//! for that.
 //!
-//! The policy files say all that is allowed; the filters of the stages 2 and 3 are the differences, computed. seccomp
-//! is required. Landlock is taken as far as the kernel has it, and [`Confinement`] tells how far that is.
+//! The policy files list everything that is allowed; the filters of stages 2 and 3 are computed as
+//! differences. seccomp is required. Landlock is used to the extent that the kernel has it, and
+//! [`Confinement`] reports that extent.
 
 pub mod confinement;
 mod constants;
@@ -56,60 +62,62 @@ use self::{
 };
 use crate::config::{ExecSettings, Preload, Profile};
 
-/// The descriptor by which a zygote talks to the supervisor, and a job, which has no other beside stdin, stdout and
-/// stderr when it starts. The policies allow to send and receive on this one only.
+/// Descriptor through which a zygote or a job talks to the supervisor. When a job starts, it has
+/// only this one, stdin, stdout and stderr. The policies allow sending and receiving on this
+/// descriptor only.
 pub(super) const CHANNEL: i32 = 3;
 
 pub(super) use violation::report_to_supervisor;
 
-/// Why a process cannot be confined.
+/// Reasons why a process cannot be confined.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The policies are wrong.
+    /// The policy files are wrong.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// Privileges remain.
+    /// Privileges cannot be given up.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
-    /// Landlock is there and yet refuses.
+    /// The kernel has Landlock but refuses.
     #[error("cannot confine the process by Landlock: {0}")]
     Landlock(#[from] ::landlock::RulesetError),
-    /// No filter can be installed.
+    /// The filter cannot be installed.
     #[error(
         "cannot install a seccomp filter: {0}; the kernel must have CONFIG_SECCOMP_FILTER, and a container's own \
          policy must allow the system call seccomp"
     )]
     Seccomp(#[source] io::Error),
-    /// It seemed to work, and did not.
+    /// The steps succeeded, but the confinement is not in force.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
-    /// The system refuses something basic.
+    /// The system refuses a basic step.
     #[error("cannot confine the process: {0}")]
     System(#[from] io::Error),
 }
 
-/// The sandbox of one zygote, and what is prepared for its jobs.
+/// The sandbox of one zygote, with everything prepared for its jobs.
 #[derive(Debug)]
 pub struct Sandbox {
     status: OwnStatus,
     landlock: u32,
     profile: Profile,
-    /// That of the jobs; `None`: one in which nothing is allowed is made when its program was started.
+    /// Landlock domain of the jobs. `None` if the job starts a program: it then makes a domain in
+    /// which nothing is allowed.
     domain: Option<Domain>,
-    /// Those that a job can have when its filter is put in force.
+    /// The threads to which a job's filter applies.
     threads: Threads,
     forking: Program,
     job: Program,
 }
 
 impl Sandbox {
-    /// Enter stage 1, with what processes of this profile are allowed. This process can read shared libraries and reach
-    /// what is within `reach` from now on, and write nothing. It must have one thread.
+    /// Enter stage 1 with the rights of `profile`. From now on this process can read shared
+    /// libraries, reach the contents of `reach`, and write nothing. It must have one thread.
     ///
-    /// `scratches` is the folder of the scratch directories, where jobs run programs.
+    /// `scratches` is the folder of the scratch directories, if jobs run programs.
     ///
     /// # Errors
-    /// Something that is required cannot be put in force; the process must not go on.
+    /// A required restriction cannot be applied; the process must not continue.
     pub fn enter(
         profile: Profile,
         preload: Preload,
@@ -149,7 +157,7 @@ impl Sandbox {
         })
     }
 
-    /// Enter stage 2: the model is loaded.
+    /// Enter stage 2, after the model is loaded.
     ///
     /// # Errors
     /// As [`Self::enter`].
@@ -157,10 +165,10 @@ impl Sandbox {
         seccomp::install(&self.forking, Threads::Own).map_err(SandboxError::Seccomp)
     }
 
-    /// What is in force, as the kernel says.
+    /// The confinement in force, as the kernel reports it.
     ///
     /// # Errors
-    /// It is not what it should be.
+    /// A part that should be in force is not.
     pub fn check(&self) -> Result<Confinement, SandboxError> {
         Ok(Confinement {
             landlock: self.landlock,
@@ -168,20 +176,20 @@ impl Sandbox {
         })
     }
 
-    /// Enter the Landlock domain of a job: the first half of stage 3, while the domain's descriptor is open and before
-    /// the library has threads.
+    /// Enter the Landlock domain of a job. This is the first half of stage 3: the domain's
+    /// descriptor is still open, and the library has no threads yet.
     ///
     /// # Errors
     /// As [`Self::enter`].
     pub(super) fn enter_domain(&self) -> io::Result<()> {
         if self.profile.has_program() {
-            // By it the supervisor kills whatever the program leaves behind.
+            // Through this group the supervisor kills all that the program leaves behind.
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         }
         self.domain.as_ref().map_or(Ok(()), Domain::enter)
     }
 
-    /// Enter stage 3 for good, all threads.
+    /// Enter stage 3 with all threads. It cannot be left again.
     ///
     /// # Errors
     /// As [`Self::enter`].
@@ -196,7 +204,8 @@ impl Sandbox {
     }
 }
 
-/// What confines the program of a job, made ready before the fork: entering allocates nothing.
+/// The confinement of a job's program. It is prepared before the fork, so that entering allocates
+/// nothing.
 #[derive(Debug)]
 pub(super) struct Cage {
     domain: Domain,
@@ -204,7 +213,8 @@ pub(super) struct Cage {
 }
 
 impl Cage {
-    /// One in which the program of these settings reaches what they allow, and can write in `scratch`.
+    /// Prepare a cage in which the program can use what `settings` allow, and can write in
+    /// `scratch`.
     ///
     /// # Errors
     /// As [`Sandbox::enter`].
@@ -216,10 +226,10 @@ impl Cage {
         Ok(Self { domain, filter })
     }
 
-    /// Enter it for good, in the forked child that executes the program next. Async-signal-safe.
+    /// Enter the cage, in the forked child that executes the program next. Async-signal-safe.
     ///
     /// # Errors
-    /// What the kernel says; the program must not be executed then.
+    /// The error of the system call; the program must not be executed then.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         self.domain.enter()?;
         self.filter.set_own_pid(std::process::id());

@@ -1,4 +1,5 @@
-//! The policy files, read: which system call is allowed under which conditions, at which stage of a zygote's life.
+//! Reads the policy files: which system call is allowed under which conditions, at each stage of a
+//! zygote's life.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +9,31 @@ use syscalls::Sysno;
 use super::constants;
 use crate::config::Profile;
 
-/// How far a process has come. Each stage is allowed a part of what the one before it was.
+/// The stage of a process. Each stage is allowed a part of the calls of the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// A zygote that loads its model.
     Load,
     /// A zygote that forks jobs.
     Fork,
-    /// A job.
+    /// A job, which serves requests.
     Job,
 }
 
 impl Stage {
-    /// Every stage, in the order of a process's life.
+    /// Every stage in the order of a process's life.
     pub const ALL: [Self; 3] = [Self::Load, Self::Fork, Self::Job];
 
-    /// What processes of this profile are allowed at this stage, beyond what they are at the later ones.
+    /// Policy files for a profile at this stage, in addition to those of the later stages.
     fn files(self, profile: Profile) -> Vec<File> {
         match (profile, self) {
             (Profile::Library | Profile::Network, Self::Load) => vec![LOAD],
             (Profile::Library | Profile::Network, Self::Fork) => vec![FORK],
             (Profile::Library, Self::Job) => vec![JOB],
             (Profile::Network, Self::Job) => vec![JOB, NETWORK, NETWORK_REFUSED],
-            // What the program may, the job must be allowed that starts it. The zygote's own files come first: they
-            // allow what the program's only answer.
+            // The job that starts a program must be allowed everything that the program may do. The
+            // zygote's own files come first, because they allow calls that the program's files only
+            // answer.
             (Profile::Program { network, jit }, Self::Load) => {
                 let own = [FORK, PROGRAM_START, LOAD];
                 let signals = true;
@@ -45,7 +47,7 @@ impl Stage {
     }
 }
 
-/// What a program is allowed and what it is answered, the former first.
+/// Policy files of a program: first those that allow calls, then those that answer them.
 fn of_program(network: bool, jit: bool, signals: bool) -> impl Iterator<Item = File> {
     let extras = [
         (network, PROGRAM_NETWORK),
@@ -57,7 +59,7 @@ fn of_program(network: bool, jit: bool, signals: bool) -> impl Iterator<Item = F
     files.chain([LOAD, PROGRAM, PROGRAM_REFUSED])
 }
 
-/// A policy file: its name and what it says.
+/// A policy file: name and contents.
 type File = (&'static str, &'static str);
 
 const LOAD: File = ("zygote-load.toml", include_str!("policy/zygote-load.toml"));
@@ -91,7 +93,8 @@ const NETWORK_REFUSED: File = (
     include_str!("policy/network-refused.toml"),
 );
 
-/// A policy file that says something impossible. The files are part of the program, so this is a mistake of its build.
+/// An impossible statement in a policy file. The files are part of the binary, so this is a mistake
+/// in the build.
 #[derive(Debug, thiserror::Error)]
 #[error("the policy {file} of this build is wrong: {what}; install another build of stt-isolated")]
 pub struct PolicyError {
@@ -99,52 +102,52 @@ pub struct PolicyError {
     what: String,
 }
 
-/// What happens to a system call.
+/// The treatment of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It runs.
+    /// The kernel runs the call.
     Allow,
-    /// It is answered with this error instead.
+    /// The call is not run and returns this error.
     Errno(u16),
-    /// It is a violation.
+    /// The call is a violation.
     Trap,
 }
 
-/// One way in which a system call is allowed (or answered): all conditions hold.
+/// One rule by which a system call is allowed or answered: all its conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) conditions: Vec<Condition>,
     pub(super) action: Action,
 }
 
-/// What one argument must look like.
+/// A condition on one argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     /// Number of the argument, from 0.
     pub(super) argument: u8,
-    /// Whether the upper 32 bits must be zero as far as `mask` does not hide them.
+    /// True if the upper 32 bits must be zero, except where `mask` hides them.
     pub(super) wide: bool,
-    /// Bits that are looked at; `None`: all.
+    /// Bits that are compared; `None` for all.
     pub(super) mask: Option<u32>,
-    /// The values it is compared with.
+    /// Values to compare with.
     pub(super) values: Vec<u32>,
-    /// Whether it must be one of them, or none of them.
+    /// True if the argument must be one of the values; false if it must be none of them.
     pub(super) equal: bool,
 }
 
-/// By number of the system call: its rules, of which the first that fits decides. What is not listed, and what fits no
-/// rule, is a violation.
+/// For each system call number its rules. The first rule that matches decides. A call that is not
+/// listed, or matches no rule, is a violation.
 pub(super) type Rules = BTreeMap<u32, Vec<Rule>>;
 
-/// The policy files of one profile.
+/// All policies of one profile.
 #[derive(Debug)]
 pub(super) struct Policy {
-    /// For each stage what its own files say.
+    /// For each stage the rules of its own files.
     stages: [Rules; 3],
 }
 
 impl Policy {
-    /// The policies of this build for processes of this profile.
+    /// Read the policies of this build for processes of this profile.
     pub(super) fn load(profile: Profile) -> Result<Self, PolicyError> {
         let mut stages = [Rules::new(), Rules::new(), Rules::new()];
         for (stage, all) in Stage::ALL.into_iter().zip(&mut stages) {
@@ -153,7 +156,8 @@ impl Policy {
         Ok(Self { stages })
     }
 
-    /// What the program of an engine "exec" is allowed. `signals`: they reach nobody but itself.
+    /// Rules for the program of an engine "exec". `signals` is true if Landlock keeps its signals
+    /// in.
     pub(super) fn of_program(
         network: bool,
         jit: bool,
@@ -162,10 +166,11 @@ impl Policy {
         read(of_program(network, jit, signals))
     }
 
-    /// Everything that `stage` is allowed.
+    /// All rules of `stage`, with those of the later stages.
     pub(super) fn rules(&self, stage: Stage) -> Rules {
         let mut all = Rules::new();
-        // The file of the earlier stage comes first: it may allow what a later one only answers (clone3).
+        // The file of the earlier stage comes first: it may allow a call that a later one only
+        // answers (clone3).
         for (of, rules) in Stage::ALL.iter().zip(&self.stages) {
             if *of >= stage {
                 for (call, rules) in rules {
@@ -176,8 +181,8 @@ impl Policy {
         all
     }
 
-    /// What changes when a process goes from one stage to a later one: the calls that it may not make any more as it
-    /// could, with what remains of them (nothing: no rules).
+    /// The difference between two stages: every call whose rules change, with the rules that remain
+    /// (an empty list if it becomes forbidden).
     pub(super) fn changes(&self, before: Stage, now: Stage) -> Rules {
         let before = self.rules(before);
         let now = self.rules(now);
@@ -192,7 +197,7 @@ impl Policy {
     }
 }
 
-/// What these files say together; of one call, the earlier file's rule comes first.
+/// Combine these files. If two files have rules for a call, those of the earlier file come first.
 fn read(files: impl IntoIterator<Item = File>) -> Result<Rules, PolicyError> {
     let mut all = Rules::new();
     for (file, text) in files {
@@ -204,7 +209,7 @@ fn read(files: impl IntoIterator<Item = File>) -> Result<Rules, PolicyError> {
     Ok(all)
 }
 
-/// One table of a policy file.
+/// A table of a policy file, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -214,7 +219,7 @@ struct Entry {
     errno: Option<String>,
 }
 
-/// A condition as it is written.
+/// A condition, as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -274,7 +279,8 @@ impl Written {
         }
         let (values, equal) = match (&self.is, &self.is_not) {
             (Some(values), None) => (values.resolve()?, true),
-            // Of 64 bits, a stray upper one would already make a difference, and the kernel might not look at it.
+            // With 64 bits a stray upper bit would already make a difference, and the kernel might
+            // ignore it.
             (None, Some(values)) if !wide => (values.resolve()?, false),
             _ => return Err("a condition needs either `is` or, with `int`, `is_not`".into()),
         };
@@ -297,7 +303,7 @@ fn parse(text: &str) -> Result<Rules, String> {
             Ok(call) => {
                 rules.insert(number(call), vec![rule]);
             }
-            // Machines differ: newer ones have no `dup2`, only x86 has `arch_prctl`.
+            // Machines differ: newer ones do not have `dup2`, and only x86 has `arch_prctl`.
             Err(()) if is_call_elsewhere(&name) => {}
             Err(()) => return Err(format!("{name} is no system call")),
         }
@@ -322,7 +328,7 @@ fn rule(entry: &Entry) -> Result<Rule, String> {
     })
 }
 
-/// The number of a system call; all are far below 2³¹.
+/// Number of a system call; all are far below 2³¹.
 pub(super) fn number(call: Sysno) -> u32 {
     u32::try_from(call.id()).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,5 @@
-//! Giving up what a process does not need: capabilities, a new start as somebody else, core files, resources.
+//! Gives up rights that a process does not need: capabilities, other users' rights, core files,
+//! resources.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -11,26 +12,30 @@ use nix::sys::{
 
 use crate::config::Profile;
 
-/// Descriptors that a program may have open: many libraries, helpers and temporary files.
+/// Number of descriptors that a program may have open: enough for many libraries, child processes
+/// and temporary files.
 const PROGRAM_DESCRIPTORS: u64 = 1024;
 
-/// The largest file that a program may write, in bytes: where its scratch directory is no memory, nothing else bounds it.
+/// Largest file that a program may write, in bytes. If its scratch directory is on a disk, this is
+/// the only bound.
 const PROGRAM_FILE: u64 = 1 << 30;
 
-/// Descriptors that a zygote may have open: its control socket, one job's socket, log and cgroup, a model's files.
+/// Number of descriptors that a zygote may have open: its control socket, one job's socket, log and
+/// cgroup, and a model's files.
 const ZYGOTE_DESCRIPTORS: u64 = 64;
 
-/// Bits of linux/securebits.h: user 0 has no capabilities by its number alone (NOROOT), changing users changes none
-/// (NO_SETUID_FIXUP), ambient ones cannot be raised (NO_CAP_AMBIENT_RAISE), none are kept (not KEEP_CAPS); each locked.
+/// Bits of linux/securebits.h: user 0 gets no capabilities by its number (NOROOT), changing users
+/// changes none (NO_SETUID_FIXUP), ambient ones cannot be raised (NO_CAP_AMBIENT_RAISE), and none
+/// are kept (not KEEP_CAPS). Each bit is locked.
 const SECUREBITS: libc::c_ulong = 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7;
 
-/// Why privileges cannot be given up.
+/// Reasons why privileges cannot be given up.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// The kernel refuses to take capabilities away.
+    /// The kernel refuses to remove capabilities.
     #[error("cannot give up capabilities: {0}")]
     Capabilities(#[from] CapsError),
-    /// The kernel refuses something else.
+    /// The kernel refuses another step.
     #[error("cannot give up privileges: {0}")]
     System(#[from] io::Error),
 }
@@ -41,14 +46,15 @@ impl From<nix::Error> for PrivilegeError {
     }
 }
 
-/// Give up every capability and every way to regain one, and be unreadable: no core file, no tracer of the same user.
-/// Holds for the calling thread and what it starts from now on, so it must come before any other thread.
+/// Give up every capability and every way to regain one, and make the process unreadable: no core
+/// file, no tracer of the same user. This holds for the calling thread and all that it starts from
+/// now on, so call it before starting other threads.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn give_up() -> Result<(), PrivilegeError> {
-    // Only who has CAP_SETPCAP can take these away. Who has not is no worse off: with no_new_privs no program that
-    // is executed can give a capability, whatever the bounding set would permit.
+    // Only a process with CAP_SETPCAP can empty the bounding set. Without that capability it stays,
+    // but does no harm: with no_new_privs no executed program can gain a capability.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         // SAFETY: PR_SET_SECUREBITS takes a plain number.
         if unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) } != 0 {
@@ -56,8 +62,8 @@ pub fn give_up() -> Result<(), PrivilegeError> {
         }
         caps::clear(None, CapSet::Bounding)?;
     }
-    // The effective ones go with the permitted ones. What is empty already is left alone: the service's own unit
-    // forbids the system call that would empty it.
+    // The effective capabilities go with the permitted ones. Leave empty sets alone: the service's
+    // own unit forbids the system call that would empty them.
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Permitted] {
         if !caps::read(None, set)?.is_empty() {
             caps::clear(None, set)?;
@@ -69,12 +75,12 @@ pub fn give_up() -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-/// In a zygote: what it and its jobs can never exceed.
+/// In a zygote: set the limits that it and its jobs can never exceed.
 ///
 /// # Errors
 /// The kernel refuses.
 pub(super) fn limit(profile: Profile) -> io::Result<()> {
-    // Not one byte into any file, but for a program in its scratch directory.
+    // No process may write a byte to any file, except a program in its scratch directory.
     let (descriptors, file) = match profile {
         Profile::Library | Profile::Network => (ZYGOTE_DESCRIPTORS, 0),
         Profile::Program { .. } => (PROGRAM_DESCRIPTORS, PROGRAM_FILE),

@@ -1,27 +1,29 @@
-//! Installing a filter for system calls in the kernel.
+//! Installs a filter for system calls in the kernel.
 #![allow(unsafe_code)]
 
 use std::io;
 
 use super::filter::Program;
 
-/// For whom a filter is put in force.
+/// The threads to which a filter applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Threads {
     /// The calling thread, which is the only one.
     Own,
-    /// All that the process has.
+    /// All threads of the process.
     All,
 }
 
-/// Put `program` in force for these threads and all that they start, for ever. It wants `no_new_privs`.
+/// Apply `program` to these threads and all that they start. It cannot be removed again. Requires
+/// `no_new_privs`.
 ///
 /// # Errors
-/// The kernel has no seccomp filters, or no memory; or one of the threads has a filter of its own.
+/// The kernel does not support seccomp filters or lacks memory, or one of the threads has another
+/// filter.
 pub(super) fn install(program: &Program, threads: Threads) -> io::Result<()> {
     let code = program.code();
     let program = libc::sock_fprog {
-        // The kernel's own limit is 4096 instructions; what does not fit is refused there.
+        // The kernel's own limit is 4096 instructions; it refuses longer programs.
         len: u16::try_from(code.len()).unwrap_or(u16::MAX),
         filter: code.as_ptr().cast_mut(),
     };
@@ -29,7 +31,8 @@ pub(super) fn install(program: &Program, threads: Threads) -> io::Result<()> {
         Threads::Own => 0,
         Threads::All => libc::SECCOMP_FILTER_FLAG_TSYNC,
     };
-    // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel only reads them.
+    // SAFETY: `program` points to `len` instructions that live until the call returns; the kernel
+    // only reads them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

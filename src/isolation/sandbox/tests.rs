@@ -5,8 +5,9 @@ use super::*;
 use crate::config::Profile;
 use syscalls::Sysno;
 
-/// What no stage may ever do, however it is asked: new processes (but the zygote's jobs), other programs, other
-/// processes' memory, sockets, privileges, namespaces, mounts, and parts of the kernel with a history.
+/// Calls that no stage may ever make, with any arguments: new processes (except the zygote's jobs),
+/// other programs, other processes' memory, sockets, privileges, namespaces, mounts, and parts of
+/// the kernel with a history of flaws.
 const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset chdir chmod chown chroot clock_adjtime \
     clock_settime connect creat delete_module epoll_create1 eventfd2 execve execveat fanotify_init fchdir fchmod \
     fchmodat fchown fchownat fork fsconfig fsmount fsopen fspick ftruncate futex_requeue getpeername init_module \
@@ -26,14 +27,16 @@ const DANGEROUS: &str = "accept accept4 acct add_key adjtimex bind bpf capset ch
 
 const PROFILES: [Profile; 2] = [Profile::Library, Profile::Network];
 
-/// What of that a process may do whose engine asks a service elsewhere; each under conditions.
+/// The calls of [`DANGEROUS`] that a process may make if its engine asks a remote service; each
+/// under conditions.
 const OF_NETWORK: &str = "connect recvfrom sendmmsg sendto setsockopt socket";
 
 fn policy() -> Policy {
     Policy::load(Profile::Library).unwrap()
 }
 
-/// Run `code` as the kernel does (Documentation/networking/filter.rst), as far as such programs go.
+/// Run `code` like the kernel (Documentation/networking/filter.rst), with the instructions that our
+/// programs use.
 fn run(program: &Program, call: u32, arguments: [u64; 6]) -> u32 {
     let mut data = Vec::new();
     data.extend(call.to_le_bytes());
@@ -71,7 +74,7 @@ fn interpret(program: &Program, data: &[u8]) -> u32 {
     }
 }
 
-/// What `rules` mean, by their definition.
+/// The meaning of `rules` by definition, to compare with the compiled program.
 fn meaning(rules: &Rules, call: u32, arguments: [u64; 6]) -> u32 {
     let holds = |c: &Condition| {
         let argument = arguments[usize::from(c.argument)];
@@ -91,8 +94,9 @@ fn meaning(rules: &Rules, call: u32, arguments: [u64; 6]) -> u32 {
     }
 }
 
-/// What the kernel makes of the answers of two filters: the action with the lower number, as signed, and of equal actions
-/// that of the filter which was installed last, with its error number (seccomp(2), "precedence"; `seccomp_run_filters`).
+/// The kernel's decision between the answers of two filters: the action with the lower number, as
+/// signed. If both actions are equal, that of the filter installed last counts, with its error
+/// number (seccomp(2), "precedence"; `seccomp_run_filters`).
 fn stricter(older: u32, newer: u32) -> u32 {
     let action = |answer: u32| (answer & libc::SECCOMP_RET_ACTION_FULL).cast_signed();
     if action(older) < action(newer) {
@@ -106,7 +110,7 @@ fn stricter(older: u32, newer: u32) -> u32 {
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
     for profile in PROFILES {
         follow(profile, &Stage::ALL);
-        // A job that loads its model itself.
+        // This job loads its model itself.
         follow(profile, &[Stage::Load, Stage::Job]);
     }
     let (network, jit) = (true, true);
@@ -114,11 +118,11 @@ fn the_filters_of_each_stage_together_do_what_its_policy_says() {
     follow(program, &[Stage::Load, Stage::Job]);
 }
 
-/// What settings can give a program beyond what every one has.
+/// Extra rights that settings can give a program: network and jit.
 const EXTRAS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
 
-/// What is worth trying: every value that any rule compares with, its neighbours, and strays in the upper half, in each
-/// place.
+/// Arguments worth trying: every value that any rule compares with, its neighbours, and stray bits
+/// in the upper half, in each place.
 fn tries(rules: &Rules, call: u32) -> Vec<[u64; 6]> {
     if !rules.contains_key(&call) {
         return vec![[0; 6]];
@@ -143,7 +147,7 @@ fn tries(rules: &Rules, call: u32) -> Vec<[u64; 6]> {
         arguments[index] = value;
         arguments
     });
-    // Rules with two conditions look at the first two.
+    // Rules with two conditions check the first two arguments.
     let pairs = rules
         .get(&call)
         .into_iter()
@@ -180,8 +184,8 @@ fn a_program_gets_the_answers_of_its_policy_whatever_was_in_force_before() {
     }
 }
 
-/// What no program may ever do: other processes' memory, namespaces, mounts, privileges, sockets that listen, and parts
-/// of the kernel with a history.
+/// Calls that no program may ever make: other processes' memory, namespaces, mounts, privileges,
+/// listening sockets, and parts of the kernel with a history of flaws.
 const HOSTILE: &str = "accept accept4 acct add_key adjtimex bpf capset chown chroot clock_settime clone3 delete_module \
     execveat fanotify_init finit_module fsconfig fsmount fsopen fspick init_module io_setup io_uring_enter \
     io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl landlock_add_rule listen \
@@ -213,12 +217,13 @@ fn no_settings_let_a_program_do_what_none_may() {
     assert!(!socket(&none, internet, stream) && !socket(&none, unix, stream));
     let pair = |kind| allowed(&none, Sysno::socketpair, [unix, kind, 0, 0, 0, 0]);
     assert!(pair(stream) && pair(stream | 0o2_000_000) && !pair(datagram));
-    // A child in a namespace of its own, and a plain one.
+    // A child in its own namespace, and a plain child.
     let clone = |flags| allowed(&all, Sysno::clone, [flags, 0, 0, 0, 0, 0]);
     assert!(
         clone(17) && !clone(17 | 0x1000_0000) && !clone(17 | 0x0002_0000) && !clone(17 | 0x8000)
     );
-    // Written and executed only where the settings say so; code of libraries always.
+    // A program can write and execute the same memory only if its settings say so; it can always
+    // execute code of libraries.
     let [write, execute, anonymous] = [2, 4, 0x20];
     let mmap =
         |rules, protection, kind| allowed(rules, Sysno::mmap, [0, 0, protection, kind, 0, 0]);
@@ -229,7 +234,8 @@ fn no_settings_let_a_program_do_what_none_may() {
         assert!(!mprotect(&none) && mprotect(&all));
     }
     assert!(!mmap(&none, write | execute, 0));
-    // Where the kernel does not keep signals in, they go to the own process and its group only.
+    // If the kernel does not keep signals in, a program can send them only to itself and its
+    // process group.
     let kill = |rules, pid| allowed(rules, Sysno::kill, [pid, 9, 0, 0, 0, 0]);
     assert!(kill(&all, 4711) && !kill(&none, 4711) && !kill(&none, u64::MAX - 1) && kill(&none, 0));
 }
@@ -244,7 +250,8 @@ fn follow(profile: Profile, stages: &[Stage]) {
             Some(before) => Program::new(&policy.changes(before, stage), Others::AsBefore),
         });
         let rules = policy.rules(stage);
-        // Every value that any rule compares with, its neighbours, and strays in the upper half.
+        // Every value that any rule compares with, its neighbours, and stray bits in the upper
+        // half.
         let mut values = vec![0, 1, u64::MAX, 1 << 32];
         for value in rules.values().flatten().flat_map(|r| &r.conditions) {
             for v in &value.values {
@@ -338,7 +345,7 @@ fn an_engine_with_a_network_may_do_nothing_else_that_is_dangerous() {
     let runs = |name: &str, call| {
         let rules = rules.get(&number(call)).map(Vec::as_slice);
         let mut runs = rules.unwrap_or_default().iter();
-        // What a socket hears is what it is connected to; all else depends on the arguments.
+        // A socket receives only from its peer; all other calls depend on their arguments.
         let is_bounded = |rule: &Rule| name == "recvfrom" || !rule.conditions.is_empty();
         let allowed = |rule: &&Rule| rule.action == Action::Allow;
         assert!(runs.clone().filter(allowed).all(is_bounded), "{name}");

@@ -1,7 +1,8 @@
-//! What happens when a process asks the kernel for something that its policy forbids (signal SIGSYS).
+//! Handles system calls that a process's policy forbids (signal SIGSYS).
 //!
-//! The call has not been executed and never will be: whatever the handler decides, it opens no way out. It may answer
-//! two kinds of calls in the kernel's stead, because honest libraries make them; all else is the end of the process.
+//! The forbidden call has not been executed and never will be, so nothing that the handler does
+//! opens a way out. It may answer two kinds of calls in the kernel's place, because honest
+//! libraries make them. After any other call the process ends.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,11 +19,12 @@ use syscalls::Sysno;
 use super::CHANNEL;
 use crate::isolation::{channel, message::FromJob};
 
-/// Exit status of a process that was ended for a violation: 128 + SIGSYS, as a shell would show a death by it.
+/// Exit status of a process that was ended for a violation: 128 + SIGSYS, as a shell reports a
+/// death by that signal.
 pub(in crate::isolation) const STATUS: i32 = 128 + libc::SIGSYS;
 
-/// Files that libc asks for advice and does well without: overcommit when an arena of malloc shrinks, the number of
-/// CPUs, the time zone. Each may be answered with "no such file".
+/// Files that libc reads for advice and does not need: overcommit when an arena of malloc shrinks,
+/// the number of CPUs, the time zone. Opening one may be answered with "no such file".
 const ADVICE: [&CStr; 6] = [
     c"/proc/sys/vm/overcommit_memory",
     c"/sys/devices/system/cpu/online",
@@ -32,19 +34,20 @@ const ADVICE: [&CStr; 6] = [
     c"/etc/localtime",
 ];
 
-/// Whether this process is a job, which tells the supervisor, or still a zygote, which tells its stderr.
+/// True if this process is a job, which reports to the supervisor; false in a zygote, which reports
+/// to its stderr.
 static IS_JOB: AtomicBool = AtomicBool::new(false);
 
-/// The system call's name by its number on this machine.
+/// Name of a system call by its number on this machine.
 pub fn name(call: u32) -> Option<&'static str> {
     let call = Sysno::new(usize::try_from(call).ok()?)?;
     Some(call.name())
 }
 
-/// Handle violations of this process, and of all that are forked from it.
+/// Install the handler in this process and all processes forked from it.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the system call.
 pub(super) fn watch() -> io::Result<()> {
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = handle;
     set_action(
@@ -52,8 +55,8 @@ pub(super) fn watch() -> io::Result<()> {
         handler as libc::sighandler_t,
         libc::SA_SIGINFO,
     )?;
-    // Rust's own handlers for these two look for stack overflows and then set the default action, which by then would
-    // be a wrong word about a crash. The default right away tells the truth.
+    // Rust's own handlers for these two signals look for stack overflows and then set the default
+    // action. By then the crash would be reported wrongly, so set the default now.
     set_action(libc::SIGSEGV, libc::SIG_DFL, 0)?;
     set_action(libc::SIGBUS, libc::SIG_DFL, 0)
 }
@@ -63,19 +66,21 @@ fn set_action(signal: c_int, handler: libc::sighandler_t, flags: c_int) -> io::R
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags;
-    // SAFETY: `action` is valid, and a handler in it makes only async-signal-safe calls; the old action is not asked for.
+    // SAFETY: `action` is valid, and a handler in it makes only async-signal-safe calls; the old
+    // action is not requested.
     match unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// From now on this process is a job.
+/// From now on this process reports as a job.
 pub(in crate::isolation) fn report_to_supervisor() {
     IS_JOB.store(true, Ordering::Relaxed);
 }
 
-/// `siginfo_t` as the kernel fills it in for SIGSYS (asm-generic/siginfo.h); crate libc has no view of these fields.
+/// `siginfo_t` as the kernel fills it for SIGSYS (asm-generic/siginfo.h); the libc crate does not
+/// expose these fields.
 #[repr(C)]
 struct SigsysInfo {
     signo: c_int,
@@ -90,14 +95,15 @@ struct SigsysInfo {
 const SYS_SECCOMP: c_int = 1;
 
 extern "C" fn handle(_signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo_t, whose fields for SIGSYS are those of SigsysInfo, and
-    // which lives until the handler returns.
+    // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo_t, whose fields for SIGSYS are
+    // those of SigsysInfo, and which lives until the handler returns.
     let info = unsafe { &*info.cast::<SigsysInfo>() };
     if info.code != SYS_SECCOMP {
-        // Somebody sent it; there is no call to name.
+        // A process sent the signal, so there was not any call.
         end(None);
     }
-    // SAFETY: with SA_SIGINFO the third argument is the interrupted context, alive and ours until the handler returns.
+    // SAFETY: with SA_SIGINFO the third argument is the interrupted context, alive and ours until
+    // the handler returns.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     let arguments = registers::arguments(context);
     match answer(c_long::from(info.call), arguments) {
@@ -106,9 +112,10 @@ extern "C" fn handle(_signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     }
 }
 
-/// What an honest library gets to hear instead of running the call: a negative error number, or zero.
+/// The answer that an honest library gets instead of running the call: a negative error number, or
+/// zero.
 fn answer(call: c_long, arguments: [u64; 5]) -> Option<i64> {
-    // The kernel looks at the lower 32 bits of a descriptor and of flags, too.
+    // The kernel, too, uses only the lower 32 bits of a descriptor and of flags.
     #[allow(clippy::cast_possible_truncation)]
     let int = |index: usize| arguments[index] as u32;
     match call {
@@ -131,25 +138,26 @@ fn answer(call: c_long, arguments: [u64; 5]) -> Option<i64> {
     }
 }
 
-/// Whether path and flags of newfstatat or statx mean the descriptor itself.
+/// `Some` if path and flags of newfstatat or statx mean the descriptor itself.
 fn is_fstat(path: u64, flags: u32) -> Option<()> {
     let flags = flags.cast_signed();
     (flags & libc::AT_EMPTY_PATH != 0 && text(path)?.is_empty()).then_some(())
 }
 
-/// The path at `address` in our own memory. A wrong address is a crash, as it would be in any other library call.
+/// The path at `address` in our own memory. A wrong address crashes the process, as in any other
+/// library call.
 fn text<'a>(address: u64) -> Option<&'a CStr> {
     if address == 0 {
         return None;
     }
-    // SAFETY: the process passed this as a path to the kernel, so it stands for a string; if it does not, reading it
-    // ends this very process, which has broken its policy anyway.
+    // SAFETY: the process passed this address to the kernel as a path, so a string should be there.
+    // If not, reading it ends only this process, which has broken its policy anyway.
     Some(unsafe { CStr::from_ptr(address as *const libc::c_char) })
 }
 
-/// fstat(2), which the policy allows: it takes no path.
+/// fstat(2), which the policy allows because it takes no path.
 fn fstat(descriptor: u32, into: *mut libc::stat) -> i64 {
-    // SAFETY: the kernel checks the address, which the process gave for just this purpose.
+    // SAFETY: the kernel checks the address, which the process passed for this purpose.
     let result = unsafe { libc::syscall(libc::SYS_fstat, descriptor, into) };
     if result == 0 {
         0
@@ -158,7 +166,7 @@ fn fstat(descriptor: u32, into: *mut libc::stat) -> i64 {
     }
 }
 
-/// statx(2) of a descriptor, by way of fstat: everything but the time of birth.
+/// statx(2) of a descriptor, done with fstat: gives everything but the birth time.
 fn statx(descriptor: u32, into: *mut libc::statx) -> i64 {
     // SAFETY: all-zero bytes are a valid stat: it is plain numbers.
     let mut from: libc::stat = unsafe { mem::zeroed() };
@@ -191,12 +199,14 @@ fn statx(descriptor: u32, into: *mut libc::statx) -> i64 {
     to.stx_rdev_minor = libc::minor(from.st_rdev);
     to.stx_dev_major = libc::major(from.st_dev);
     to.stx_dev_minor = libc::minor(from.st_dev);
-    // SAFETY: the process named this address for a statx to be written to; a wrong one is its own crash.
+    // SAFETY: the process named this address for a statx to be written to; if it is wrong, the
+    // process crashes itself.
     unsafe { into.write_unaligned(to) };
     0
 }
 
-/// Tell who must know, and end. Async-signal-safe: fixed buffers and plain system calls.
+/// Report the violation and end the process. Async-signal-safe: fixed buffers and plain system
+/// calls.
 fn end(call: Option<u32>) -> ! {
     if IS_JOB.load(Ordering::Relaxed) {
         let mut buffer = [0; 16];
@@ -229,12 +239,13 @@ fn tell_supervisor(message: &[u8]) {
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // A supervisor whose queue is full learns it from the exit status.
-    // SAFETY: header and message live until the call returns. sendmsg and not send: the policy allows just this one.
+    // If the supervisor's queue is full, it learns of the violation from the exit status. SAFETY:
+    // header and message live until the call returns. We use sendmsg, not send, because the policy
+    // allows only sendmsg.
     unsafe { libc::sendmsg(CHANNEL, &raw const header, flags) };
 }
 
-/// A line of text without a heap.
+/// A line of text that needs no heap.
 struct Line {
     bytes: [u8; 96],
     length: usize,
@@ -261,7 +272,7 @@ impl Write for Line {
 
 #[cfg(target_arch = "x86_64")]
 mod registers {
-    //! Where x86-64 passes a system call's arguments and its result.
+    //! Registers of a system call's arguments and result on x86-64.
     use libc::{REG_R8, REG_R10, REG_RAX, REG_RDI, REG_RDX, REG_RSI, ucontext_t};
 
     fn at(register: libc::c_int) -> usize {
@@ -280,7 +291,7 @@ mod registers {
 
 #[cfg(target_arch = "aarch64")]
 mod registers {
-    //! Where aarch64 passes a system call's arguments and its result.
+    //! Registers of a system call's arguments and result on aarch64.
     use libc::ucontext_t;
 
     pub(super) fn arguments(context: &ucontext_t) -> [u64; 5] {

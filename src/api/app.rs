@@ -1,23 +1,23 @@
-//! What every request can reach, whatever protocol it came by.
+//! State that every request can use, in all protocols.
 
 use std::{path::PathBuf, sync::Arc};
 
 use super::Connections;
 use crate::{config::Config, dispatch::Dispatcher};
 
-/// The service, as the clients' side sees it.
+/// The service, as the API sees it.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// Runs the transcriptions.
+    /// Queues requests and runs their jobs.
     pub dispatcher: Dispatcher,
-    /// Folder of the unlinked files that large uploads become, where the configuration names none.
+    /// Folder for the unlinked files of large uploads, if the configuration names none.
     pub spool_directory: Arc<PathBuf>,
-    /// The clients' connections.
+    /// Counts the connections of clients.
     pub connections: Connections,
 }
 
 impl App {
-    /// Folder of the unlinked files by this configuration.
+    /// Folder for unlinked files under this configuration.
     pub(super) fn spool_directory<'a>(&'a self, config: &'a Config) -> &'a std::path::Path {
         match config.http.spool_directory.as_os_str().is_empty() {
             true => &self.spool_directory,

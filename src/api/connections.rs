@@ -1,4 +1,4 @@
-//! How many clients are connected, how many may be, and since when there was none.
+//! Counts and limits connected clients, and knows how long there has been none.
 
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ pub struct Connections {
 
 #[derive(Clone, Copy, Debug)]
 struct State {
-    /// Places that may be taken.
+    /// Largest number of places.
     most: usize,
-    /// Places taken: by connections, and by listeners for the next one each.
+    /// Places in use: one for each connection, and one that each listener holds for its next
+    /// client.
     taken: usize,
-    /// Connections.
+    /// Number of open connections, without the places held for next clients.
     open: usize,
-    /// When the last one was closed, or when it all began.
+    /// Time when the last connection was closed, or the service started.
     quiet_since: Instant,
 }
 
-/// One connection's place, taken before the connection is accepted and given back when dropped.
+/// A connection's place. It is taken before the connection is accepted and freed when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Connections,
@@ -30,7 +31,7 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// At most so many at once.
+    /// Allow at most `most` connections at once.
     pub fn new(most: usize) -> Self {
         let state = State {
             most,
@@ -43,18 +44,18 @@ impl Connections {
         }
     }
 
-    /// At most so many from now on. Those that are more already stay.
+    /// Allow at most `most` connections from now on. Surplus connections stay.
     pub fn set_most(&self, most: usize) {
         self.state.send_modify(|state| state.most = most);
     }
 
-    /// How many there are.
+    /// Number of open connections, without the places held for next clients.
     pub fn count(&self) -> usize {
         self.state.borrow().open
     }
 
-    /// Returns when nobody has been connected for `time`, not counting what was before `begin`. `time` is asked for anew
-    /// with every connection that comes or goes.
+    /// Wait until no client has been connected for `time`, ignoring the time before `begin`. `time`
+    /// is read again whenever a connection opens or closes.
     pub async fn quiet_for(&self, time: std::time::Duration, begin: Instant) {
         let mut changes = self.state.subscribe();
         loop {
@@ -67,13 +68,13 @@ impl Connections {
             };
             tokio::select! {
                 () = due => return,
-                // Never an error: the sender is in `self`.
+                // Never an error, because `self` owns the sender.
                 _ = changes.changed() => {}
             }
         }
     }
 
-    /// Wait for a place, and take it.
+    /// Wait for a free place, and take it.
     pub(super) async fn place(&self) -> Place {
         let mut changes = self.state.subscribe();
         loop {
@@ -95,7 +96,7 @@ impl Connections {
 }
 
 impl Place {
-    /// A client has it now.
+    /// Count the place as a client's connection.
     pub(super) fn occupy(&mut self) {
         self.open = true;
         self.connections.state.send_modify(|state| state.open += 1);
@@ -157,7 +158,7 @@ mod tests {
         run(async {
             let connections = Connections::new(2);
             let begin = Instant::now();
-            // What a listener keeps for the next client is no client.
+            // A place that a listener keeps for its next client does not count as a client.
             let mut place = connections.place().await;
             assert_eq!(connections.count(), 0);
             connections.quiet_for(MOMENT, begin).await;

@@ -1,4 +1,4 @@
-//! Every error as the client sees it: one table of status, code and "try again".
+//! Every error as the client sees it: one table of status, code and retry advice.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{api::Peer, config::ByteSize, dispatch::Refusal, isolation::Outcome};
 
-/// An error in OpenAI's shape.
+/// An error in OpenAI's format.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -19,31 +19,31 @@ pub(super) struct ApiError {
     message: String,
     param: Option<String>,
     retry: Retry,
-    /// Whether something of the request may be left on the connection, which ends with this answer.
+    /// True if a part of the request may be unread. The connection ends with this answer.
     last: bool,
 }
 
-/// Whether the client should send the same request again. OpenAI's clients resend every 408, 409, 429 and 5xx twice
-/// unless they are told not to.
+/// Whether the client should send the same request again. OpenAI's clients resend every 408, 409,
+/// 429 and 5xx twice unless told not to.
 #[derive(Debug)]
 enum Retry {
-    /// It would fail again, perhaps at somebody's cost: `x-should-retry: false`.
+    /// A retry would fail again and might cost money: `x-should-retry: false`.
     Never,
-    /// After this time.
+    /// Retry after this time.
     After(Duration),
 }
 
-/// When to ask again for what a service elsewhere has no time for. It does not say (its SDK does not pass it on), and
-/// counts by the second and by the minute.
+/// Time after which to retry if a remote service is overloaded. Its SDK does not pass on the
+/// service's own advice, and the service counts by the second and by the minute.
 const UPSTREAM_PAUSE: Duration = Duration::from_secs(10);
 
 impl ApiError {
-    /// The word by which programs know it.
+    /// The error's code, for programs.
     pub(super) fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What is wrong, for people.
+    /// The error's message, for people.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -59,7 +59,7 @@ impl ApiError {
         }
     }
 
-    /// What came is no HTTP request; `reason` is the parser's.
+    /// The bytes are not an HTTP request; `reason` is the parser's.
     pub(super) fn no_http(status: StatusCode, reason: &str) -> Self {
         let message = format!("this is no HTTP/1.1 request: {reason}");
         Self {
@@ -68,7 +68,7 @@ impl ApiError {
         }
     }
 
-    /// The head of the request did not come to its end.
+    /// The head of the request did not arrive completely.
     pub(super) fn slow_head(after: Duration) -> Self {
         let seconds = after.as_secs_f64();
         let message = format!("the head of the request did not arrive within {seconds} s");
@@ -78,7 +78,7 @@ impl ApiError {
         }
     }
 
-    /// A parameter that is missing, unknown or has an impossible value.
+    /// A parameter is missing, unknown or invalid.
     pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
         Self {
             param: Some(name.into()),
@@ -86,12 +86,12 @@ impl ApiError {
         }
     }
 
-    /// A parameter that is there once too often.
+    /// A parameter is given more than once.
     pub(super) fn given_twice(name: &str) -> Self {
         Self::parameter(name, format!("the parameter `{name}` is given twice"))
     }
 
-    /// The body as a whole cannot be taken apart.
+    /// The body cannot be parsed.
     pub(super) fn bad_body(message: impl Into<String>) -> Self {
         Self {
             last: true,
@@ -118,7 +118,7 @@ impl ApiError {
         }
     }
 
-    /// The client sends so slowly that it might as well have stopped.
+    /// The client sends too slowly on average.
     pub(super) fn trickling(received: u64, rate: ByteSize) -> Self {
         let message = format!(
             "only {received} bytes of the body arrived so far, at less than {rate} a second (http.body_min_rate)"
@@ -161,18 +161,18 @@ impl ApiError {
         }
     }
 
-    /// Something that cannot happen did.
+    /// A state that should be impossible.
     pub(super) fn internal(message: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
-    /// No such page.
+    /// The path does not exist.
     pub(super) fn no_route() -> Self {
         let message = "there is nothing here; POST /v1/audio/transcriptions transcribes";
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// The page is there, but not for this.
+    /// The path does not support the method.
     pub(super) fn wrong_method() -> Self {
         let message = "this method is not allowed here";
         Self::new(
@@ -182,7 +182,7 @@ impl ApiError {
         )
     }
 
-    /// A request that was not run.
+    /// The request was refused without being run.
     pub(super) fn refused(refusal: &Refusal, model: &str) -> Self {
         let message = refusal.to_string();
         let (status, code, after) = match refusal {
@@ -210,12 +210,12 @@ impl ApiError {
         }
     }
 
-    /// The same, with nothing of the request's body read.
+    /// The same error, for a request whose body is unread.
     pub(super) fn unread(self) -> Self {
         Self { last: true, ..self }
     }
 
-    /// A request whose job did not succeed; `None` if it did.
+    /// The error of a request whose job failed; `None` if it succeeded.
     pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
         let status = match outcome {
             Outcome::Ok => return None,

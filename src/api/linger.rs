@@ -1,4 +1,4 @@
-//! The end of a connection on which more of a request may still be on its way than anybody wants to read.
+//! Ends a connection on which unread parts of a request may still arrive.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the rest of a refused request is taken, and thrown away. A client that is still sending when its connection
-/// goes away gets an error from its own `write` and may never look for the answer that it was sent: Python's
-/// `http.client` does not, and over TCP a reset can take the answer with it.
+/// How long the rest of a refused request is read and dropped. If the connection closes while a
+/// client is sending, its `write` fails and it may never read our answer. Python's `http.client`
+/// behaves so, and over TCP a reset can destroy the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// End `connection`, all of whose answers were written, such that its client gets to read them.
+/// End `connection` after the last answer, so that its client can still read it.
 pub(super) async fn close<C: AsyncRead + AsyncWrite + Unpin>(mut connection: C) {
     let end = async {
         connection.shutdown().await?;
@@ -20,6 +20,7 @@ pub(super) async fn close<C: AsyncRead + AsyncWrite + Unpin>(mut connection: C) 
         while connection.read(&mut rest).await? > 0 {}
         Ok::<(), std::io::Error>(())
     };
-    // Whether the client hung up, failed or is still talking when time is up: it had its answer.
+    // The client hung up, failed or is still sending when time is up. In each case it had its
+    // answer.
     let _ = timeout(LINGER, end).await;
 }

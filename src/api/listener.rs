@@ -1,4 +1,5 @@
-//! Listening sockets as systemd passes them: Unix or TCP, one kind of connection to the rest of the service.
+//! Listening sockets passed by systemd. Unix and TCP connections look the same to the rest of the
+//! service.
 
 use std::{
     io,
@@ -20,42 +21,43 @@ use tokio::{
 use super::peer::Peer;
 use crate::isolation::peer_groups;
 
-/// Pause after an error that only time can mend (out of descriptors or memory).
+/// Pause after an error that goes away by itself (out of descriptors or memory).
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A listening stream socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// In the file system or the abstract namespace.
+    /// A socket in the file system or the abstract namespace.
     Unix(UnixListener),
-    /// On the network.
+    /// A socket on the network.
     Tcp(TcpListener),
 }
 
 impl Listener {
-    /// Take over a Unix socket that somebody else has bound.
+    /// Take a Unix socket that is already bound.
     ///
     /// # Errors
-    /// It does not listen.
+    /// The socket does not listen.
     pub fn from_unix(socket: net::UnixListener) -> io::Result<Self> {
         check(&socket)?;
         socket.set_nonblocking(true)?;
         Ok(Self::Unix(UnixListener::from_std(socket)?))
     }
 
-    /// Take over a TCP socket that somebody else has bound.
+    /// Take a TCP socket that is already bound.
     ///
     /// # Errors
-    /// It does not listen.
+    /// The socket does not listen.
     pub fn from_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
         check(&socket)?;
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(socket)?))
     }
 
-    /// The next connection. Errors of single connections are passed over, exhaustion is waited out.
+    /// Accept the next connection. Skips errors of single connections, and waits if resources are
+    /// exhausted.
     ///
-    /// `with_groups` asks the kernel for the peer's groups as well.
+    /// If `with_groups` returns true, also asks the kernel for the peer's groups.
     pub async fn accept(&self, with_groups: impl Fn() -> bool) -> (Connection, Peer) {
         loop {
             let result = match self {
@@ -74,7 +76,8 @@ impl Listener {
     }
 }
 
-/// `Accept=yes` in a socket unit would pass connections instead.
+/// Refuse a socket that does not listen: `Accept=yes` in a socket unit would pass connections
+/// instead.
 fn check(socket: &impl AsFd) -> io::Result<()> {
     if getsockopt(socket, sockopt::AcceptConn)? {
         return Ok(());
@@ -94,7 +97,7 @@ async fn accept_unix(
     let credentials = stream.peer_cred()?;
     let groups = match with_groups().then(|| peer_groups(&stream)) {
         Some(Ok(groups)) => groups,
-        // It is then judged by its user and its primary group alone.
+        // The peer is then judged only by its user and its primary group.
         Some(Err(error)) => {
             tracing::warn!("the kernel does not tell the groups of a client: {error}");
             Vec::new()
@@ -116,25 +119,25 @@ async fn accept_tcp(listener: &TcpListener) -> io::Result<(Connection, Peer)> {
     Ok((Connection::Tcp(stream), Peer::Remote(address)))
 }
 
-/// One client's stream.
+/// A byte stream to one client.
 #[derive(Debug)]
 pub enum Connection {
-    /// Over a Unix socket.
+    /// A connection over a Unix socket.
     Unix(UnixStream),
-    /// Over TCP.
+    /// A connection over TCP.
     Tcp(TcpStream),
 }
 
 impl Connection {
-    /// Whether something has arrived that nobody has read, or the end.
+    /// True if unread bytes or the end of the stream have arrived.
     pub(super) fn is_readable(&self) -> bool {
         self.has(PollFlags::POLLIN)
     }
 
-    /// Whether nobody is at the other end. Who only sends no more is still there; over TCP the two look alike until
-    /// something was sent that nobody takes.
+    /// True if the other end is closed, not only for sending. Over TCP both look the same until we
+    /// have sent bytes that nobody receives.
     pub(super) fn is_gone(&self) -> bool {
-        // Told whether asked for or not.
+        // poll always reports a hang-up, even if it is not asked for.
         self.has(PollFlags::empty())
     }
 

@@ -1,4 +1,4 @@
-//! The clients' side: connections, who is at their other end, and the protocols they speak.
+//! The clients' side: connections, clients' identities, and the protocols.
 
 mod app;
 mod connections;

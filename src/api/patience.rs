@@ -1,14 +1,15 @@
-//! How long a client may take for what it sends: a pause each time, and all pauses together what its bytes have earned.
+//! Limits how long a client may take to send: each pause by itself, and all pauses together by the
+//! bytes received.
 
 use std::time::Duration;
 
 use crate::config::Http;
 
-/// What is left of the patience with one client. Only the time in which we wait for it counts.
+/// Time left for one client. Only time in which we wait for the client counts.
 #[derive(Debug)]
 pub(super) struct Patience {
     pause: Duration,
-    /// Bytes that earn a second; 0: all time is free.
+    /// Bytes that earn one second of waiting; 0 removes the limit on the total.
     rate: u64,
     waited: Duration,
     received: u64,
@@ -24,7 +25,7 @@ impl Patience {
         }
     }
 
-    /// As [`Self::new`], but so many bytes earn a second, unless all time is free.
+    /// Like [`Self::new`], but one second costs at least `rate` bytes, unless waiting is free.
     pub(super) fn at_least(limits: &Http, rate: u64) -> Self {
         let mut patience = Self::new(limits);
         if patience.rate > 0 {
@@ -33,28 +34,28 @@ impl Patience {
         patience
     }
 
-    /// How long the next bytes may take.
+    /// Longest time that the next bytes may take.
     pub(super) fn left(&self) -> Duration {
         self.pause.min(self.earned().saturating_sub(self.waited))
     }
 
-    /// Whether time ran out by a single pause, and not by all of them together.
+    /// True if `left` was limited by a single pause, false if by the total of all pauses.
     pub(super) fn is_paused(&self, left: Duration) -> bool {
         left == self.pause
     }
 
-    /// So many bytes came after such a time.
+    /// Record that `bytes` bytes arrived after waiting for `after`.
     pub(super) fn arrived(&mut self, bytes: usize, after: Duration) {
         self.received += bytes as u64;
         self.waited += after;
     }
 
-    /// Bytes so far.
+    /// Bytes received so far.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// What all pauses together may take.
+    /// Total time that all pauses may take.
     fn earned(&self) -> Duration {
         let seconds = self.received as f64 / self.rate as f64;
         let earned = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
@@ -87,7 +88,7 @@ mod tests {
         assert!((1.0..1.01).contains(&left(&patience)));
         patience.arrived(4096, Duration::from_secs(1));
         assert!((4.0..4.01).contains(&left(&patience)));
-        // No single pause may be longer, whatever was earned.
+        // No single pause may be longer, however much time was earned.
         patience.arrived(100 << 10, Duration::ZERO);
         assert_eq!(left(&patience), 10.0);
         patience.arrived(1, Duration::from_secs(200));

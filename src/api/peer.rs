@@ -1,30 +1,30 @@
-//! Who is at the other end of a connection.
+//! The client at the other end of a connection.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::config::{Access, Share};
 
-/// The other end, as far as it is known.
+/// Identity of the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A process of this machine; the kernel vouches for all numbers (`SO_PEERCRED`, `SO_PEERGROUPS`, taken at connect
-    /// time).
+    /// A process on this machine. The kernel guarantees all numbers (`SO_PEERCRED`,
+    /// `SO_PEERGROUPS`, read when it connected).
     Local {
-        /// Its effective user.
+        /// Effective user of the process.
         uid: u32,
-        /// Its effective group.
+        /// Effective group of the process.
         gid: u32,
-        /// Its other groups; empty unless the configuration asks for them.
+        /// Supplementary groups; empty unless the configuration asks for them.
         groups: Arc<[u32]>,
-        /// Its process id, where it is visible from here.
+        /// Process id, if it is visible from here.
         pid: Option<i32>,
     },
-    /// Somebody on the network.
+    /// A client on the network.
     Remote(SocketAddr),
 }
 
 impl Peer {
-    /// The user whom the kernel vouches for.
+    /// The user, if the kernel guarantees it.
     pub fn uid(&self) -> Option<u32> {
         match self {
             Self::Local { uid, .. } => Some(*uid),
@@ -32,7 +32,7 @@ impl Peer {
         }
     }
 
-    /// How much of the service it may have; `None`: nothing at all.
+    /// The client's share of the service; `None` if it may not use the service.
     pub fn share(&self, access: &Access) -> Option<Share> {
         match self {
             Self::Local {

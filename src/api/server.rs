@@ -1,4 +1,4 @@
-//! Listening sockets: connections accepted as far as there are places, until the service stops.
+//! Accepts connections while places are free, until the service stops.
 
 use std::time::Duration;
 
@@ -6,20 +6,21 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{App, Listener, Peer, listener::Connection};
 
-/// How long a client whose connection was accepted, and who has sent nothing yet, is waited for when the service stops.
-/// The connection was taken from the listening socket, where it could have waited for the next start, and who connects
-/// means to send at once: so the first request is owed an answer. Between requests a connection is closed at once, which
-/// every client must expect, unless the next one has arrived already.
+/// When the service stops, a client that is connected but has sent nothing yet gets this long. Its
+/// connection could have waited in the listening socket for the next start, and a client that
+/// connects means to send at once, so its first request deserves an answer. Between requests, a
+/// connection is closed at once unless the next request has already arrived. Every client must
+/// expect that.
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(1);
 
-/// Returns when the service stops.
+/// Wait until the service stops.
 pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the service.
+    // An error means that the sender, and with it the service, is gone.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Let `serve` talk with each client of `listener` until `stopping` turns true; then wait until all of them are done.
-/// Dropping this ends them.
+/// Let `serve` talk with each client of `listener` until `stopping` turns true, then wait until all
+/// are done. Dropping the future ends them.
 pub(super) async fn accept<F>(
     listener: Listener,
     app: &App,
@@ -35,7 +36,8 @@ pub(super) async fn accept<F>(
             biased;
             () = stopped(&mut stopping) => break,
             Some(_) = open.join_next() => continue,
-            // Before accepting: a connection that cannot be served yet stays in the kernel's queue.
+            // Take a place before accepting: a connection that cannot be served yet stays in the
+            // kernel's queue.
             place = app.connections.place() => place,
         };
         let (connection, peer) = tokio::select! {
@@ -50,6 +52,6 @@ pub(super) async fn accept<F>(
             drop(place);
         });
     }
-    // The socket stays open: who connects now waits in it for the next start.
+    // The socket stays open: a client that connects now waits in it for the next start.
     while open.join_next().await.is_some() {}
 }

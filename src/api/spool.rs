@@ -1,4 +1,4 @@
-//! Uploads on their way from a client to a job: into a sealed memfd, or an unlinked file, never into the heap.
+//! Stores an upload until it is complete: in a sealed memfd or an unlinked file, never on the heap.
 
 use std::{
     fs::{File, OpenOptions},
@@ -23,14 +23,15 @@ pub struct Spool {
 
 #[derive(Debug)]
 enum Store {
-    /// A memfd: no disk is touched, and a seal makes it unchangeable.
+    /// A memfd: it touches no disk, and a seal makes it unchangeable.
     Memory(File),
-    /// A file without a name: large recordings must not fill the memory.
+    /// An unlinked file, so that large recordings do not fill the memory.
     Disk(File),
 }
 
 impl Spool {
-    /// An empty spool that keeps up to `memory` bytes in memory and moves to `directory` beyond that.
+    /// Make an empty spool that keeps up to `memory` bytes in memory and moves to `directory`
+    /// beyond that.
     ///
     /// # Errors
     /// Out of descriptors or memory.
@@ -45,7 +46,7 @@ impl Spool {
         })
     }
 
-    /// Bytes so far.
+    /// Bytes received so far.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -57,7 +58,7 @@ impl Spool {
     pub async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let size = self.size + chunk.len() as u64;
         match &mut self.store {
-            // A copy within the memory: faster than any thread that could do it for us.
+            // Copying within memory takes less time than handing the chunk to another thread.
             Store::Memory(file) if size <= self.memory => file.write_all(&chunk)?,
             Store::Memory(file) => {
                 let mut from = file.try_clone()?;
@@ -82,7 +83,8 @@ impl Spool {
         Ok(())
     }
 
-    /// The finished recording: readable only, from its start, and unchangeable by anybody.
+    /// Return the complete recording: read-only, positioned at its start, and unchangeable by
+    /// anybody.
     ///
     /// # Errors
     /// `/proc` is not mounted.
@@ -94,7 +96,7 @@ impl Spool {
             }
             Store::Disk(file) => file,
         };
-        // A new open file description: without the right to write, and with a position of its own.
+        // Opens a new file description, without the right to write and with its own position.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         Ok(OpenOptions::new().read(true).open(path)?.into())
     }
@@ -146,7 +148,8 @@ mod tests {
             assert!(file.set_len(1).is_err());
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let reopened = OpenOptions::new().write(true).open(path);
-            // Root may open even an unlinked file anew; the seal holds against root as well.
+            // Root can open even an unlinked file for writing again; the seal also holds against
+            // root.
             if !on_disk {
                 assert!(reopened.is_err() || reopened.unwrap().write_all(b"x").is_err());
             }

@@ -1,4 +1,4 @@
-//! What becomes of a request, word by word, for whichever protocol tells it to the client.
+//! Events of a request in the form that every protocol passes on to its client.
 
 use super::error::ApiError;
 use crate::{
@@ -6,18 +6,18 @@ use crate::{
     transcript::Segment,
 };
 
-/// What there is to tell.
+/// An event of a request.
 #[derive(Debug)]
 pub(super) enum Word {
-    /// A piece of the transcript is final.
+    /// A final segment of the transcript.
     Segment(Segment),
-    /// The last word: how it ended.
+    /// The request has ended. The last event.
     Finished(Box<Report>),
-    /// The last word: it never ran.
+    /// The request never ran. The last event.
     Refused(ApiError),
 }
 
-/// The next word about a request for `model`. Nothing is lost if this is dropped before.
+/// Wait for the next event of a request for `model`. Cancel-safe.
 pub(super) async fn next(ticket: &mut Ticket, model: &str) -> Word {
     loop {
         return match ticket.next().await {
@@ -25,7 +25,7 @@ pub(super) async fn next(ticket: &mut Ticket, model: &str) -> Word {
             Some(Event::Segment(segment)) => Word::Segment(segment),
             Some(Event::Finished(report)) => Word::Finished(report),
             Some(Event::Refused(refusal)) => Word::Refused(ApiError::refused(&refusal, model)),
-            // The scheduler let go of the request without a word: it is going down.
+            // The scheduler dropped the request without an event, so it is shutting down.
             None => Word::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
         };
     }

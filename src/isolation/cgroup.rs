@@ -71,8 +71,7 @@ impl Tree {
     /// the leaves of an earlier run.
     ///
     /// # Errors
-    /// cgroup v2, the delegation or a controller is missing. The message says how to
-    /// help.
+    /// cgroup v2, the delegation or a controller is missing. The message says how to help.
     pub fn take_over() -> Result<Self, CgroupError> {
         let own = own_directory()?;
         let root = match (own.file_name(), own.parent()) {

@@ -1,4 +1,4 @@
-//! Who may come in, before anything of his request's body is read.
+//! Decides which clients may come in, before any request body is read.
 
 use axum::{
     Extension,
@@ -11,10 +11,10 @@ use super::App;
 use crate::api::Peer;
 use crate::api::error::ApiError;
 
-/// The page that tells everybody whether the daemon lives.
+/// Health page, which is open to every client.
 pub(super) const OPEN: &str = "/healthz";
 
-/// Let the request pass with its client's share of the service, or refuse it.
+/// Attach the client's share of the service to the request, or refuse the request.
 pub(super) async fn admit(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,

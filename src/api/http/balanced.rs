@@ -1,4 +1,4 @@
-//! Refusals for load balancers that ask another host after 503 only, as HAProxy does before 3.1.
+//! Refusals for load balancers that try another host only after 503, like HAProxy before 3.1.
 
 use axum::{
     extract::Request,
@@ -7,10 +7,11 @@ use axum::{
     response::Response,
 };
 
-/// In a request `503`: the status wanted instead of 429. In its answer `429`: what it would have been.
+/// In a request, `503` asks for that status instead of 429. In the answer, `429` names the replaced
+/// status.
 const FULL: &str = "x-stt-full";
 
-/// Answer 503 instead of 429 where that is asked for, and say so.
+/// Answer 503 instead of 429 if the request asks for it, and mark the answer.
 pub(super) async fn translate(request: Request, next: Next) -> Response {
     let is_wanted = request.headers().get(FULL).is_some_and(|v| v == "503");
     let mut response = next.run(request).await;

@@ -1,4 +1,4 @@
-//! One connection: its requests one after the other, and its end in good order.
+//! One HTTP connection: serves its requests one after the other, and ends it in good order.
 
 use std::{
     os::fd::{AsRawFd, RawFd},
@@ -30,35 +30,35 @@ use crate::api::{
     server::{FIRST_BYTE, stopped},
 };
 
-/// Most bytes that one connection buffers: an upload goes to its spool in pieces of this size.
+/// Most bytes that one connection buffers. An upload goes to its spool in pieces of this size.
 const BUFFER: usize = 64 * 1024;
 
-/// The requests of one connection.
+/// Requests of one connection.
 #[derive(Default)]
 struct Requests {
     begun: AtomicU64,
     answered: AtomicU64,
-    /// One was answered before all of it had been read, and the connection ends with that.
+    /// True if a request was answered before it was read completely; the connection then ends.
     is_cut_short: AtomicBool,
-    /// Wakes who waits for the next one.
+    /// Wakes the task that waits for the next request.
     next: Notify,
 }
 
 impl Requests {
-    /// Whether none is at hand.
+    /// True if no request is being served.
     fn is_idle(&self) -> bool {
         self.begun.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
     }
 
-    /// Whether there never was one.
+    /// True if there never was a request.
     fn is_fresh(&self) -> bool {
         self.begun.load(Ordering::Relaxed) == 0
     }
 }
 
-/// Serve `connection` until its client hangs up, falls silent for `patience` in the head of a request, takes nothing of
-/// its answer for `taking`, or the service stops. Its end is that of the request that is being answered: what no client
-/// takes is not computed any further.
+/// Serve `connection` until its client hangs up, is silent for `patience` in the head of a request,
+/// takes nothing of its answer for `taking`, or the service stops. When the connection ends, so
+/// does the request that is being served: an answer that no client takes is not computed further.
 pub(super) async fn serve(
     connection: Connection,
     peer: Peer,
@@ -97,13 +97,14 @@ pub(super) async fn serve(
         .serve_connection(connection, TowerToHyperService::new(service));
     let orderly = async {
         stopped(&mut stopping).await;
-        // hyper would close a connection on which it has read nothing, whatever waits in its socket.
+        // hyper would close a connection from which it has read nothing, even if bytes wait in its
+        // socket.
         if requests.is_idle() && (requests.is_fresh() || has_bytes(socket)) {
             let _ = timeout(FIRST_BYTE, requests.next.notified()).await;
         }
     };
     let result = tokio::select! {
-        // First: what has come in time must be seen before time is up.
+        // Check the connection first: bytes that came in time must be seen before time is up.
         biased;
         result = &mut serving => result,
         () = orderly => {
@@ -116,7 +117,7 @@ pub(super) async fn serve(
     match result {
         Ok(()) if requests.is_cut_short.load(Ordering::Relaxed) => linger::close(connection).await,
         Ok(()) => {}
-        // Clients that hang up, send garbage or fall silent: their own business.
+        // Clients may hang up, send garbage or fall silent; that is not our error.
         Err(error) => {
             tracing::debug!(?peer, %error, "a connection ended early");
             connection.refuse(&error, &parts.read_buf, patience).await;
@@ -124,7 +125,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Whether something has arrived on `socket` that nobody has read.
+/// True if unread bytes have arrived on `socket`.
 fn has_bytes(socket: RawFd) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(socket, &mut [0], flags).is_ok_and(|length| length > 0)

@@ -1,4 +1,4 @@
-//! What a request cost, told beside OpenAI's answer: in headers, and in the objects named `stt`.
+//! Reports a request's cost in addition to OpenAI's answer: in headers, and in objects named `stt`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{config::Mode, dispatch::Report};
 
-/// A finished request's figures.
+/// Figures of a finished request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost<'a> {
     pub(super) report: &'a Report,
@@ -15,7 +15,7 @@ pub(super) struct Cost<'a> {
 }
 
 impl Cost<'_> {
-    /// The headers `x-stt-…`.
+    /// Add the headers `x-stt-…`.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
         let report = self.report;
         let mut number = |name: &'static str, value: u64| {
@@ -35,7 +35,7 @@ impl Cost<'_> {
             headers.insert("x-stt-isolation", value);
         }
         for warning in &report.figures.warnings {
-            // A header has no other characters.
+            // A header may not have other characters.
             let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
             let warning: String = warning.chars().map(printable).collect();
             if let Ok(value) = HeaderValue::from_str(&warning) {
@@ -44,7 +44,7 @@ impl Cost<'_> {
         }
     }
 
-    /// The object `stt`: the same.
+    /// The object `stt`, with the same figures.
     pub(super) fn object(&self) -> Value {
         let report = self.report;
         json!({

@@ -1,10 +1,11 @@
-//! Whether a model can do what a request asks of it: what it cannot do is refused, never left out.
+//! Checks that a model can do what a request asks. Unsupported parameters are refused, never
+//! ignored.
 
 use super::options::{Options, Task};
 use crate::api::error::ApiError;
 use crate::config::{MIN_JOB_MEMORY, Model};
 
-/// Refuse what `model`, which the client calls `name`, is not capable of.
+/// Refuse parameters that `model`, called `name` by the client, does not support.
 pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), ApiError> {
     if let Some(language) = &options.language
         && !model.engine.speaks(language)
@@ -58,7 +59,7 @@ pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), 
     only_lower(options, model)
 }
 
-/// A client may be held to less than the model allows, never to more, and never to what cannot work.
+/// Check that a client's limits are lower than the model's, and high enough to work.
 fn only_lower(options: &Options, model: &Model) -> Result<(), ApiError> {
     let limits = &model.limits;
     if let Some(memory) = options.lower.memory

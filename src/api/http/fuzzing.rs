@@ -1,4 +1,5 @@
-//! Any bytes as a transcription request: it does not matter in what pieces they arrive, and no mistake is ours.
+//! Fuzzing of transcription requests: the pieces in which bytes arrive must not matter, and no
+//! answer may blame the service.
 
 use std::{cell::RefCell, convert::Infallible, env, fs::File, io::Read};
 
@@ -16,7 +17,7 @@ thread_local! {
     static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
 }
 
-/// A query string, a line feed, a content type, a line feed, and the body.
+/// `data` is a query string, a line feed, a content type, a line feed, and the body.
 pub fn multipart(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == b'\n');
     let (Some(query), Some(kind), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
@@ -34,7 +35,7 @@ pub fn multipart(data: &[u8]) {
     }
 }
 
-/// All that was understood of the body, or what was wrong with it, in words.
+/// Everything understood of the body, or the error, as text.
 fn receive(task: Task, uri: &Uri, headers: &HeaderMap, body: &[u8], piece: usize) -> String {
     let pieces: Vec<Bytes> = body.chunks(piece).map(Bytes::copy_from_slice).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));

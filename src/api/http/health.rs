@@ -1,4 +1,4 @@
-//! `GET /healthz`: the daemon lives. `GET /readyz`: it can transcribe, model by model.
+//! `GET /healthz`: the daemon lives. `GET /readyz`: it can transcribe, reported model by model.
 
 use axum::{
     Extension, Json,
@@ -11,15 +11,17 @@ use serde_json::{Map, Value, json};
 use super::App;
 use crate::{api::Peer, config::Share, dispatch::Health};
 
-/// Whoever can answer is alive.
+/// Answer 200: a daemon that can answer is alive.
 pub(super) async fn alive() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// 200 when the last self-test of every model succeeded, else 503 with the reason for each one that cannot serve. A model
-/// whose new settings could not be brought into force is ready with the old ones, and says so.
+/// Answer 200 if the last self-test of every model succeeded, else 503 with the reason for each
+/// failed model. If new settings of a model could not be applied, it is ready with the old ones and
+/// the answer says so.
 ///
-/// With `?room` also 503 while a request of this client would be refused at its head: for whoever can go elsewhere.
+/// With `?room`, also answer 503 while a request of this client would be refused at once. This is
+/// for clients that can use another host.
 pub(super) async fn ready(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,

@@ -32,11 +32,12 @@ use tokio::sync::watch;
 
 use super::{App, Listener, error::ApiError, server};
 
-/// Name of a request, made anew for each and told in the answer's `x-request-id`.
+/// Id of a request. Each request gets a new one, and the answer carries it as `x-request-id`.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
 
-/// Serve `listener` until `stopping` turns true; then finish the requests at hand. Dropping this ends them.
+/// Serve `listener` until `stopping` turns true, then finish the current requests. Dropping the
+/// future ends them.
 pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch::Receiver<bool>) {
     let stop = stopping.clone();
     server::accept(listener, &app, stopping, |connection, peer| {
@@ -54,7 +55,7 @@ pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch
     .await;
 }
 
-/// All pages.
+/// All pages with their methods.
 fn pages() -> [(&'static str, MethodRouter<App>); 9] {
     [
         ("/v1/audio/transcriptions", post(transcriptions::transcribe)),
@@ -69,7 +70,7 @@ fn pages() -> [(&'static str, MethodRouter<App>); 9] {
     ]
 }
 
-/// All routes.
+/// The router of all pages, with the layers around them.
 pub fn router(app: App) -> Router {
     let pages = pages().into_iter();
     pages
@@ -87,7 +88,7 @@ async fn wrong_method() -> ApiError {
     ApiError::wrong_method()
 }
 
-/// Give every request its id.
+/// Give every request an id.
 async fn identify(mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let value = HeaderValue::from_str(&id);

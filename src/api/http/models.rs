@@ -1,4 +1,4 @@
-//! `GET /v1/models`: which models there are.
+//! `GET /v1/models`: the available models.
 
 use axum::{
     Json,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::App;
 use crate::{api::error::ApiError, config::Model};
 
-/// All models, aliases included, in OpenAI's shape.
+/// List all models, aliases included, in OpenAI's format.
 pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     let models = &app.dispatcher.config().models;
     let data: Vec<Value> = models
@@ -22,7 +22,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-/// One model by name or alias.
+/// Show one model by name or alias.
 pub(super) async fn show(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
@@ -35,7 +35,7 @@ pub(super) async fn show(
     }
 }
 
-/// `created` is 0: a model's age is not known, and the field is required.
+/// `created` is 0: a model's age is unknown, but the field is required.
 fn describe(name: &str, model: &Model) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": model.engine.name()})
 }

@@ -1,11 +1,11 @@
-//! `GET /openapi.json`: this API, described for machines.
+//! `GET /openapi.json`: a machine-readable description of this API.
 
 use axum::{http::header, response::IntoResponse};
 
-/// The description; `tests` below and `tests/openapi.rs` hold it to what the code does.
+/// The description. `tests` below and `tests/openapi.rs` compare it with the code.
 const DESCRIPTION: &str = include_str!("openapi.json");
 
-/// The description as it was written.
+/// Return the description unchanged.
 pub(super) async fn show() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)
 }

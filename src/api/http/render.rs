@@ -1,4 +1,4 @@
-//! A transcript as the answer that the client asked for.
+//! Renders a transcript in the format that the client asked for.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use crate::{
     transcript::{BETWEEN, Decoding, Segment, Transcript},
 };
 
-/// What the answer shall be.
+/// Format and details of the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     task: Task,
     format: Format,
     granularities: Granularities,
-    /// Whether it tells how sure the model is.
+    /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
-    /// Code of the language that is written, where it is known.
+    /// Code of the language of the text, if it is known.
     language: Option<String>,
 }
 
 impl Shape {
-    /// What `options` ask for, of a model of this engine.
+    /// The answer that `options` ask for, from a model of this engine.
     pub(super) fn of(options: &Options, engine: &EngineSettings) -> Self {
         let known = match options.task {
             Task::Transcribe => options.language.as_deref().or(engine.language()),
@@ -45,7 +45,7 @@ impl Shape {
         }
     }
 
-    /// The answer; `cost` is the object `stt`.
+    /// Render the answer. `cost` is the object `stt`.
     pub(super) fn render(&self, transcript: &Transcript, cost: Value) -> Response {
         match self.format {
             Format::Json => {
@@ -89,7 +89,7 @@ impl Shape {
         }
     }
 
-    /// What of a segment the answer needs.
+    /// The parts of a segment that the answer needs.
     pub(super) fn keep(&self, segment: Segment) -> Segment {
         match self.format {
             Format::Verbose => segment,
@@ -99,10 +99,10 @@ impl Shape {
     }
 }
 
-// Written from the transcript as it is: a tree of JSON values takes ten times the memory, for hours of speech hundreds of
-// MiB.
+// Serialized directly: a tree of JSON values takes ten times the memory, which is hundreds of MiB
+// for hours of speech.
 
-/// The answer in the format `json`.
+/// Answer in the format `json`.
 #[derive(Serialize)]
 struct Plain<'a> {
     text: String,
@@ -111,7 +111,7 @@ struct Plain<'a> {
     usage: Value,
 }
 
-/// The answer in the format `verbose_json`.
+/// Answer in the format `verbose_json`.
 #[derive(Serialize)]
 struct Verbose<'a> {
     task: &'static str,
@@ -126,7 +126,7 @@ struct Verbose<'a> {
     stt: Value,
 }
 
-/// All words of these segments.
+/// Serializes all words of these segments.
 struct Words<'a>(&'a [Segment]);
 
 impl Serialize for Words<'_> {
@@ -139,7 +139,7 @@ impl Serialize for Words<'_> {
     }
 }
 
-/// These segments with their numbers.
+/// Serializes these segments with their numbers.
 struct Numbered<'a>(&'a [Segment]);
 
 impl Serialize for Numbered<'_> {
@@ -149,10 +149,11 @@ impl Serialize for Numbered<'_> {
     }
 }
 
-/// How sure the model is of each word that it says so of; joined, the words are the text.
+/// Serializes the log probability of each word that has one. The words joined together are the
+/// text.
 #[derive(Clone, Copy)]
 pub(super) struct Logprobs<'a> {
-    /// What stands in front of the first word.
+    /// Separator before the first word.
     pub(super) before: &'a str,
     pub(super) segments: &'a [Segment],
 }
@@ -170,12 +171,12 @@ impl Serialize for Logprobs<'_> {
     }
 }
 
-/// What JSON has no number for is as good as impossible.
+/// Natural logarithm, at least -100: JSON has no number for the logarithm of 0.
 fn logarithm(probability: f32) -> f64 {
     f64::from(probability).ln().max(-100.0)
 }
 
-/// Mean of what is known of the words; 0 if nothing is.
+/// Mean over the words with a known probability; 0 if there is none.
 #[allow(clippy::cast_possible_truncation)]
 fn mean_logprob(segment: &Segment) -> f32 {
     let known = segment.words.iter().filter_map(|word| word.confidence);
@@ -185,8 +186,8 @@ fn mean_logprob(segment: &Segment) -> f32 {
     (sum / count.max(1.0)) as f32
 }
 
-/// A segment with all fields that OpenAI's have. Those that only Whisper has a value for get one by which no client
-/// takes the segment for a bad one.
+/// A segment with all fields that OpenAI's have. Fields that only Whisper can fill get values with
+/// which no client takes the segment for a bad one.
 fn described(id: usize, segment: &Segment) -> Value {
     let unknown = || Decoding {
         seek: Duration::ZERO,
@@ -211,28 +212,30 @@ fn described(id: usize, segment: &Segment) -> Value {
     })
 }
 
-/// OpenAI counts positions in frames of 10 ms.
+/// Position in frames of 10 ms, OpenAI's unit.
 fn frames(position: Duration) -> u64 {
     position.as_secs() * 100 + u64::from(position.subsec_millis() / 10)
 }
 
-/// A figure with the digits that it has, and not those that come of writing it in twice as many bits.
+/// Convert to `f64` with the same decimal digits, not with the digits that the wider type would
+/// add.
 fn figure(number: f32) -> f64 {
     (f64::from(number) * 1e6).round() / 1e6
 }
 
-/// What was used, as OpenAI counts it: whole seconds of audio, a started one for a whole one.
+/// Usage as OpenAI counts it: seconds of audio, rounded up.
 pub(super) fn usage(duration: Duration) -> Value {
     let started = u64::from(duration.subsec_nanos() > 0);
     json!({"type": "duration", "seconds": duration.as_secs().saturating_add(started)})
 }
 
-/// Seconds with three digits behind the point: nobody hears more.
+/// Seconds with three decimal digits, which is finer than anyone can hear.
 fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// The language's name as OpenAI gives it (`english`), the code itself if it has no name, and `unknown` without a code.
+/// Name of the language as OpenAI gives it (`english`). The code itself if it has no name, and
+/// `unknown` without a code.
 fn english_name(code: Option<&str>) -> String {
     let Some(code) = code else {
         return "unknown".into();
@@ -242,7 +245,7 @@ fn english_name(code: Option<&str>) -> String {
     language.map_or_else(
         || primary.to_owned(),
         |language| {
-            // `Modern Greek (1453-)`
+            // For names like `Modern Greek (1453-)`.
             let name = language.to_name().split(" (").next().unwrap_or_default();
             name.strip_prefix("Modern ").unwrap_or(name).to_lowercase()
         },

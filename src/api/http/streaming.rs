@@ -1,4 +1,4 @@
-//! An answer that comes piece by piece: server-sent events, one for each segment and one at the end.
+//! An answer in parts: server-sent events, one for each segment and one at the end.
 
 use std::convert::Infallible;
 
@@ -25,9 +25,11 @@ use crate::{
     transcript::{Segment, Transcript},
 };
 
-/// Answer with events, once there is the first one. A request that fails before is answered like any other.
+/// Answer with events, as soon as there is the first one. A request that fails before gets an
+/// ordinary answer.
 ///
-/// Whoever drops the answer's body, because the client hung up or reads no further, cancels the request.
+/// The request is cancelled if the answer's body is dropped, because the client hung up or stopped
+/// reading.
 pub(super) async fn answer(
     mut ticket: Ticket,
     model: &str,
@@ -67,14 +69,14 @@ pub(super) async fn answer(
     (headers, Body::from_stream(telling.events())).into_response()
 }
 
-/// An answer that is being told.
+/// State of a streamed answer.
 struct Telling {
     ticket: Ticket,
     model: String,
     mode: Mode,
     with_logprobs: bool,
     said: Transcript,
-    /// What came before there was a body.
+    /// The event that came before there was a body.
     first: Option<Word>,
     is_over: bool,
 }
@@ -90,17 +92,17 @@ impl Telling {
                 None => word::next(&mut telling.ticket, &telling.model).await,
             };
             let event = telling.event(word);
-            // Nothing else: OpenAI's events have neither names nor numbers.
+            // Only data: OpenAI's events have neither names nor numbers.
             let line = Bytes::from(format!("data: {event}\n\n"));
             Some((Ok(line), telling))
         })
     }
 
-    /// The next event's data.
+    /// Data of the next event, as JSON.
     fn event(&mut self, word: Word) -> String {
         match word {
             Word::Segment(segment) => {
-                // What was said so far and this are what the text will be in the end.
+                // The deltas joined together must equal the final text.
                 let between = self.said.separator();
                 let data = data(&Delta {
                     kind: "transcript.text.delta",
@@ -143,7 +145,7 @@ impl Telling {
     }
 }
 
-/// What was said since the event before.
+/// Event with the text since the previous event.
 #[derive(Serialize)]
 struct Delta<'a> {
     #[serde(rename = "type")]
@@ -153,7 +155,7 @@ struct Delta<'a> {
     logprobs: Option<Logprobs<'a>>,
 }
 
-/// The last event: all that was said.
+/// The last event, with the whole text.
 #[derive(Serialize)]
 struct Done<'a> {
     #[serde(rename = "type")]
@@ -166,6 +168,6 @@ struct Done<'a> {
 }
 
 fn data(event: &impl Serialize) -> String {
-    // Nothing here is refused: all keys are text.
+    // This cannot fail: all keys are strings.
     serde_json::to_string(event).unwrap_or_default()
 }

@@ -30,10 +30,10 @@ use crate::{
     transcript::Transcript,
 };
 
-/// Who asks: his request's name, himself, and his share of the service.
+/// The client of a request: the request's id, the peer, and its share of the service.
 type Client = (Extension<RequestId>, Extension<Peer>, Extension<Share>);
 
-/// Write what is said.
+/// Handle a request to transcribe.
 pub(super) async fn transcribe(
     State(app): State<App>,
     client: Client,
@@ -42,7 +42,7 @@ pub(super) async fn transcribe(
     serve(Task::Transcribe, app, client, request).await
 }
 
-/// Write it in English.
+/// Handle a request to translate into English.
 pub(super) async fn translate(
     State(app): State<App>,
     client: Client,
@@ -51,7 +51,8 @@ pub(super) async fn translate(
     serve(Task::Translate, app, client, request).await
 }
 
-/// Take the upload, run it, and answer. Dropped by the server when the client hangs up, which cancels the job.
+/// Receive the upload, run the job, and answer. If the client hangs up, the server drops this,
+/// which cancels the job.
 async fn serve(
     task: Task,
     app: App,
@@ -74,7 +75,8 @@ async fn serve(
     }) {
         return Err(ApiError::too_large(config.http.max_upload));
     }
-    // Asked again when all has arrived, but no gigabyte need arrive for nothing.
+    // The dispatcher decides again once all has arrived, but a client should not send a gigabyte in
+    // vain.
     app.dispatcher
         .announce(&request_id, peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;

@@ -1,4 +1,5 @@
-//! Answers to what is no HTTP request: hyper's own have no body, no id and no word of what is wrong.
+//! Answers to bytes that are not an HTTP request: hyper's own answers have no body, no id and no
+//! explanation.
 
 use std::{
     io::{self, IoSlice},
@@ -15,11 +16,11 @@ use tokio::{
 
 use crate::api::{error::ApiError, linger};
 
-/// A connection that keeps hyper's bare answers to itself, so that a better one can take their place.
+/// A connection that holds back hyper's bare answers, so that a better one can replace them.
 #[derive(Debug)]
 pub(super) struct Hushed<C> {
     connection: C,
-    /// Status of the answer that was kept back; hyper ends the connection with it.
+    /// Status of the answer that was held back. hyper ends the connection with it.
     kept_back: Option<StatusCode>,
 }
 
@@ -31,11 +32,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Hushed<C> {
         }
     }
 
-    /// Say why no request was found on the connection, and end it. `unread` is what had come of a request.
+    /// Explain why the connection holds no request, and end it. `unread` holds the bytes received
+    /// of a request.
     pub(super) async fn refuse(mut self, error: &hyper::Error, unread: &[u8], patience: Duration) {
         let refusal = match self.kept_back {
             Some(status) => ApiError::no_http(status, &error.to_string()),
-            // A client that has not begun a request is owed no answer.
+            // A client that has not begun a request gets no answer.
             None if unread.is_empty() => return,
             None if error.is_timeout() => ApiError::slow_head(patience),
             None if error.is_parse() => {
@@ -44,13 +46,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Hushed<C> {
             None => return,
         };
         let answer = bytes(refusal).await;
-        // Whoever does not take the answer goes without.
+        // If the client does not take the answer in time, it gets none.
         if let Ok(Ok(())) = timeout(patience, self.connection.write_all(&answer)).await {
             linger::close(self.connection).await;
         }
     }
 
-    /// Whether `data` is an answer of hyper's own: each of ours has an id.
+    /// True if `data` is one of hyper's own answers: each of ours has an id.
     fn keep_back(&mut self, data: &[u8]) -> bool {
         let is_bare = || {
             let digits = data.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
@@ -66,7 +68,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Hushed<C> {
     }
 }
 
-/// The whole answer as it goes over the wire.
+/// The whole answer as bytes on the wire.
 async fn bytes(refusal: ApiError) -> Vec<u8> {
     let (head, body) = refusal.into_response().into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One connection: its events one after the other, and its end in good order.
+//! One Wyoming connection: handles its events one after the other, and ends it in good order.
 
 use std::{io, time::Duration};
 
@@ -31,11 +31,12 @@ use crate::{
     transcript::Transcript,
 };
 
-/// How often to look after what tells nothing of itself: a client that hung up behind bytes for which there is no room, or
-/// after it had said that it sends no more, and one that does not read.
+/// How often to check clients whose state the socket does not report. Some hung up behind bytes for
+/// which we have no room, some after closing their sending side, and some do not read.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serve `connection` until its client hangs up, errs, falls silent, or the service stops.
+/// Serve `connection` until its client hangs up, makes a mistake or falls silent, or the service
+/// stops.
 pub(super) async fn serve(
     connection: Connection,
     peer: Peer,
@@ -55,23 +56,23 @@ pub(super) async fn serve(
     }
 }
 
-/// Who is connected, and how far the talk with it is.
+/// A client, and the state of the conversation with it.
 struct Client {
     wire: Wire<Connection>,
     peer: Peer,
     app: App,
     stopping: watch::Receiver<bool>,
-    /// It has not said anything yet.
+    /// True until the client has sent something.
     is_fresh: bool,
-    /// When it was last looked whether it is still there.
+    /// Time of the last check whether the client is still there.
     looked: Instant,
 }
 
-/// Why a connection ends.
+/// Reasons why a connection ends.
 enum End {
-    /// Nobody is there, or nobody is owed a word.
+    /// The client is gone, or gets no answer.
     Quiet,
-    /// The last event tells why.
+    /// The last event tells the client why.
     Problem(Problem),
 }
 
@@ -95,7 +96,7 @@ impl From<Malformed> for End {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        // Clients that hang up: their own business.
+        // Clients may hang up; that is not our error.
         tracing::debug!(%error, "a connection ended early");
         Self::Quiet
     }
@@ -113,10 +114,10 @@ impl Client {
         }
     }
 
-    /// Answer what is no part of a request, and give back what is.
+    /// Answer an event that does not belong to a request; return any other event.
     fn small_talk(&mut self, event: Event) -> Result<Option<Event>, End> {
         match event {
-            // Like `/healthz`, this is for everybody.
+            // Like `/healthz`, this is open to every client.
             Event::Ping(text) => self.wire.say("pong", &json!({"text": text})),
             Event::Describe => {
                 self.share()?;
@@ -129,18 +130,19 @@ impl Client {
         Ok(None)
     }
 
-    /// How much of the service the client may have.
+    /// The client's share of the service.
     fn share(&self) -> Result<Share, ApiError> {
         let share = self.peer.share(&self.app.dispatcher.config().clients);
         share.ok_or_else(|| ApiError::forbidden(&self.peer))
     }
 
-    /// How long a client may take nothing of what it is told.
+    /// How long a client may leave our output unread.
     fn patience(&self) -> Duration {
         self.app.dispatcher.config().http.body_timeout
     }
 
-    /// One request from its first event to its answer. Dropping it, on any way out of here, kills its job.
+    /// Handle one request from its first event to its answer. If this is dropped, its job is
+    /// killed.
     async fn request(&mut self, first: Event) -> Result<(), End> {
         let share = self.share()?;
         let mut request = Request::new(self.app.dispatcher.config(), share);
@@ -163,7 +165,7 @@ impl Client {
         Ok(())
     }
 
-    /// What `frame` says. Only a piece of a recording has a payload that is of use.
+    /// Interpret `frame`. Only an audio chunk keeps its payload.
     fn event(&mut self, frame: &Frame) -> Result<Event, End> {
         let event = Event::of(frame)?;
         if !matches!(event, Event::AudioChunk(_)) {
@@ -172,10 +174,10 @@ impl Client {
         Ok(event)
     }
 
-    /// Make of what has arrived what can be made of it.
+    /// Process the events that have arrived.
     fn work_off(&mut self, request: &mut Request) -> Result<(), End> {
         while request.has_room() && !self.wire.is_backed_up() {
-            // Whatever other events carry is passed over by then.
+            // Payloads of other events have been skipped by then.
             if let Some(samples) = self.wire.frames.payload() {
                 request.take(samples);
                 continue;
@@ -210,7 +212,8 @@ impl Client {
         Ok(())
     }
 
-    /// Wait for whatever comes next: more from the client, room for what is there, or a word of the job.
+    /// Wait for the next thing to happen: bytes from the client, room for output, or an event of
+    /// the job.
     async fn turn(
         &mut self,
         request: &mut Request,
@@ -249,7 +252,7 @@ impl Client {
                 Moved::Out => {}
             },
             () = too_late => return Err(request.too_slow().into()),
-            // At the next turn.
+            // Then `look` runs at the next turn.
             () = sleep_until(self.looked + LOOK), if !reads || untaken.is_some() => {}
             () = self.app.dispatcher.aborted(), if has_no_job => {
                 return Err(ApiError::refused(&Refusal::ShuttingDown, "").into());
@@ -258,8 +261,9 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the client is still there. One that sends no more may be waiting for its transcript, and is no different
-    /// over TCP from one that hung up, until it was sent something: so the transcript begins now.
+    /// Check whether the client is still there. A client that has closed its sending side may wait
+    /// for its transcript. Over TCP it looks like one that hung up until we send something, so the
+    /// transcript begins now.
     fn look(&mut self, request: &mut Request) -> Result<(), End> {
         self.looked = Instant::now();
         if self.wire.stream.is_gone() {
@@ -271,7 +275,8 @@ impl Client {
         Ok(())
     }
 
-    /// A word of the job. Each piece of the transcript is told at once; the pieces together are the text of the whole.
+    /// Handle an event of the job. Each segment is sent at once; together the segments are the
+    /// whole text.
     fn hear(
         &mut self,
         request: &mut Request,
@@ -299,7 +304,7 @@ impl Client {
         Ok(())
     }
 
-    /// Tell the client that its transcript begins, if it was not told yet.
+    /// Tell the client that its transcript begins, if that was not done yet.
     fn begin_transcript(&mut self, request: &mut Request) {
         if request.is_begun {
             return;
@@ -312,8 +317,8 @@ impl Client {
         self.wire.say("transcript-start", &data);
     }
 
-    /// The next event, between requests. Nobody is waited for when the service stops, but for whoever has not said
-    /// anything yet, or has begun to.
+    /// Wait for the next event between requests. When the service stops, only clients that have
+    /// sent nothing yet, or a part of an event, get more time.
     async fn first_event(&mut self) -> Result<Event, End> {
         let patience = self.app.dispatcher.config().http.header_timeout;
         let begin = Instant::now();
@@ -343,7 +348,8 @@ impl Client {
                 }
                 () = stopped(&mut self.stopping), if !is_stopping => {
                     is_stopping = true;
-                    // Looked for in the socket itself: what has just come may not have been told of.
+                    // Ask the socket itself: the runtime may not have reported bytes that have just
+                    // come.
                     if !self.is_fresh && !is_amid && !self.wire.stream.is_readable() {
                         return Err(End::Quiet);
                     }
@@ -353,7 +359,7 @@ impl Client {
         }
     }
 
-    /// Say what is wrong, and hang up.
+    /// Report the problem and hang up.
     async fn refuse(mut self, problem: &Problem) {
         let Problem { code, text } = problem;
         self.wire.say("error", &json!({"text": text, "code": code}));

@@ -1,12 +1,12 @@
-//! Errors as clients of Wyoming see them: the codes are those of the one table, `api/error.rs`.
+//! Errors as clients of Wyoming see them. The codes are those of the table in `api/error.rs`.
 
 use std::time::Duration;
 
 use super::frame::Malformed;
 use crate::api::error::ApiError;
 
-/// An `error` event. The connection ends after it: the best known client of all, Home Assistant, passes over errors and
-/// waits for a transcript or the connection's end, for ever.
+/// An `error` event. The connection ends after it, because the most common client, Home Assistant,
+/// ignores errors and waits for a transcript or the end of the connection.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: &'static str,
@@ -19,7 +19,7 @@ impl Problem {
         Self { code, text }
     }
 
-    /// A value is missing or impossible.
+    /// A value is missing or invalid.
     pub(super) fn parameter(text: impl Into<String>) -> Self {
         Self::new("invalid_parameter", text)
     }
@@ -30,18 +30,18 @@ impl Problem {
         Self::new("model_not_found", text)
     }
 
-    /// The client hung up its half of the connection amid a request.
+    /// The client closed its sending side in the middle of a request.
     pub(super) fn cut_off() -> Self {
         let text = "the connection ends in the middle of a request";
         Self::new("invalid_body", text)
     }
 
-    /// What came is an event, but not one that may come now.
+    /// The event is valid, but not allowed now.
     pub(super) fn order(text: impl Into<String>) -> Self {
         Self::new("invalid_body", text)
     }
 
-    /// Less of a live recording came than a job is held for.
+    /// A live recording comes more slowly than allowed while it holds a job.
     pub(super) fn trickling(rate: u64) -> Self {
         let text = format!(
             "the recording arrives at less than {rate} bytes a second, half of what its samples play in that time"
@@ -49,7 +49,7 @@ impl Problem {
         Self::new("body_timeout", text)
     }
 
-    /// An event did not come to its end.
+    /// An event did not arrive completely.
     pub(super) fn slow_header(after: Duration) -> Self {
         let seconds = after.as_secs_f64();
         let text = format!("an event did not arrive within {seconds} s (http.header_timeout)");

@@ -1,59 +1,62 @@
-//! The events that clients send, each with what is of use to us, and every value of the right kind.
+//! Events of clients: checks the type of each value and keeps only the values that we use.
 
 use serde::Deserialize;
 
 use super::{error::Problem, frame::Frame};
 use crate::audio::{CHANNELS, RATES};
 
-/// What a client says.
+/// An event that a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// What can you do?
+    /// Asks for a description of the service.
     Describe,
-    /// Are you there? The answer says the same.
+    /// Asks for a sign of life. The answer repeats the text.
     Ping(Option<String>),
-    /// What is to become of the recording.
+    /// Says how to transcribe the next recording.
     Transcribe(Wish),
-    /// A recording begins.
+    /// Begins a recording in this format.
     AudioStart(Format),
-    /// A piece of it is the payload. It says again what the samples are, or should.
+    /// Carries samples as its payload. Should repeat their format.
     AudioChunk(Option<Format>),
-    /// The recording is complete.
+    /// Ends the recording: no more samples come.
     AudioStop,
-    /// Anything else: the protocol's clients expect that it is passed over.
+    /// Any other event. The protocol expects us to ignore it.
     Unknown,
 }
 
-/// Who is to transcribe, and which language. Contexts and lists of names, with which engines could guess better, are
-/// passed over: no engine here can use them.
+/// The requested model and language. Contexts and lists of names, which could help an engine to
+/// guess, are ignored because no engine here can use them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// Model by name or alias; `None` means the default one.
+    /// Name or alias of the model; `None` means the default one.
     pub(super) model: Option<String>,
-    /// ISO 639-1 code, perhaps with a region.
+    /// ISO 639-1 code, optionally with a region.
     pub(super) language: Option<String>,
 }
 
-/// What samples are: whole numbers with a sign, the low byte first, all channels of a moment side by side.
+/// Format of samples: signed integers in little-endian order, channels interleaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Format {
-    /// In hertz.
+    /// Samples per second and channel, in hertz.
     rate: u32,
-    /// Bytes of one sample.
+    /// Size of a sample in bytes.
     width: u16,
     channels: u16,
 }
 
 impl Format {
+    /// Check that we can decode these samples.
+    ///
     /// # Errors
-    /// Such samples are not known.
+    /// The format is not supported.
     pub(super) fn check(self) -> Result<Self, Problem> {
         let Self {
             rate,
             width,
             channels,
         } = self;
-        // One byte means numbers with a sign to some clients and without to others: a guess would be noise.
+        // With one byte, some clients mean signed and others unsigned numbers: a wrong guess would
+        // be noise.
         if !(2..=4).contains(&width) {
             let why = match width {
                 1 => ", as nobody says whether they have a sign",
@@ -75,7 +78,7 @@ impl Format {
         Ok(self)
     }
 
-    /// How the decoder is told of it.
+    /// Media type that describes the samples to the decoder.
     pub(super) fn media_type(self) -> String {
         let Self {
             rate,
@@ -86,13 +89,13 @@ impl Format {
         format!("audio/pcm;rate={rate};channels={channels};encoding=s{bits}le")
     }
 
-    /// Bytes of one second.
+    /// Bytes per second of audio.
     pub(super) fn bytes_per_second(self) -> u64 {
         u64::from(self.rate) * u64::from(self.width) * u64::from(self.channels)
     }
 }
 
-/// The values of all events that are of use.
+/// The values of all events that we use.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Data {
@@ -126,8 +129,10 @@ impl Data {
 }
 
 impl Event {
+    /// Interpret the data of `frame`.
+    ///
     /// # Errors
-    /// A value is missing or of the wrong kind.
+    /// A value is missing or has the wrong type.
     pub(super) fn of(frame: &Frame) -> Result<Self, Problem> {
         let data = || {
             let kind = &frame.kind;
@@ -189,7 +194,7 @@ mod tests {
         assert_eq!(media_type, "audio/pcm;rate=16000;channels=1;encoding=s16le");
         let chunk = event("{\"type\":\"audio-chunk\"}").unwrap();
         assert_eq!(chunk, Event::AudioChunk(None));
-        // Whatever its data is.
+        // An unknown event is accepted with any data.
         let unknown = event("{\"type\":\"played\",\"data\":{\"text\":5}}").unwrap();
         assert_eq!(unknown, Event::Unknown);
     }

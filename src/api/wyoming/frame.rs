@@ -1,48 +1,51 @@
-//! Events on the wire: a line of JSON, perhaps a block of JSON, perhaps a payload; the length of each is bounded.
+//! Events on the wire: a line of JSON, an optional block of JSON, and an optional payload, each of
+//! bounded length.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Longest header line, in bytes: the reference implementation reads no longer one either.
+/// Longest header line, in bytes. The reference implementation has the same limit.
 pub(super) const MAX_HEADER: usize = 64 * 1024;
 
-/// Longest block of data, in bytes. The longest that clients send are lists of names, of some ten kilobytes.
+/// Longest block of data, in bytes. The longest that clients send are lists of names, of about ten
+/// kilobytes.
 pub(super) const MAX_DATA: u64 = 256 * 1024;
 
-/// Most bytes that are read at once.
+/// Most bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// Version of the protocol's reference implementation whose events are spoken here.
+/// Version of the protocol's reference implementation whose events we use.
 const VERSION: &str = "1.10.2";
 
-/// What has arrived on one connection, as events. Nothing here waits or reads: bytes go in, events come out.
+/// Splits the bytes of one connection into events. It does not wait or read: bytes go in, events
+/// come out.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// What has arrived and was not made sense of.
+    /// Bytes that are not parsed yet.
     buffer: BytesMut,
-    /// So many bytes of it hold no end of a line.
+    /// Number of bytes in `buffer` that contain no line end.
     searched: usize,
-    /// The header of an event whose data has not all arrived.
+    /// Header of an event whose data is incomplete.
     header: Option<Header>,
-    /// What is still to come of the payload of the last event.
+    /// Bytes of the last event's payload that are still to be taken.
     payload: u64,
-    /// What is still to come of payloads that nobody wants; only then `payload` follows.
+    /// Payload bytes still to be skipped; they come before those of `payload`.
     skip: u64,
 }
 
-/// One event without its payload.
+/// An event without its payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
-    /// Its type.
+    /// Type of the event.
     pub(super) kind: String,
-    /// Data that stood in the header.
+    /// Data in the header itself.
     inline: Map<String, Value>,
-    /// Data behind it, which comes over the other.
+    /// Data behind the header, which overrides the data in it.
     block: Bytes,
 }
 
-/// Numbers that are missing, or `null`, are zero. What else there is (a version) is nothing to us.
+/// Missing numbers, or `null`, count as zero. Other values, such as a version, are ignored.
 #[derive(Debug, Deserialize)]
 struct Header {
     #[serde(rename = "type")]
@@ -52,25 +55,26 @@ struct Header {
     payload_length: Option<u64>,
 }
 
-/// Why what arrived is no event. Where the next one begins is not known then.
+/// Reasons why bytes are not an event. The start of the next event is then unknown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
-    /// Its header has no end.
+    /// The header line is too long.
     #[error("no line of up to {MAX_HEADER} bytes begins here")]
     LongHeader,
-    /// Its header is not what a header is.
+    /// The header is not a JSON object of the right form.
     #[error("the line is no header of an event: {0}")]
     Header(serde_json::Error),
-    /// Its data is longer than any that is read.
+    /// The block of data is too long.
     #[error("the event has {0} bytes of data, and no more than {MAX_DATA} are read")]
     LongData(u64),
 }
 
 impl Frame {
-    /// What of the data is of use, `T` having a default for everything: the block comes over what stands in the header.
+    /// Parse the data into `T`, which has a default for every value. The block overrides the
+    /// header.
     ///
     /// # Errors
-    /// It is no JSON object, or a value is of the wrong kind.
+    /// The data is not a JSON object, or a value has the wrong type.
     pub(super) fn data<T>(&self, over: impl Fn(T, T) -> T) -> serde_json::Result<T>
     where
         T: for<'de> Deserialize<'de>,
@@ -84,21 +88,21 @@ impl Frame {
 }
 
 impl Frames {
-    /// Let these bytes have arrived.
+    /// Add bytes as if they had been received.
     #[cfg(any(test, fuzzing))]
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// How much has arrived that nothing was made of.
+    /// Number of received bytes that are not parsed yet.
     #[cfg(any(test, fuzzing))]
     pub(super) fn unread(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Where what arrives next goes, with room for [`PIECE`].
+    /// The buffer for the next bytes, with room for [`PIECE`].
     pub(super) fn room(&mut self) -> &mut BytesMut {
-        // What is still in the buffer is little, what it once held may have been much.
+        // The buffer may have grown for an earlier event, although it is empty now.
         if self.buffer.is_empty() && self.buffer.capacity() > PIECE {
             self.buffer = BytesMut::new();
         }
@@ -106,25 +110,25 @@ impl Frames {
         &mut self.buffer
     }
 
-    /// Whether it is reasonable to read more before something was made of what is here.
+    /// True if more may be read before the present bytes are processed.
     pub(super) fn has_room(&self) -> bool {
         self.buffer.len() < PIECE
     }
 
-    /// Whether something of an event has arrived, but not all.
+    /// True if a part of an event has arrived.
     pub(super) fn is_amid(&self) -> bool {
         self.header.is_some() || self.payload > 0 || self.skip > 0 || !self.buffer.is_empty()
     }
 
-    /// Let nobody take what the payload of the last event still holds.
+    /// Skip the rest of the last event's payload.
     pub(super) fn pass_over(&mut self) {
         self.skip += std::mem::take(&mut self.payload);
     }
 
-    /// The next event of what has arrived; what is left of the payload of the one before is passed over.
+    /// Take the next event. Skips the rest of the previous event's payload.
     ///
     /// # Errors
-    /// It is none. Nothing more can be read then.
+    /// The bytes are not an event. Nothing more can be read then.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
         self.pass_over();
         let here = self.skip.min(self.buffer.len() as u64);
@@ -176,12 +180,13 @@ impl Frames {
         }
     }
 
-    /// What nobody has taken yet of the payload of the last event, arrived or not.
+    /// Bytes of the last event's payload that were not taken yet, including those that have not
+    /// arrived.
     pub(super) fn payload_left(&self) -> u64 {
         self.payload
     }
 
-    /// What has arrived of the payload of the last event; `None`: nothing more of it is here.
+    /// Take the arrived bytes of the last event's payload; `None` if there are none.
     pub(super) fn payload(&mut self) -> Option<Bytes> {
         let here = self.buffer.len() as u64;
         let length = here.min(self.payload);
@@ -190,7 +195,7 @@ impl Frames {
     }
 }
 
-/// An event to be sent. The data stands behind the header, where every client looks for it.
+/// Encode an event. The data goes behind the header, where every client looks for it.
 pub(super) fn encode(kind: &str, data: &Value) -> Vec<u8> {
     let block = match data {
         Value::Null => String::new(),

@@ -1,4 +1,5 @@
-//! Any bytes as events of a client: it does not matter in what pieces they arrive, and little is kept of them.
+//! Fuzzing of events from a client: the pieces in which bytes arrive must not matter, and few bytes
+//! are kept.
 
 use serde_json::json;
 
@@ -7,29 +8,29 @@ use super::{
     frame::{Frames, MAX_DATA, MAX_HEADER, encode},
 };
 
-/// What was understood of the bytes.
+/// Everything understood of the bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Understood {
-    /// Kind and meaning of each event, or what was wrong with it.
+    /// Kind and meaning of each event, or its error.
     events: Vec<String>,
-    /// All payloads of recordings, one after the other.
+    /// Payloads of all recordings, one after the other.
     samples: Vec<u8>,
-    /// Where it is no event any more.
+    /// The error that ended the stream.
     end: Option<String>,
 }
 
-/// What a client sends, from its first byte on.
+/// `data` is everything that a client sends.
 pub fn wyoming(data: &[u8]) {
     let whole = understand(data, data.len().max(1));
     for piece in [1, 1 + data.len() % 61] {
         assert_eq!(understand(data, piece), whole);
     }
-    // Whatever is said to a client is one event.
+    // Any text sent to a client must be exactly one event.
     let text = String::from_utf8_lossy(data);
     let said = json!({"text": text});
     let mut frames = Frames::default();
     frames.push(&encode("transcript-chunk", &said));
-    // A longer text is none that is ever said.
+    // We never send a longer text.
     if text.len() < 1 << 14 {
         let frame = frames.next().expect("an event").expect("all of it");
         assert_eq!(frame.data(|over, _| over).ok(), Some(said));
@@ -63,7 +64,7 @@ fn understand(data: &[u8], piece: usize) -> Understood {
                 }
             }
         }
-        // What cannot be understood yet is a header or data, of bounded length.
+        // Unused bytes are a header or data, both of bounded length.
         let most = MAX_HEADER.max(MAX_DATA as usize) + piece.len();
         assert!(frames.unread() <= most, "{}", frames.unread());
     }

@@ -1,10 +1,12 @@
-//! `info`: what the service can do, as Home Assistant asks for it before it offers the service.
+//! `info`: the description of the service for which Home Assistant asks before it offers it to
+//! users.
 
 use serde_json::{Value, json};
 
 use crate::config::Config;
 
-/// The one program of this service with all its models, aliases aside: they are for clients that know only certain names.
+/// Describe the service as one program with all its models. Aliases are left out: they are for
+/// clients that know only certain names.
 pub(super) fn info(config: &Config) -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let models: Vec<Value> = config
@@ -30,7 +32,7 @@ pub(super) fn info(config: &Config) -> Value {
         "version": version,
         "models": models,
         "supports_transcript_streaming": true,
-        // The client says where the recording ends.
+        // The client marks the end of the recording.
         "requires_external_vad": true,
     }]})
 }

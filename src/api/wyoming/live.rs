@@ -1,4 +1,5 @@
-//! A recording on its way to its job, while it comes: a pipe, and never more in the service's own memory than one piece.
+//! Passes a recording to its job while it arrives, through a pipe; the service itself keeps at most
+//! one piece.
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
@@ -13,41 +14,41 @@ use crate::{
     dispatch::{Dispatcher, Feed, Request, Ticket},
 };
 
-/// One recording and the job that hears it. Dropping this kills the job.
+/// A recording and the job that hears it. Dropping this kills the job.
 #[derive(Debug)]
 pub(super) struct Live {
     model: String,
     ticket: Ticket,
     feed: Arc<Feed>,
-    /// `None`: nothing more comes, or nobody hears it any more.
+    /// `None` if no more samples come, or the job does not read any more.
     sender: Option<Sender>,
-    /// What the pipe has no room for yet.
+    /// Bytes for which the pipe has no room yet.
     pending: Bytes,
     is_complete: bool,
     is_answered: bool,
 }
 
-/// What happened next.
+/// The next step of a live recording.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The job took what was there.
+    /// The job took all pending bytes.
     Fed,
-    /// The job said something.
+    /// The job sent an event.
     Said(Word),
 }
 
 impl Live {
-    /// Queue the job that `request` makes of the end of the pipe at which the recording comes out.
+    /// Queue `request`, and return the live recording. The job reads the other end of its pipe.
     ///
     /// # Errors
-    /// There is no pipe to be had, or the request is refused.
+    /// No pipe can be made, or the request is refused.
     pub(super) fn begin(
         dispatcher: &Dispatcher,
         request: impl FnOnce(OwnedFd) -> Request,
     ) -> Result<Self, ApiError> {
         let ends = || -> io::Result<_> {
             let (sender, receiver) = pipe::pipe()?;
-            // The job waits for what comes.
+            // Blocking, because the job waits for samples.
             Ok((sender, receiver.into_blocking_fd()?))
         };
         let (sender, end) = ends().map_err(|error| ApiError::storage(&error))?;
@@ -66,17 +67,17 @@ impl Live {
         })
     }
 
-    /// Whether the pipe has taken all that was there.
+    /// True if the pipe has taken all bytes.
     pub(super) fn has_room(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Whether the job has said its last word, and a good one.
+    /// True if the job has finished successfully.
     pub(super) fn is_answered(&self) -> bool {
         self.is_answered
     }
 
-    /// Whether the client is waited for: not the job's fault then if it does nothing.
+    /// Record whether we wait for the client: then the job is not at fault if it does nothing.
     pub(super) fn waits(&self, waits: bool) {
         match waits {
             true => self.feed.waits(),
@@ -84,21 +85,21 @@ impl Live {
         }
     }
 
-    /// The next samples, once there is room.
+    /// Add the next samples. Call this only if there is room.
     pub(super) fn take(&mut self, samples: Bytes) {
         if self.sender.is_some() {
             self.pending = samples;
         }
     }
 
-    /// Nothing more comes.
+    /// No more samples come.
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
         self.feed.arrived();
         self.settle();
     }
 
-    /// Wait until the job takes something, or (if `hears`) says something. Nothing is lost if this is dropped before.
+    /// Wait until the job takes bytes or, if `hears`, sends an event. Cancel-safe.
     pub(super) async fn step(&mut self, hears: bool) -> Step {
         let Self {
             model,
@@ -119,7 +120,7 @@ impl Live {
         step
     }
 
-    /// The job has answered; it may have done so before it had heard everything.
+    /// The job has answered, perhaps before it has read everything.
     pub(super) fn answered(&mut self) {
         self.is_answered = true;
         self.sender = None;
@@ -133,7 +134,8 @@ impl Live {
     }
 }
 
-/// Give the job what it has room for; all of it, unless it hears nothing any more, of which its last word will tell why.
+/// Write `pending` to the job until all is written or the job stops reading. In the latter case its
+/// last event tells why.
 async fn pour(sender: &mut Option<Sender>, pending: &mut Bytes, feed: &Feed) {
     while let Some(pipe) = sender
         && !pending.is_empty()

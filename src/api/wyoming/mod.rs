@@ -1,4 +1,5 @@
-//! Wyoming, the protocol of Home Assistant and its voice satellites: events over a stream, raw samples among them.
+//! Wyoming, the protocol of Home Assistant and its voice satellites: a stream of events with raw
+//! samples in between.
 
 mod connection;
 mod error;
@@ -16,7 +17,8 @@ use tokio::sync::watch;
 
 use super::{App, Listener, server};
 
-/// Serve `listener` until `stopping` turns true; then finish the requests at hand. Dropping this ends them.
+/// Serve `listener` until `stopping` turns true, then finish the current requests. Dropping the
+/// future ends them.
 pub async fn serve(listener: Listener, app: App, stopping: watch::Receiver<bool>) {
     let stop = stopping.clone();
     server::accept(listener, &app, stopping, |connection, peer| {

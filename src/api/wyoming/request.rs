@@ -1,4 +1,4 @@
-//! One request: what its client wants, how much of the recording has come, and the job that hears it.
+//! One request: the client's wishes, the progress of its recording, and the job that hears it.
 
 use std::{
     sync::Arc,
@@ -19,10 +19,10 @@ use crate::{
     isolation::JobRequest,
 };
 
-/// Longest code of a language.
+/// Longest language code, in bytes.
 const MAX_LANGUAGE: usize = 16;
 
-/// A recording that is held a job for must come at this part of the speed at which it is spoken, all in all.
+/// While a job is reserved, a live recording must average at least 1/SLOWEST of real time.
 const SLOWEST: u64 = 2;
 
 /// A request from its first event to its answer.
@@ -33,16 +33,16 @@ pub(super) struct Request {
     share: Share,
     wish: Wish,
     format: Option<Format>,
-    /// Bytes of the recording so far, with those that were announced.
+    /// Bytes of the recording so far, including announced ones.
     size: u64,
-    /// `None`: nothing of a recording has come.
+    /// `None` until the first samples are announced.
     pub(super) live: Option<Live>,
-    /// `audio-stop` has come.
+    /// True once `audio-stop` has come.
     is_complete: bool,
     patience: Patience,
-    /// Since when the client is waited for.
+    /// Time since when we wait for the client.
     waiting: Option<Instant>,
-    /// The client was told that its transcript begins.
+    /// True once the client was told that its transcript begins.
     pub(super) is_begun: bool,
 }
 
@@ -63,10 +63,11 @@ impl Request {
         }
     }
 
-    /// Who is to transcribe, and which language. The last word before the recording counts.
+    /// Set model and language. The last event before the recording counts.
     ///
     /// # Errors
-    /// There is no such model, it does not know the language, or the recording is on its way with another wish.
+    /// The model does not exist or does not support the language, or the recording has already
+    /// begun with other wishes.
     pub(super) fn wish(&mut self, wish: Wish) -> Result<(), Problem> {
         if self.live.is_some() {
             let text = "`transcribe` must come before the recording";
@@ -94,11 +95,11 @@ impl Request {
         Ok(())
     }
 
-    /// A recording begins.
+    /// Begin a recording.
     ///
     /// # Errors
-    /// Such samples are not known, others are on their way already, or too many requests wait: nobody should send a
-    /// recording for nothing.
+    /// The format is not supported, another one has already begun, or too many requests wait. In
+    /// the last case the client should not send a recording in vain.
     pub(super) fn start(&mut self, format: Format, app: &App, peer: &Peer) -> Result<(), Problem> {
         if self.live.is_some() {
             let text = "`audio-start` announced other samples in the middle of a recording";
@@ -113,11 +114,13 @@ impl Request {
         Ok(())
     }
 
-    /// A piece of the recording comes, of so many bytes. Where nobody said that it begins, it begins here. From the first
-    /// byte on it is a request like any other: queued, given to a job, and heard.
+    /// Announce `bytes` bytes of the recording. If the client did not begin the recording, it
+    /// begins here. From the first byte on it is a request like any other: it is queued, assigned
+    /// to a job, and transcribed.
     ///
     /// # Errors
-    /// Its samples are not those that were announced, the recording becomes too large, or the request is refused.
+    /// The samples have another format than announced, the recording becomes too large, or the
+    /// request is refused.
     pub(super) fn expect(
         &mut self,
         format: Option<Format>,
@@ -190,7 +193,7 @@ impl Request {
         wished.unwrap_or(&self.config.default_model).clone()
     }
 
-    /// The language that is spoken, as far as it is known.
+    /// The spoken language, if it is known.
     pub(super) fn language(&self) -> Option<String> {
         let known = || {
             let name = self.model();
@@ -204,7 +207,7 @@ impl Request {
         self.wish.language.clone().or_else(known)
     }
 
-    /// Samples that were expected.
+    /// Take samples that were announced.
     pub(super) fn take(&mut self, samples: Bytes) {
         self.patience.arrived(samples.len(), Duration::ZERO);
         if let Some(live) = &mut self.live {
@@ -212,7 +215,7 @@ impl Request {
         }
     }
 
-    /// All has arrived.
+    /// Mark the recording as complete.
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
         if let Some(live) = &mut self.live {
@@ -220,22 +223,22 @@ impl Request {
         }
     }
 
-    /// Whether all has arrived.
+    /// True if the whole recording has arrived.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Whether all has arrived and was heard.
+    /// True if the whole recording has arrived and the job has succeeded.
     pub(super) fn is_answered(&self) -> bool {
         self.is_complete && self.live.as_ref().is_none_or(Live::is_answered)
     }
 
-    /// Whether more of the request can be taken.
+    /// True if there is room for more samples.
     pub(super) fn has_room(&self) -> bool {
         !self.is_complete && self.live.as_ref().is_none_or(Live::has_room)
     }
 
-    /// What happens next with the job.
+    /// Wait for the next step of the job.
     pub(super) async fn step(&mut self, hears: bool) -> Step {
         match &mut self.live {
             Some(live) => live.step(hears).await,
@@ -243,7 +246,7 @@ impl Request {
         }
     }
 
-    /// Whether it is the client that is waited for from now on; if so, until when.
+    /// Record whether we wait for the client from now on; if so, returns the deadline.
     pub(super) fn waits(&mut self, waits: bool) -> Option<Instant> {
         if let Some(live) = &self.live {
             live.waits(waits);
@@ -256,7 +259,7 @@ impl Request {
         Some(since + self.patience.left())
     }
 
-    /// So many bytes arrived. Once a job is held, only samples earn more time.
+    /// Record that bytes arrived. Once a job is reserved, only samples earn more time.
     pub(super) fn arrived(&mut self, bytes: usize) {
         let waited = self.waiting.take();
         let waited = waited.map_or(Duration::ZERO, |since| since.elapsed());
@@ -267,7 +270,7 @@ impl Request {
         self.patience.arrived(earned, waited);
     }
 
-    /// Why the client is not waited for any longer.
+    /// The problem to report when the client was too slow.
     pub(super) fn too_slow(&self) -> Problem {
         let left = self.patience.left();
         let rate = self.config.http.body_min_rate;

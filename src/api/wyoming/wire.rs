@@ -1,4 +1,4 @@
-//! A connection's two directions at once: nothing is read less because something waits to be written.
+//! Reads and writes a connection at the same time: pending output never stops input.
 
 use std::{
     future::poll_fn,
@@ -17,28 +17,28 @@ use tokio::{
 
 use super::frame::{Frames, encode};
 
-/// Most bytes that wait for a client who does not read: clients that send a whole recording before they read a word of
-/// its transcript have room for that of hours.
+/// Most bytes that wait for a client that does not read. A client that sends a whole recording
+/// before it reads its transcript has room for a transcript of hours.
 const BACKLOG: usize = 256 * 1024;
 
-/// The events of one connection, in both directions.
+/// Events of one connection, in both directions.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     pub(super) stream: S,
     pub(super) frames: Frames,
-    /// The client sends no more.
+    /// The client has closed its sending side.
     has_ended: bool,
     outgoing: BytesMut,
-    /// When something of it was last taken, or all was.
+    /// Time when the client last took bytes, or all bytes were taken.
     taken: Instant,
 }
 
-/// What went over the wire.
+/// A step on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// So many bytes arrived; 0: the client sends no more.
+    /// This many bytes arrived; 0 means that the client sends no more.
     In(usize),
-    /// Something was taken.
+    /// The client took some bytes.
     Out,
 }
 
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Let an event go out, as soon as the client takes it.
+    /// Queue an event. It goes out when the client reads.
     pub(super) fn say(&mut self, kind: &str, data: &Value) {
         if self.outgoing.is_empty() {
             self.taken = Instant::now();
@@ -61,23 +61,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.outgoing.extend_from_slice(&encode(kind, data));
     }
 
-    /// Whether the client sends no more.
+    /// True if the client has closed its sending side.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Whether more waits for the client than should be added to.
+    /// True if so much output waits for the client that nothing should be added.
     pub(super) fn is_backed_up(&self) -> bool {
         self.outgoing.len() >= BACKLOG
     }
 
-    /// How long the client has taken nothing of what waits for it; `None`: nothing waits.
+    /// Time since the client last took bytes of the pending output; `None` if nothing is pending.
     pub(super) fn untaken(&self) -> Option<Duration> {
         (!self.outgoing.is_empty()).then(|| self.taken.elapsed())
     }
 
-    /// Write what waits, and if `reads` wait for more to arrive, whichever comes first. Nothing is lost if this is dropped
-    /// before.
+    /// Write pending output and, if `reads`, read; returns after the first success of either.
+    /// Cancel-safe.
     pub(super) async fn exchange(&mut self, reads: bool) -> io::Result<Moved> {
         poll_fn(|context| {
             if !self.outgoing.is_empty() {
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    /// Write all that waits. A client that takes nothing for as long as `patience` is an error.
+    /// Write all pending output. Fails if the client takes nothing for `patience`.
     pub(super) async fn flush(&mut self, patience: Duration) -> io::Result<()> {
         while !self.outgoing.is_empty() {
             timeout(patience, self.exchange(false)).await??;

@@ -12,7 +12,7 @@ const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
 const TCGETS2: u32 = 0x802c_542a;
 /// asm-generic/mman-common.h; since 2.42 glibc guards the stacks of threads with it.
 const MADV_GUARD_INSTALL: u32 = 102;
-/// Reverts it, from asm-generic/mman-common.h.
+/// Removes such a guard (asm-generic/mman-common.h).
 const MADV_GUARD_REMOVE: u32 = 103;
 /// Operation of arch_prctl, from asm/prctl.h of x86.
 const ARCH_SET_FS: u32 = 0x1002;

@@ -1,4 +1,4 @@
-//! One metric in the making: its name, what it means, and a value for each set of labels.
+//! Builds one metric: its name, its meaning, and a value for each set of labels.
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -6,7 +6,7 @@ use prometheus::proto::{
 
 use crate::dispatch::snapshot;
 
-/// A metric.
+/// A metric under construction.
 pub(super) struct Family {
     kind: MetricType,
     name: String,
@@ -15,17 +15,17 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// One whose values only grow while the service runs.
+    /// Start a metric whose values only grow while the service runs.
     pub(super) fn counter(name: &str, help: &str) -> Self {
         Self::new(MetricType::COUNTER, name, help)
     }
 
-    /// One whose values come and go.
+    /// Start a metric whose values rise and fall.
     pub(super) fn gauge(name: &str, help: &str) -> Self {
         Self::new(MetricType::GAUGE, name, help)
     }
 
-    /// One of times, in seconds.
+    /// Start a metric of times, in seconds.
     pub(super) fn histogram(name: &str, help: &str) -> Self {
         Self::new(MetricType::HISTOGRAM, name, help)
     }
@@ -39,7 +39,7 @@ impl Family {
         }
     }
 
-    /// The value for these labels, each a name and a value.
+    /// Add the value for these labels (pairs of name and value).
     pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) {
         let mut metric = Metric::from_label(pairs(labels));
         if self.kind == MetricType::COUNTER {
@@ -54,7 +54,7 @@ impl Family {
         self.metrics.push(metric);
     }
 
-    /// The times for these labels.
+    /// Add the times for these labels.
     pub(super) fn add_times(&mut self, labels: &[(&str, &str)], times: &snapshot::Histogram) {
         let bucket = |(bound, count)| {
             let mut bucket = Bucket::default();
@@ -71,7 +71,7 @@ impl Family {
         self.metrics.push(metric);
     }
 
-    /// The finished metric; `None` if it has no value.
+    /// Finish the metric; `None` if it has no value.
     pub(super) fn finish(self) -> Option<MetricFamily> {
         if self.metrics.is_empty() {
             return None;

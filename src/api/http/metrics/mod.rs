@@ -1,4 +1,4 @@
-//! `GET /metrics`: the same numbers as `/v1/stats`, as Prometheus reads them.
+//! `GET /metrics`: the figures of `/v1/stats` for Prometheus.
 
 mod family;
 
@@ -14,7 +14,7 @@ use super::App;
 use crate::api::error::ApiError;
 use crate::dispatch::snapshot::{HEALTH, Latency, ModelState, Snapshot, Zygote};
 
-/// All numbers in Prometheus's text format.
+/// Return all figures in Prometheus's text format.
 pub(super) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
     let snapshot = app.dispatcher.snapshot(app.connections.count());
     let mut all = service(&snapshot);
@@ -33,7 +33,7 @@ fn encode(all: Vec<Family>) -> Result<String, ApiError> {
     text.map_err(|error| ApiError::internal(format!("the metrics cannot be written: {error}")))
 }
 
-/// The service as a whole. What is not known is left out.
+/// Metrics of the whole service. Unknown values are left out.
 fn service(snapshot: &Snapshot) -> Vec<Family> {
     let Snapshot {
         isolation,
@@ -121,10 +121,10 @@ fn service(snapshot: &Snapshot) -> Vec<Family> {
     all
 }
 
-/// Takes a value of one model, with the labels that it has beside the model's name.
+/// Receives a value of one model, with its labels except the model's name.
 type Take<'a> = dyn FnMut(&[(&str, &str)], f64) + 'a;
 
-/// What there is to tell of each model. Nothing is summed up over them: whoever wants a sum asks Prometheus for it.
+/// Metrics of each model. They are not summed over models, because Prometheus can do that.
 fn models(snapshot: &Snapshot) -> Vec<Family> {
     type Tell = fn(&ModelState, &mut Take<'_>);
     let all: [(Family, Tell); 15] = [
@@ -238,7 +238,7 @@ fn models(snapshot: &Snapshot) -> Vec<Family> {
     all.into_iter().map(tell).collect()
 }
 
-/// A sum over the model's zygotes, if it is known of each.
+/// Sum over the model's zygotes, if every zygote has the value.
 fn sum(model: &ModelState, take: &mut Take<'_>, value: fn(&Zygote) -> Option<u64>) {
     let values: Option<Vec<u64>> = model.zygotes.iter().map(value).collect();
     if let Some(values) = values {

@@ -1,8 +1,8 @@
-//! The parameters that there are, and their names.
+//! All known parameters and their names.
 
 use super::Task;
 
-/// A parameter by whichever of its names.
+/// A parameter, independent of the name that the client used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api::http) enum Field {
     Model,
@@ -23,7 +23,7 @@ pub(in crate::api::http) enum Field {
     Deadline,
 }
 
-/// Every parameter by each of its names: clients write lists with and without brackets.
+/// Every parameter with each of its names: clients write lists with and without brackets.
 pub(in crate::api::http) const NAMES: [(&str, Field); 20] = [
     ("model", Field::Model),
     ("language", Field::Language),
@@ -55,7 +55,8 @@ impl Field {
             .filter(|field| field.belongs_to(task))
     }
 
-    /// Whether the page of this task takes it. A translation is in English and as a whole.
+    /// True if the page of this task accepts the parameter. A translation is always in English and
+    /// always whole.
     pub(in crate::api::http) fn belongs_to(self, task: Task) -> bool {
         let only_transcribing = matches!(
             self,
@@ -71,7 +72,7 @@ impl Field {
         task == Task::Transcribe || !only_transcribing
     }
 
-    /// Whether each time that it is given adds something.
+    /// True if the parameter may be repeated, and each occurrence adds a value.
     pub(super) fn is_list(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What a request says beside its recording, and whether it fits together.
+//! Parameters of a request, and the checks that they fit together.
 
 mod field;
 mod values;
@@ -13,8 +13,10 @@ use crate::{api::error::ApiError, dispatch::Lower};
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
 
+/// Check the length of the value of parameter `name`, in bytes.
+///
 /// # Errors
-/// The value of the parameter with this name has more bytes than any may have.
+/// The value is longer than any may be.
 pub(super) fn check_length(name: &str, length: usize) -> Result<(), ApiError> {
     if length > MAX_VALUE {
         let message = format!("the parameter `{name}` is longer than {MAX_VALUE} bytes");
@@ -23,10 +25,11 @@ pub(super) fn check_length(name: &str, length: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Values go to engines, which are written in C, and to logs.
+/// Check the characters of a value, because values go to engines, which are written in C, and to
+/// logs.
 ///
 /// # Errors
-/// The value of the parameter with this name has a character that is none of a text.
+/// The value of parameter `name` has a character that does not belong in text.
 fn check_characters(name: &str, value: &str) -> Result<(), ApiError> {
     let is_text = |c: char| !c.is_control() || "\t\r\n".contains(c);
     if let Some(control) = value.chars().find(|c| !is_text(*c)) {
@@ -37,67 +40,67 @@ fn check_characters(name: &str, value: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Shapes of an answer.
+/// Formats of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Format {
     /// `{"text": …, "usage": …}`
     #[default]
     Json,
-    /// The bare text.
+    /// Only the text (`text/plain`).
     Text,
-    /// Subtitles, SubRip.
+    /// Subtitles in the SubRip format.
     Srt,
-    /// Subtitles, WebVTT.
+    /// Subtitles in the WebVTT format.
     Vtt,
-    /// All that is known, as JSON.
+    /// All details, as JSON.
     Verbose,
 }
 
-/// What is to be done with a recording: one page for each.
+/// The task for a recording. Each task has its own page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Write what is said.
+    /// Transcribe in the spoken language.
     #[default]
     Transcribe,
-    /// Write it in English.
+    /// Transcribe the speech in English translation.
     Translate,
 }
 
-/// What a request says beside its recording. Values that ask for nothing (an empty prompt, `temperature=0`) are as good
+/// Parameters of a request. A value that asks for nothing (an empty prompt, `temperature=0`) counts
 /// as absent.
 #[derive(Debug, Default)]
 pub(super) struct Options {
-    /// What is to be done.
+    /// Transcription or translation, by the page.
     pub(super) task: Task,
-    /// Model by name or alias; `None` means the default one.
+    /// Name or alias of the model; `None` means the default one.
     pub(super) model: Option<String>,
-    /// ISO 639-1 code.
+    /// ISO 639-1 code of the spoken language.
     pub(super) language: Option<String>,
-    /// What the answer shall look like.
+    /// Format of the answer.
     pub(super) format: Format,
-    /// Whether the answer comes piece by piece.
+    /// True if the answer is streamed.
     pub(super) stream: bool,
-    /// Which parts of the transcript get times.
+    /// Parts of the transcript that get times.
     pub(super) granularities: Granularities,
-    /// Whether to tell how sure the model is of each word.
+    /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
-    /// Text that leads up to the recording.
+    /// Text that precedes the recording.
     pub(super) prompt: Option<String>,
-    /// Words to be expected.
+    /// Words to expect in the recording.
     pub(super) keywords: Vec<String>,
-    /// How freely to choose among likely words; never 0.
+    /// Sampling temperature: how freely to choose among likely words; never 0.
     pub(super) temperature: Option<f32>,
-    /// The only channel to listen to, counted from 0.
+    /// Number of the only channel to transcribe, from 0.
     pub(super) channel: Option<u16>,
-    /// Whether what is no speech may reach the engine.
+    /// True if the engine gets the parts without speech, too.
     pub(super) without_vad: bool,
     /// Limits that the client sets for this request.
     pub(super) lower: Lower,
-    /// What was set so far.
+    /// Parameters set so far, to find repeated ones.
     given: Vec<Field>,
 }
 
-/// `timestamp_granularities[]`; none means segments.
+/// `timestamp_granularities[]`. If none is given, segments get times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Granularities {
     words: bool,
@@ -115,7 +118,7 @@ impl Granularities {
 }
 
 impl Options {
-    /// Nothing said yet.
+    /// Options of a request for `task` before any parameter.
     pub(super) fn of(task: Task) -> Self {
         Self {
             task,
@@ -123,7 +126,7 @@ impl Options {
         }
     }
 
-    /// The parameter with this name, which may be given now.
+    /// Find the parameter called `name`. It must be allowed here and not be repeated.
     pub(super) fn field(&self, name: &str) -> Result<Field, ApiError> {
         if name.starts_with("chunking_strategy[") && name != "chunking_strategy[type]" {
             return Err(fixed_detector(name));
@@ -139,13 +142,13 @@ impl Options {
         Ok(field)
     }
 
-    /// Take the value of `field`, which was called `name`.
+    /// Store the value of `field`, which the client called `name`.
     pub(super) fn set(&mut self, field: Field, name: &str, value: String) -> Result<(), ApiError> {
         let mistake = |what: String| ApiError::parameter(name, what);
         check_length(name, value.len())?;
         check_characters(name, &value)?;
         self.given.push(field);
-        // Clients write out what they leave open as an empty value.
+        // Clients send an empty value for a parameter that they leave open.
         if value.is_empty() {
             return Ok(());
         }
@@ -198,7 +201,7 @@ impl Options {
         Ok(())
     }
 
-    /// Everything was said: does it fit together?
+    /// Check that all given parameters fit together.
     pub(super) fn finish(self) -> Result<Self, ApiError> {
         if self.granularities != Granularities::default() && self.format != Format::Verbose {
             let message = "only `response_format=verbose_json` has times";

@@ -1,4 +1,4 @@
-//! Values of parameters, read from text.
+//! Parses values of parameters from text.
 
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ pub(super) fn boolean(name: &str, value: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// `auto`, or an object in JSON. Recordings are always cut at their pauses, so both mean what is done anyhow.
+/// Accepts `auto` or an object in JSON. Both are ignored, because recordings are always cut at
+/// their pauses.
 pub(super) fn chunking(name: &str, value: &str) -> Result<(), ApiError> {
     if value == "auto" {
         return Ok(());
@@ -68,7 +69,7 @@ pub(super) fn fixed_detector(name: &str) -> ApiError {
     ApiError::parameter(&shown, message)
 }
 
-/// A time as in the configuration, or a bare number of seconds.
+/// A time as in the configuration, or a plain number of seconds.
 pub(super) fn time(name: &str, value: &str) -> Result<Duration, ApiError> {
     let seconds = value
         .parse()

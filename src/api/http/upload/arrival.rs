@@ -1,4 +1,4 @@
-//! Bytes of a body as they come, cut off where a client breaks the rules.
+//! Bytes of a body as they arrive, cut off if a client breaks the rules.
 
 use std::{
     sync::{
@@ -17,10 +17,11 @@ use crate::{
     config::Http,
 };
 
-/// Most bytes in front of the first part, and in front of the content of each: the parser keeps them all.
+/// Most bytes before the first part, and before the content of each part: the parser keeps all of
+/// them.
 const MAX_HEAD: usize = 256 * 1024;
 
-/// The body as it arrives, cut off where a client breaks the rules.
+/// The stream of a body's bytes. It ends with an error if a client breaks the rules.
 pub(super) fn chunks(
     body: Body,
     limits: &Http,
@@ -51,8 +52,8 @@ pub(super) fn chunks(
     })
 }
 
-/// Bytes given to the parser since it last gave something back. It keeps all that it makes no sense of, and a body
-/// that never has its boundary must not end up in our memory.
+/// Bytes given to the parser since it last returned something. It keeps all bytes that it cannot
+/// interpret, and a body without its boundary must not fill our memory.
 #[derive(Clone, Default)]
 pub(super) struct Unparsed(Arc<AtomicUsize>);
 
@@ -69,7 +70,7 @@ impl Unparsed {
     }
 }
 
-/// Why the body's stream ended before its end.
+/// Reasons why a body's stream ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interruption {
     #[error("the connection broke: {0}")]

@@ -1,4 +1,5 @@
-//! The body of a transcription request: a form, or the recording alone with its options in the query string.
+//! The body of a transcription request: a form, or the recording alone with its parameters in the
+//! query string.
 
 mod arrival;
 mod multipart;
@@ -18,26 +19,26 @@ use crate::{
     config::{ByteSize, Http},
 };
 
-/// What may surround the recording in a body that still is no larger than it may be.
+/// Bytes allowed on top of `max_upload` for form framing and other fields.
 pub(super) const ENVELOPE: ByteSize = ByteSize::mib(1);
 
 /// Longest file name and media type that are used as a hint, in bytes.
 const MAX_HINT: usize = 255;
 
-/// What the client sent.
+/// A received recording with its parameters.
 #[derive(Debug)]
 pub(super) struct Upload {
-    /// The recording, sealed and readable only.
+    /// The recording, sealed and read-only.
     pub(super) recording: OwnedFd,
-    /// Extension of its file name.
+    /// Extension of the uploaded file's name.
     pub(super) extension: Option<String>,
-    /// Its media type, with parameters.
+    /// Media type of the upload, with parameters.
     pub(super) media_type: Option<String>,
-    /// All that was said about it, each value of the right kind.
+    /// Parameters, each with a valid value.
     pub(super) options: Options,
 }
 
-/// A recording as it arrives.
+/// A recording that is arriving.
 struct File {
     spool: Spool,
     extension: Option<String>,
@@ -57,8 +58,8 @@ impl File {
 
 /// Read the whole body.
 ///
-/// The first mistake is the one that is reported, but the rest of the body is still read (and dropped): a client that
-/// is busy sending would otherwise see a broken connection instead of its answer.
+/// Reports the first mistake, but still reads and drops the rest of the body: a client that is busy
+/// sending would otherwise see a broken connection instead of its answer.
 pub(super) async fn receive(
     task: Task,
     uri: &Uri,
@@ -83,7 +84,7 @@ pub(super) async fn receive(
     }
 }
 
-/// The options in the query string.
+/// Parameters in the query string.
 fn in_query(task: Task, uri: &Uri) -> Result<Options, ApiError> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| {
         ApiError::parameter("query", format!("the query string is malformed: {error}"))
@@ -95,7 +96,7 @@ fn in_query(task: Task, uri: &Uri) -> Result<Options, ApiError> {
     Ok(options)
 }
 
-/// A file name or media type, unless it is too long to be one.
+/// A file name or media type, unless it is too long.
 fn hint(text: &str) -> Option<String> {
     (text.len() <= MAX_HINT).then(|| text.to_owned())
 }

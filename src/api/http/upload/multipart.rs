@@ -1,4 +1,4 @@
-//! A multipart body: parameters checked, the recording spooled as it arrives.
+//! A multipart body: checks the parameters and spools the recording as it arrives.
 
 use std::path::Path;
 
@@ -20,10 +20,10 @@ use crate::{
     config::Http,
 };
 
-/// Most parts of one body.
+/// Largest number of parts in one body.
 const MAX_PARTS: usize = 64;
 
-/// Take the form apart as it arrives; after a mistake it is read and dropped.
+/// Parse the form as it arrives. After a mistake, the rest is read and dropped.
 pub(super) async fn receive(
     content_type: &str,
     options: Result<Options, ApiError>,
@@ -33,7 +33,7 @@ pub(super) async fn receive(
 ) -> Result<Upload, ApiError> {
     let boundary = multer::parse_boundary(content_type)
         .and_then(|boundary| match boundary.len() {
-            // RFC 2046, 5.1.1.
+            // RFC 2046, section 5.1.1.
             1..=70 => Ok(boundary),
             _ => Err(multer::Error::NoBoundary),
         })
@@ -75,7 +75,7 @@ pub(super) async fn receive(
                 Err(Trouble::Final(error)) => return Err(error),
             }
         }
-        // What is left of it after a mistake.
+        // Read and drop the rest after a mistake.
         loop {
             match content.next().await {
                 Ok(Some(_)) => {}
@@ -85,8 +85,8 @@ pub(super) async fn receive(
         }
     }
     drop(multipart);
-    // What follows the form is nothing to us, but as long as it was not read, nobody watches whether the client is
-    // still there.
+    // Bytes after the form mean nothing, but hyper notices a disconnected client only while the
+    // body is read.
     while let Some(chunk) = chunks.next().await {
         unparsed.clear();
         if let Err(interruption) = chunk {
@@ -99,7 +99,7 @@ pub(super) async fn receive(
     }
 }
 
-/// The content of one part.
+/// Content of one part.
 struct Content<'a, 'f> {
     field: &'a mut Field<'f>,
     unparsed: &'a arrival::Unparsed,
@@ -125,15 +125,15 @@ fn broken(error: &multer::Error, limits: &Http) -> ApiError {
     }
 }
 
-/// How bad a part is.
+/// Severity of a bad part.
 enum Trouble {
-    /// Tell the client, once the body has been read.
+    /// Reported to the client after the body has been read.
     Mistake(ApiError),
     /// Reading on makes no sense.
     Final(ApiError),
 }
 
-/// What has arrived so far.
+/// Everything received so far.
 struct Parts {
     file: Option<File>,
     options: Options,
@@ -160,7 +160,7 @@ impl Parts {
             self.file = Some(spool(content, directory).await?);
             return Ok(());
         }
-        // Before its value is read: that of a parameter that nobody knows may be long.
+        // Check the name before the value is read: the value of an unknown parameter may be long.
         let field = self.options.field(&name).map_err(Trouble::Mistake)?;
         let value = text(&name, content).await?;
         (self.options.set(field, &name, value)).map_err(Trouble::Mistake)

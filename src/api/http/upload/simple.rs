@@ -1,4 +1,4 @@
-//! A body that is nothing but the recording.
+//! A body that consists of the recording only.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     config::Http,
 };
 
-/// Whether a body of this media type is the recording itself.
+/// True if a body of this media type is the recording itself.
 pub(super) fn is_recording(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let kind = kind.to_ascii_lowercase();
@@ -21,7 +21,7 @@ pub(super) fn is_recording(content_type: &str) -> bool {
         || kind == "application/ogg"
 }
 
-/// Spool the body as it arrives; after a mistake it is read and dropped.
+/// Spool the body as it arrives. After a mistake, the rest is read and dropped.
 pub(super) async fn receive(
     content_type: &str,
     options: Result<Options, ApiError>,

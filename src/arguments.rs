@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Speech-to-text service that runs each transcription in a transient, memory-limited process of its own
+/// Speech-to-text service that runs each transcription in a transient, memory-limited process of
+/// its own
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -38,7 +39,7 @@ pub struct Common {
 pub struct CheckModel {
     #[command(flatten)]
     pub common: Common,
-    /// What could be put into the models directory: a file of whisper.cpp, or the folder of a model for Vosk
+    /// The file of a whisper.cpp model, or the folder of a Vosk model
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
 }
@@ -49,7 +50,8 @@ pub enum Command {
     Serve(Serve),
     /// Check the configuration, name every mistake, and do nothing else
     CheckConfig(Common),
-    /// Load one model and let it transcribe, in the sandbox in which the service would, and do nothing else
+    /// Load one model and let it transcribe, in the sandbox in which the service would, and do
+    /// nothing else
     CheckModel(CheckModel),
     /// Hold a model and fork jobs; started by the service itself
     #[command(hide = true)]

@@ -1,6 +1,7 @@
-//! Entry points for the fuzzers in `fuzz/`, one for each kind of hostile bytes; their corpora are replayed by a test here.
+//! Entry points for the fuzzers in `fuzz/`, one for each kind of hostile bytes. A test here replays
+//! their corpora.
 //!
-//! Each takes any bytes, returns whatever they are, and panics where something does not hold that always must.
+//! Each takes any bytes and returns. It panics if a rule is broken that must always hold.
 
 pub use crate::{
     api::{http::fuzzing::multipart, wyoming::fuzzing::wyoming},
@@ -14,10 +15,11 @@ pub use crate::{
 mod tests {
     use std::{fs, path::Path, time::Instant};
 
-    /// Longest time that one of these small files may take, in a build without optimisation and beside other tests.
+    /// Most seconds for one of these small files, in a build without optimisation and in parallel
+    /// with other tests.
     const SOON: u64 = 20;
 
-    /// Most memory that all of them may take, in bytes.
+    /// Most memory for all of them together, in bytes.
     const MEMORY: u64 = 256 << 20;
 
     fn peak() -> u64 {
@@ -46,7 +48,7 @@ mod tests {
         assert!(grown < MEMORY, "{grown} bytes of memory");
     }
 
-    /// One test for each target: all that there are.
+    /// One test for each target.
     macro_rules! replay {
         ($($target:ident)*) => {
             $(#[test] fn $target() { replay(stringify!($target), super::$target); })*

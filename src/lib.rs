@@ -1,7 +1,8 @@
-//! stt-isolated: every transcription in a transient process of its own, confined by cgroup v2.
+//! stt-isolated runs every transcription in a transient process, confined by cgroup v2.
 //!
-//! ARCHITECTURE.md tells which module may import which; from the top floor down: `service`, `api`,
-//! `dispatch`, `job`, then `isolation`, `audio` and `engine`, and on the ground `config`, `transcript` and `events`.
+//! ARCHITECTURE.md says which module may import which. From the top floor down: `service`, `api`,
+//! `dispatch`, `job`, then `isolation`, `audio` and `engine`, and on the ground `config`,
+//! `transcript` and `events`.
 
 pub mod api;
 pub mod audio;

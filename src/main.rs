@@ -1,4 +1,4 @@
-//! The daemon: arguments, then configuration, then run.
+//! The daemon's entry point: parses arguments, reads the configuration, then runs the command.
 
 mod arguments;
 
@@ -14,7 +14,7 @@ use stt_isolated::{
 
 use crate::arguments::{Arguments, CheckModel, Command, Common};
 
-/// sysexits.h: something in the configuration is wrong.
+/// Exit status of sysexits.h for a mistake in the configuration.
 const EX_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
@@ -71,7 +71,7 @@ fn load(common: &Common) -> Result<Config, ConfigError> {
     Config::load(common.config.as_deref(), environment())
 }
 
-/// The variables that are text; no other is ours.
+/// Environment variables that are valid text; ours always are.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -1,17 +1,17 @@
-//! Which rates and how many channels are accepted.
+//! The accepted sample rates and numbers of channels.
 
 use std::ops::RangeInclusive;
 
 use super::AudioError;
 
-/// Sample rates that are accepted, in hertz. Less than 2 kHz carries no speech, and every file of few samples
-/// would become a long one.
+/// Accepted sample rates, in hertz. A rate below 2 kHz carries no speech, and would turn a file of
+/// few samples into a long one.
 pub const RATES: RangeInclusive<u32> = 2_000..=384_000;
 
-/// Channels that are accepted: Symphonia's layouts of loudspeakers end at 64.
+/// Accepted numbers of channels: Symphonia's loudspeaker layouts end at 64.
 pub const CHANNELS: RangeInclusive<usize> = 1..=64;
 
-/// Refuses what would make absurdly long blocks.
+/// Refuse rates that would make absurdly long blocks.
 pub(super) fn check_rate(rate: u32) -> Result<(), AudioError> {
     if RATES.contains(&rate) {
         Ok(())
@@ -20,7 +20,7 @@ pub(super) fn check_rate(rate: u32) -> Result<(), AudioError> {
     }
 }
 
-/// Refuses what would make absurdly large buffers.
+/// Refuse numbers of channels that would make absurdly large buffers.
 pub(super) fn check_channels(channels: usize) -> Result<(), AudioError> {
     if CHANNELS.contains(&channels) {
         Ok(())
@@ -29,7 +29,7 @@ pub(super) fn check_channels(channels: usize) -> Result<(), AudioError> {
     }
 }
 
-/// Refuses to listen to a channel that is not there.
+/// Refuse a requested channel that does not exist.
 pub(super) fn check_channel(asked: Option<u16>, channels: usize) -> Result<(), AudioError> {
     match asked {
         Some(asked) if usize::from(asked) >= channels => {

@@ -1,4 +1,5 @@
-//! What holds for every recording, whatever its bytes, and which panics are the decoder's own: for tests and fuzzers.
+//! Rules that hold for every recording with any bytes, and the list of the decoder's known panics;
+//! for tests and fuzzers.
 
 use std::{
     cell::RefCell,
@@ -12,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{AudioError, Decoder, Hint, is_decoding};
 
-/// What a decoder made of a file.
+/// Result of decoding a file.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) samples: Vec<f32>,
@@ -26,7 +27,7 @@ pub(super) fn memfd(bytes: &[u8]) -> File {
     file
 }
 
-/// Decodes to the end, or as much as a model with this limit would hear, and checks what holds for every file.
+/// Decodes to the end, or to the limit of a model, and checks the rules that hold for every file.
 pub(super) fn hear(file: File, hint: Hint<'_>, limit: usize) -> Result<Heard, AudioError> {
     let mut decoder = Decoder::open(file, hint)?;
     let mut samples = Vec::new();
@@ -65,11 +66,12 @@ pub(super) fn hear(file: File, hint: Hint<'_>, limit: usize) -> Result<Heard, Au
 }
 
 thread_local! {
-    /// Where this thread panicked last inside the decoder, as its hook saw it.
+    /// Place of this thread's last panic inside the decoder, recorded by the hook.
     static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Does `work`; if it panics inside the decoder, as a job's panic hook would see it, the error is where.
+/// Runs `work`. If it panics inside the decoder, as a job's panic hook would see it, the error is
+/// the place.
 pub(super) fn forgiving<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -87,7 +89,7 @@ pub(super) fn forgiving<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Makes the checksums of Ogg pages right again, or nothing but the check of them would be tested.
+/// Repairs the checksums of Ogg pages. Otherwise only the check of them would be tested.
 pub(super) fn mend_pages(bytes: &mut [u8]) {
     let mut start = 0;
     while let Some(at) = bytes[start..].windows(4).position(|four| four == b"OggS") {

@@ -1,4 +1,4 @@
-//! Drives demuxer and decoder, packet by packet, and decides what counts as damage.
+//! Drives demuxer and decoder packet by packet, and decides when a file counts as damaged.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -24,66 +24,66 @@ use super::raw::Raw;
 use super::resample::Resampler;
 use super::source::Source;
 
-/// Shortest recording that is accepted, in samples: 0.1 s, the rule of OpenAI's service. No block but the last is
-/// shorter, so nothing is handed out before the rule is known to hold.
+/// Shortest accepted recording, in samples: 0.1 s, the rule of OpenAI's service. No block but the
+/// last is shorter, so no block is returned before the rule is known to hold.
 const SHORTEST: usize = SAMPLE_RATE as usize / 10;
 
-/// Longest block handed out, in samples: 1 s.
+/// Longest returned block, in samples: 1 s.
 const LONGEST_BLOCK: usize = SAMPLE_RATE as usize;
 
-/// How many frames of a decoded packet are worked on at once. A packet can be one hostile object of 12 MiB; its
-/// samples are converted as they are asked for.
+/// Number of frames of a decoded packet that are converted at once. A packet can be one hostile
+/// object of 12 MiB, so its samples are converted only when they are needed.
 const PIECE: usize = 4096;
 
-/// Packets in a row, of any track, that yield nothing: then the rest is not read. An index of a few bytes can
-/// promise four thousand million packets of 0 bytes.
+/// Number of packets in a row, of any track, without audio after which the rest is not read. An
+/// index of a few bytes can promise four billion packets of 0 bytes.
 const MOST_BARREN: u64 = 1 << 20;
 
-/// How often a file may start anew (concatenated Ogg streams) or change its rate. Each time costs a few
-/// milliseconds that no byte of the file has to pay for.
+/// How often a file may start anew (concatenated Ogg streams) or change its rate. Each time costs a
+/// few milliseconds, for which the file needs no bytes.
 const MOST_RESTARTS: u32 = 64;
 
 /// How often in a row the demuxer may fail before the rest is given up.
 const MOST_FAILURES: u32 = 16;
 
-/// What the sender said about the file. The format is found in the bytes themselves, but for raw samples; beside that it
-/// only serves messages.
+/// The sender's description of the file. The format is found in the bytes themselves, except for
+/// raw samples; otherwise the description only serves messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hint<'a> {
-    /// Extension of the file's name, without the dot.
+    /// Extension of the file name, without the dot.
     pub extension: Option<&'a str>,
     /// Media type of the upload.
     pub mime: Option<&'a str>,
 }
 
-/// A recording being decoded: 16 kHz mono samples come out, block by block.
+/// Decodes a recording block by block to 16 kHz mono samples.
 ///
-/// Memory is bounded whatever the length of the recording, except for the index of an MP4 or CAF.
+/// Memory is bounded for any length of the recording, except for the index of an MP4 or CAF file.
 pub struct Decoder {
-    /// The file once more, for another try should nothing come of this one.
+    /// The file again, for a second attempt if this one fails.
     again: Option<Source>,
     format: Box<dyn FormatReader>,
     watch: Arc<Watch>,
     end: End,
-    /// The track that is listened to, and its decoder.
+    /// Number of the decoded track.
     track: u32,
     decoder: Box<dyn AudioDecoder>,
-    /// Frames that the track should have, where its container is to be believed.
+    /// Number of frames that the track should have, if its container can be trusted.
     promised: Option<u64>,
     resampler: Option<Resampler>,
-    /// Frames of the last decoded packet: converted so far, and all.
+    /// Frames of the last decoded packet that were converted, and all of them.
     cursor: usize,
     frames: usize,
-    /// The only channel that is listened to; `None` mixes all.
+    /// Number of the only decoded channel; `None` mixes all.
     channel: Option<u16>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
-    /// Converted and not yet handed out.
+    /// Converted samples that were not returned yet.
     ready: Vec<f32>,
     block: Vec<f32>,
     state: State,
     handed_out: u64,
-    /// Frames decoded, before resampling, of the current stream.
+    /// Frames of the current stream decoded so far, before resampling.
     decoded: u64,
     barren: u64,
     failures: u32,
@@ -91,14 +91,14 @@ pub struct Decoder {
     damage: Damage,
 }
 
-/// What it means when a demuxer finds nothing more to read.
+/// Meaning of the demuxer's end of input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It depends on the format.
+    /// The format decides whether this is the normal end.
     Unclear,
-    /// The header announced it.
+    /// The header announced this end.
     Expected,
-    /// The front of the file was found to promise more.
+    /// The front of the file promised more.
     Early,
 }
 
@@ -107,20 +107,20 @@ enum State {
     Decoding,
     /// All samples are in `ready`.
     Drained,
-    /// `None` or an error was answered.
+    /// `None` or an error was returned.
     Over,
 }
 
-/// What was wrong with a file that was read nevertheless.
+/// Damage of a file that was read nevertheless.
 #[derive(Default)]
 struct Damage {
-    /// Packets that could not be decoded.
+    /// Number of packets that could not be decoded.
     packets: u64,
     /// The file ends before its audio does.
     cut_off: bool,
-    /// The rest of the file was not read, because of this.
+    /// The reason why the rest of the file was not read.
     given_up: Option<String>,
-    /// What was said about the first damage met.
+    /// Description of the first damage.
     first: Option<String>,
 }
 
@@ -131,13 +131,13 @@ impl Damage {
 }
 
 impl Decoder {
-    /// Finds out what the file is and prepares to decode its first audio track.
+    /// Finds the format of the file and prepares to decode its first audio track.
     ///
-    /// A regular file (or memfd) is read from its start, whatever its offset, which stays where it is. Anything else
-    /// is read as a pipe, from front to back.
+    /// A regular file (or memfd) is read from its start; its offset is neither used nor changed.
+    /// Anything else is read as a pipe, from front to back.
     ///
     /// # Errors
-    /// The file is empty, is no audio, holds no audio that can be decoded, or cannot be read.
+    /// The file is empty, is not audio, holds no audio that can be decoded, or cannot be read.
     pub fn open(file: impl Into<Arc<File>>, hint: Hint<'_>) -> Result<Self, AudioError> {
         let _mark = Mark::set();
         let raw = hint.mime.map(Raw::of).transpose()?.flatten();
@@ -151,8 +151,8 @@ impl Decoder {
         }
     }
 
-    /// Listen to this channel only, counted from 0; `None` mixes all. Where the recording has no such channel,
-    /// [`Self::next_block`] says so.
+    /// Decode only this channel, counted from 0; `None` mixes all. If the recording has no such
+    /// channel, [`Self::next_block`] returns an error.
     #[must_use]
     pub fn listening_to(self, channel: Option<u16>) -> Self {
         Self { channel, ..self }
@@ -198,7 +198,7 @@ impl Decoder {
         })
     }
 
-    /// Like [`Self::of`], for a file that could not be decoded as what it claims to be.
+    /// Like [`Self::of`], for a file that could not be decoded as the format that it claims.
     fn of_stream(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
         let decoder = Self::of(source, hint)?;
         let end = if decoder.end == End::Unclear {
@@ -209,13 +209,14 @@ impl Decoder {
         Ok(Self { end, ..decoder })
     }
 
-    /// The next block of mono samples (−1 … 1, 16 kHz): never empty, never longer than 1 s; `None` at the end.
+    /// The next block of mono samples (−1 … 1, 16 kHz): never empty, never longer than 1 s; `None`
+    /// at the end.
     ///
-    /// What can be decoded of a damaged file is handed out, and [`Self::warnings`] tells the rest.
+    /// The intact parts of a damaged file are returned, and [`Self::warnings`] reports the rest.
     ///
     /// # Errors
-    /// The whole recording lasts less than 0.1 s (then no block was handed out before), or the descriptor cannot
-    /// be read on. After an error there is nothing more: `None`.
+    /// The whole recording lasts less than 0.1 s (then no block was returned before), or the
+    /// descriptor cannot be read further. After an error every call returns `None`.
     pub fn next_block(&mut self) -> Result<Option<&[f32]>, AudioError> {
         if self.state == State::Over {
             return Ok(None);
@@ -238,7 +239,8 @@ impl Decoder {
         Ok(Some(&self.block))
     }
 
-    /// How long the file says that its audio is: anything from exact to a lie; `None` if it says nothing.
+    /// Length of the audio as the file claims it, which may be exact or a lie; `None` without a
+    /// claim.
     #[must_use]
     pub fn announced(&self) -> Option<Duration> {
         let track = audio_track(self.format.as_ref()).ok()?;
@@ -246,13 +248,13 @@ impl Decoder {
         Duration::try_from_secs_f64(track.num_frames? as f64 / f64::from(rate)).ok()
     }
 
-    /// How much audio was handed out so far.
+    /// Length of the audio returned so far.
     #[must_use]
     pub fn position(&self) -> Duration {
         Duration::from_micros(self.handed_out * 1_000_000 / u64::from(SAMPLE_RATE))
     }
 
-    /// What the sender should know about a file that was decoded although it is damaged; complete after the
+    /// Warnings for the sender of a damaged file that was decoded nevertheless. Complete after the
     /// last block, and at most three sentences.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -273,7 +275,7 @@ impl Decoder {
         [cut_off, given_up, packets].into_iter().flatten().collect()
     }
 
-    /// [`Self::fill`]; where nothing comes of it, another try that does not look at the end of the file.
+    /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.
     fn fill_somehow(&mut self) -> Result<(), AudioError> {
         let filled = self.fill();
         let again = self.again.take();
@@ -289,7 +291,7 @@ impl Decoder {
         filled
     }
 
-    /// Decodes until a block can be handed out, or everything was decoded.
+    /// Decode until a block can be returned or everything is decoded.
     fn fill(&mut self) -> Result<(), AudioError> {
         while self.state == State::Decoding && self.ready.len() < SHORTEST {
             if self.cursor < self.frames {
@@ -304,7 +306,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Moves the next frames of the decoded packet into `ready`.
+    /// Convert the next frames of the decoded packet into `ready`.
     fn convert(&mut self) -> Result<(), AudioError> {
         let piece = self.cursor..self.frames.min(self.cursor + PIECE);
         self.cursor = piece.end;
@@ -323,9 +325,9 @@ impl Decoder {
         }
     }
 
-    /// Reads and decodes one packet, or learns that there are no more.
+    /// Read and decode one packet, or notice the end.
     fn next_packet(&mut self) -> Result<(), AudioError> {
-        // Tags met on the way are of no use here, and would pile up.
+        // Tags are not needed here, and would pile up.
         self.format.metadata().skip_to_latest();
         match self.format.next_packet() {
             Ok(Some(packet)) => {
@@ -366,7 +368,7 @@ impl Decoder {
         }
     }
 
-    /// Goes on with the next of several concatenated streams.
+    /// Continue with the next of several concatenated streams.
     fn start_anew(&mut self) -> Result<(), AudioError> {
         self.restarts += 1;
         if self.restarts > MOST_RESTARTS {
@@ -393,15 +395,16 @@ impl Decoder {
             return Ok(());
         }
         if is_mpeg(self.format_id()) && packet.trim_end >= packet.dur {
-            // The length of an MP3 is an estimate, or that of the first of several joined files. Trimming the last
-            // packet is fine; a packet that lies wholly behind the "end" proves the estimate wrong.
+            // The length of an MP3 is an estimate, or that of the first of several joined files.
+            // The last packet may be trimmed, but a packet that lies wholly after the "end" proves
+            // the estimate wrong.
             packet.trim_end = units::Duration::ZERO;
         }
         let mut decoded = measure(self.decoder.decode(&packet));
         if matches!(decoded, Err(Error::DecodeError(reason)) if reason.contains("signal spec"))
             && let Ok(mut decoder) = audio_track(self.format.as_ref()).and_then(decoder_of)
         {
-            // The MPEG decoder insists on the rate and the channels of the first packet that it saw.
+            // The MPEG decoder requires the rate and the channels of the first packet that it saw.
             decoded = measure(decoder.decode(&packet));
             self.decoder = decoder;
         }
@@ -418,7 +421,7 @@ impl Decoder {
             .and_then(|()| check_channels(channels))
             .and_then(|()| check_channel(self.channel, channels));
         if let Err(error) = checked {
-            // Nothing wrong with what came before.
+            // The packets before this one were fine.
             return if self.resampler.is_some() {
                 self.give_up(&error.to_string())
             } else {
@@ -432,7 +435,7 @@ impl Decoder {
         self.resample_from(rate)
     }
 
-    /// Sees to it that the resampler takes `rate`, which may change in the middle of a file.
+    /// Make the resampler take `rate`, which may change in the middle of a file.
     fn resample_from(&mut self, rate: u32) -> Result<(), AudioError> {
         if self
             .resampler
@@ -468,7 +471,7 @@ impl Decoder {
         }
     }
 
-    /// Why there is no block at all.
+    /// The error to report if not a single block was decoded.
     fn nothing_usable(&self) -> AudioError {
         let seconds = self.ready.len() as f64 / f64::from(SAMPLE_RATE);
         match &self.damage {
@@ -482,14 +485,16 @@ impl Decoder {
         }
     }
 
-    /// The demuxer is at its end, but more was announced. A tenth of a second may be lost to priming and rounding.
+    /// True if the demuxer has ended before the announced number of frames. A tenth of a second may
+    /// be lost to priming and rounding.
     fn is_short_of_promise(&self) -> bool {
         self.promised
             .is_some_and(|promised| self.decoded + u64::from(self.rate() / 10) < promised)
     }
 
-    /// The demuxer ran into the end of the file. That is how it finds the end where nothing announces it: where the
-    /// samples' length is left open, and in any Matroska stream that cannot be sought.
+    /// True if the demuxer ran into the end of the file unexpectedly. This is the normal end if
+    /// nothing announces it: if the samples' length is left open, or in a Matroska stream that
+    /// cannot seek.
     fn is_cut_off(&self) -> bool {
         match self.end {
             End::Expected => false,
@@ -500,7 +505,8 @@ impl Decoder {
         }
     }
 
-    /// Half a second less was decoded than the container's header says. It speaks of the longest of its tracks.
+    /// True if half a second less was decoded than the container's header says. The header gives
+    /// the length of the longest track.
     fn is_short_of_duration(&self) -> bool {
         let about = self.format.media_info();
         let (Some(base), Some(duration)) = (about.time_base, about.duration) else {
@@ -524,17 +530,17 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside the decoder right now.
+/// True if this thread is inside the decoder.
 ///
-/// Crafted files make Symphonia 0.6.1 panic: a Vorbis header whose codebooks have absurd dimensions or lengths, an MP4
-/// sample at an offset beyond 2^63. Where a panic aborts it cannot be caught, but the panic hook still runs; there,
-/// this tells a bad recording from a bug of ours.
+/// Crafted files make Symphonia 0.6.1 panic: a Vorbis header whose codebooks have absurd dimensions
+/// or lengths, an MP4 sample at an offset beyond 2^63. If panics abort, they cannot be caught, but
+/// the panic hook still runs. There this function tells a bad recording from a bug of ours.
 #[must_use]
 pub fn is_decoding() -> bool {
     DECODING.get()
 }
 
-/// While it lives, [`is_decoding`] is true.
+/// While it exists, [`is_decoding`] returns true.
 struct Mark;
 
 impl Mark {
@@ -550,7 +556,7 @@ impl Drop for Mark {
     }
 }
 
-/// Sample rate, channels and frames of what was decoded.
+/// Sample rate, channels and frames of decoded audio.
 fn measure(
     decoded: Result<GenericAudioBufferRef<'_>, Error>,
 ) -> Result<(u32, usize, usize), Error> {

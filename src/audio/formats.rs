@@ -1,4 +1,4 @@
-//! Which containers and codecs are known, and what may be believed of what they say about themselves.
+//! The known containers and codecs, and how far their own claims can be trusted.
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
@@ -17,8 +17,9 @@ use super::intake::Watch;
 use super::source::Source;
 use super::{AudioError, Hint};
 
-/// Longest packet that a container may announce, in frames, since decoders allocate it beforehand. FLAC's and
-/// ALAC's longest have 65536, an ADPCM block in WAV has up to 131072.
+/// Longest packet that a container may announce, in frames, because decoders allocate it in
+/// advance. FLAC's and ALAC's longest have 65536 frames, and an ADPCM block in WAV has up to
+/// 131072.
 const LONGEST_PACKET: u64 = 1 << 18;
 
 /// Finds the demuxer for `source`.
@@ -38,7 +39,7 @@ pub(super) fn demuxer(
         .map_err(|error| unopened(error, watch, hint))
 }
 
-/// Every container that is known. Readers of tags are left out on purpose: see [`Source::open`].
+/// Every known container. Readers of tags are left out on purpose: see [`Source::open`].
 fn probe() -> Probe {
     let mut probe = Probe::default();
     probe.register_format::<formats::AdtsReader<'_>>();
@@ -53,7 +54,7 @@ fn probe() -> Probe {
     probe
 }
 
-/// Why no demuxer took the file.
+/// The error to report if no demuxer accepted the file.
 fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
     if let Some(failure) = watch.failure() {
         return failure;
@@ -68,11 +69,11 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
         Error::Unsupported(reason) if reason.contains("no suitable format") => {
             AudioError::Unsupported(described(hint))
         }
-        // Demuxers call it unsupported when a part that every such file has is not there.
+        // Demuxers call a file unsupported if a required part is missing.
         Error::Unsupported(reason) if reason.contains("missing") => {
             AudioError::Corrupt(format!("it is incomplete: {reason}"))
         }
-        // The container is known: to be told to send one of its kind would help nobody.
+        // The container is known, so the advice to send this kind of file would not help.
         Error::Unsupported(reason)
             if ["bits per channel", "codec", "format id"]
                 .map(|part| reason.contains(part))
@@ -86,7 +87,7 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
     }
 }
 
-/// Whether the name says that the samples have no header. What the media type says was heeded already.
+/// True if the file name says that the samples have no header. The media type was checked before.
 fn is_called_raw(hint: Hint<'_>) -> bool {
     let names = ["raw", "pcm", "s16", "sw"];
     hint.extension.is_some_and(|extension| {
@@ -96,7 +97,7 @@ fn is_called_raw(hint: Hint<'_>) -> bool {
     })
 }
 
-/// What the sender said the file is, short and harmless enough for a message.
+/// The sender's description of the file, made short and harmless for a message.
 fn described(hint: Hint<'_>) -> String {
     let harmless = |text: &str| -> String {
         let keep = |c: &char| c.is_ascii_alphanumeric() || "/.+-".contains(*c);
@@ -112,10 +113,10 @@ fn described(hint: Hint<'_>) -> String {
     }
 }
 
-/// The first audio track.
+/// Finds the first audio track.
 pub(super) fn audio_track(format: &dyn FormatReader) -> Result<&Track, AudioError> {
     format.first_track(TrackType::Audio).ok_or_else(|| {
-        // A demuxer that does not know a track's codec does not say what kind of track it is.
+        // If a demuxer does not know a track's codec, it does not give the kind of the track.
         if format
             .tracks()
             .iter()
@@ -128,8 +129,8 @@ pub(super) fn audio_track(format: &dyn FormatReader) -> Result<&Track, AudioErro
     })
 }
 
-/// How many frames the track holds, where that is more than a guess. An MP3's number is one unless it comes with the
-/// encoder's delay, from the same header.
+/// Number of frames in the track, if it is more than a guess. An MP3's number is a guess unless it
+/// comes with the encoder's delay, from the same header.
 pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
     let id = format.format_info().format;
     let exact = is_raw(id)
@@ -139,7 +140,7 @@ pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
     track.num_frames.filter(|_| exact)
 }
 
-/// The decoder for an audio track.
+/// Makes the decoder for an audio track.
 pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioError> {
     let Some(CodecParameters::Audio(params)) = &track.codec_params else {
         return Err(AudioError::NoAudioTrack);
@@ -160,7 +161,8 @@ pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioEr
     }
     let mut params = params.clone();
     if [codec::CODEC_ID_PCM_ALAW, codec::CODEC_ID_PCM_MULAW].contains(&params.codec) {
-        // The reader of CAF gives the 8 bits of the file, the decoder insists on the 16 that it makes of them.
+        // The reader of CAF reports the 8 bits in the file, but the decoder requires the 16 bits of
+        // its output.
         params.bits_per_sample = None;
         params.bits_per_coded_sample = None;
     }
@@ -181,8 +183,8 @@ fn codecs() -> CodecRegistry {
     codecs
 }
 
-/// Whether the decoder can be trusted with this packet: libopus makes 120 ms of sound up for one of 0 bytes, and the
-/// ADPCM decoder panics on one that lasts longer than announced.
+/// True if the decoder can be trusted with this packet. libopus invents 120 ms of sound for a
+/// packet of 0 bytes, and the ADPCM decoder panics on a packet that is longer than announced.
 pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bool {
     let adpcm = matches!(
         params.codec,
@@ -193,7 +195,7 @@ pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bo
     !packet.data.is_empty() && !too_long
 }
 
-/// Containers that are hardly more than a header in front of the samples.
+/// True for containers that are little more than a header before the samples.
 pub(super) fn is_raw(id: FormatId) -> bool {
     [
         format::FORMAT_ID_WAVE,
@@ -203,7 +205,7 @@ pub(super) fn is_raw(id: FormatId) -> bool {
     .contains(&id)
 }
 
-/// Containers of MPEG's own: none, just frame after frame.
+/// True for MPEG's own streams, which are frame after frame without a container.
 pub(super) fn is_mpeg(id: FormatId) -> bool {
     [
         format::FORMAT_ID_MP1,
@@ -213,12 +215,12 @@ pub(super) fn is_mpeg(id: FormatId) -> bool {
     .contains(&id)
 }
 
-/// Matroska and WebM.
+/// True for Matroska and WebM.
 pub(super) fn is_matroska(id: FormatId) -> bool {
     id == format::FORMAT_ID_MKV
 }
 
-/// Codecs that senders meet and this decoder does not know, by the name they know them.
+/// Common name of a codec that senders use but this decoder does not know.
 fn codec_name(id: AudioCodecId) -> Option<&'static str> {
     Some(match id {
         codec::CODEC_ID_AAC => "AAC other than AAC-LC with one or two channels",

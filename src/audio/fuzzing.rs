@@ -1,4 +1,5 @@
-//! Any bytes as a recording: heard or refused, soon and in little memory; only Symphonia's own panics are forgiven.
+//! Fuzzing of recordings: any bytes must be decoded or refused, quickly and in little memory. Only
+//! Symphonia's known panics are allowed.
 
 use std::{fs::File, io::Write as _, os::fd::OwnedFd};
 
@@ -7,20 +8,20 @@ use super::{
     checks::{Heard, forgiving, hear, memfd, mend_pages},
 };
 
-/// The longest that is heard of one recording: a few bytes can hold hours of silence.
+/// Longest part of a recording that is decoded: a few bytes can hold hours of silence.
 const LIMIT: usize = 20 * SAMPLE_RATE as usize;
 
-/// Most bytes that go into a pipe before somebody reads.
+/// Most bytes that fit into a pipe before it is read.
 const PIPE: usize = 1 << 16;
 
-/// A file of any format, as an upload and as a stream.
+/// `data` is a file of any format, read as an upload and as a stream.
 pub fn decode(data: &[u8]) {
     let mut data = data.to_vec();
     mend_pages(&mut data);
     survive(&data, Hint::default());
 }
 
-/// A media type, a line feed, and samples.
+/// `data` is a media type, a line feed, and samples.
 pub fn raw(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n');
     let Some((mime, samples)) = end.map(|end| data.split_at(end)) else {
@@ -43,7 +44,7 @@ fn survive(data: &[u8], hint: Hint<'_>) {
     }
 }
 
-/// Bytes that come from a pipe, all of them there already.
+/// A pipe that already holds all of `data`.
 fn pipe(data: &[u8]) -> File {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(data).expect("room in the pipe");
@@ -67,13 +68,14 @@ fn check(heard: Result<Result<Heard, AudioError>, String>) {
     }
 }
 
-/// A client sees it, and the supervisor takes no longer one from a job, and none with control characters.
+/// Checks a message for the client: the supervisor rejects a job's message if it is longer or has
+/// control characters.
 fn is_for_people(text: &str) {
     assert!(text.len() <= 500, "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
 }
 
-/// The pieces that an engine would hear.
+/// Cuts samples into pieces as for an engine.
 fn cut(samples: &[f32]) {
     let mut cutter = Cutter::new(Keep::Speech);
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! The bytes of a recording as they lie in its descriptor, and what happened to that on the way.
+//! Reads the bytes of a recording from its descriptor, and records errors and limits on the way.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -10,14 +10,14 @@ use rustix::fs::FileType;
 
 use super::AudioError;
 
-/// How many bytes may be read between one decoded sample and the next: 40 s of video at 50 Mbit/s. It ends the
-/// search for audio in what is only noise.
+/// Number of bytes that may be read between two decoded samples: 40 s of video at 50 Mbit/s. It
+/// ends the search for audio in noise.
 const SEARCH_BUDGET: u64 = 256 << 20;
 
-/// How much of a pipe is passed over at once, in bytes.
+/// Bytes of a pipe skipped at once.
 const PIPE_PIECE: u64 = 4096;
 
-/// What happened to the descriptor below the demuxer, which reports it in its own words or not at all.
+/// Events at the descriptor. The demuxer above it reports them in its own words or not at all.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     budget: AtomicU64,
@@ -26,27 +26,27 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Audio was decoded: the search for the next starts from here.
+    /// Called when audio was decoded: the search for the next sample starts anew.
     pub(super) fn progress(&self) {
         self.allow(SEARCH_BUDGET);
     }
 
-    /// From now on so many bytes may be read.
+    /// Allow this many bytes to be read from now on.
     pub(super) fn allow(&self, bytes: u64) {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    /// A read is refused.
+    /// Record that a read was refused.
     pub(super) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
-    /// A read was refused, because it was too long or because audio was searched for too long.
+    /// True if a read was refused, because it was too long or the search for audio took too long.
     pub(super) fn refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The error of the descriptor itself, as an error to hand on.
+    /// The error of the descriptor itself, as an error for the caller.
     pub(super) fn failure(&self) -> Option<AudioError> {
         let error = self.failure.get()?;
         Some(AudioError::Read(match error.raw_os_error() {
@@ -65,22 +65,22 @@ impl Watch {
     }
 }
 
-/// How long a recording is, in bytes; `None`: it is a pipe, and nobody knows.
+/// Length of a recording in bytes; `None` for a pipe, whose length is unknown.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the system call.
 pub fn length(recording: &File) -> io::Result<Option<u64>> {
-    // Not File::metadata, which asks by statx: a job's sandbox cannot tell that from a look at any file, and answers it
-    // through a signal.
+    // Not File::metadata, which uses statx: a job's sandbox cannot distinguish such a call from one
+    // about any file, and answers it through a signal.
     let about = rustix::fs::fstat(recording)?;
     let is_file = FileType::from_raw_mode(about.st_mode).is_file();
     Ok(u64::try_from(about.st_size).ok().filter(|_| is_file))
 }
 
-/// The bytes as they lie in the descriptor, read from front to back.
+/// Reads the bytes of the descriptor from front to back.
 pub(super) struct Intake {
     pub(super) file: Arc<File>,
-    /// `None`: a pipe, which can neither be measured nor sought.
+    /// Length in bytes; `None` for a pipe, which cannot seek either.
     pub(super) len: Option<u64>,
     pub(super) at: u64,
     pub(super) watch: Arc<Watch>,
@@ -96,14 +96,15 @@ impl Intake {
         })
     }
 
-    /// How far into the file the next read is, in bytes.
+    /// Position of the next read, in bytes.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
 
     pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            // A regular file may be shared with other processes, and its offset with it: neither use nor move that.
+            // Other processes may share a regular file and its offset: neither use nor move the
+            // offset.
             let result = match self.len {
                 Some(len) => {
                     let room = usize::try_from(len.saturating_sub(self.at)).unwrap_or(usize::MAX);
@@ -120,7 +121,7 @@ impl Intake {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     let kind = error.kind();
-                    // Only the first failure is told; a second one adds nothing.
+                    // Only the first failure is kept; a second one adds nothing.
                     let _ = self.watch.failure.set(error);
                     return Err(kind.into());
                 }
@@ -128,7 +129,7 @@ impl Intake {
         }
     }
 
-    /// The next `count` bytes; fewer only at the end of the file. Allocates `count` bytes.
+    /// Read the next `count` bytes; fewer only at the end of the file. Allocates `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> Result<Vec<u8>, AudioError> {
         let mut bytes = vec![0; count];
         let mut filled = 0;
@@ -143,7 +144,7 @@ impl Intake {
         Ok(bytes)
     }
 
-    /// Passes over `count` bytes; `false` when the file ends before.
+    /// Skip `count` bytes; returns false if the file ends before.
     pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, AudioError> {
         if let Some(len) = self.len {
             self.at = self.at.saturating_add(count);
@@ -158,7 +159,7 @@ impl Intake {
         Ok(true)
     }
 
-    /// Whether more bytes follow; unknown for a pipe.
+    /// True if more bytes follow; `None` for a pipe.
     pub(super) fn has_more(&self) -> Option<bool> {
         self.len.map(|len| self.at < len)
     }

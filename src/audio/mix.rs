@@ -1,14 +1,14 @@
-//! Samples of any type and any number of channels become one channel of `f32`.
+//! Converts samples of any type and number of channels to one channel of `f32`.
 
 use std::ops::Range;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 
-/// Appends the frames of `range` to `mono`: of each the one channel that is asked for, which must be there, or the mean
-/// of all.
+/// Appends the frames of `range` to `mono`: of each frame the requested channel, which must exist,
+/// or the mean of all channels.
 ///
-/// Integers map to −1 … 1 by a power of two, so 8-, 16- and 24-bit mono stays exact. A file of floats can
-/// hold anything: NaN becomes silence, and what lies outside −1 … 1 is clipped.
+/// Integers map to −1 … 1 by a power of two, so 8-, 16- and 24-bit mono stays exact. A file of
+/// floats can hold any value: NaN becomes silence, and values outside −1 … 1 are clipped.
 ///
 /// `interleaved` is scratch space; `range` must lie within the buffer's frames.
 pub(super) fn append_mono(
@@ -34,7 +34,7 @@ pub(super) fn append_mono(
     }
 }
 
-/// A sample within the range that engines are promised.
+/// Limit a sample to the range that engines expect.
 pub(super) fn sane(sample: f32) -> f32 {
     if sample.is_nan() {
         0.0

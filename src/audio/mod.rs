@@ -1,7 +1,8 @@
-//! From any common audio file to 16 kHz mono samples; only ever called inside a job.
+//! Decodes any common audio file to 16 kHz mono samples; only ever called inside a job.
 //!
-//! The bytes are hostile: nothing here opens a file or starts a thread, what a file claims allocates no more than
-//! a few MiB before the bytes for it have been read, and memory does not grow with the length of the recording.
+//! The bytes are hostile. So nothing here opens a file or starts a thread. A file's claim allocates
+//! no more than a few MiB before the bytes for it have been read, and memory does not grow with the
+//! length of the recording.
 //!
 //! Symphonia 0.6.1 panics on some crafted files: see [`is_decoding`].
 
@@ -30,7 +31,7 @@ pub use error::AudioError;
 pub use intake::length;
 pub use pieces::{Cutter, Keep, Piece};
 
-/// Sample rate, in hertz, of all audio that comes out of here: one channel of `f32` in −1 … 1 at 16 kHz.
+/// Sample rate of all decoded audio, in hertz: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;
 
 #[cfg(test)]

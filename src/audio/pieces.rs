@@ -1,42 +1,44 @@
-//! Cuts a recording of any length into the pieces that an engine hears: speech only, at most 30 s each.
+//! Cuts a recording of any length into pieces for an engine: speech only, at most 30 s each.
 
 use super::SAMPLE_RATE;
 use super::vad::{FRAME, Vad, loudness, root_mean_square};
 
-/// Longest piece, in samples: 30 s, what Whisper's models hear at once, and about the most that PocketSphinx decodes in
-/// 50 MB. A shorter recording is one piece, so that an engine hears all that is there to be heard of it.
+/// Longest piece, in samples: 30 s. Whisper's models take that much at once, and PocketSphinx
+/// decodes about as much in 50 MB. A shorter recording is one piece, so that an engine hears its
+/// whole context.
 const LONGEST: usize = 30 * SAMPLE_RATE as usize;
 
-/// A pause of so many frames ends a piece: 0.7 s, which leaves room for the margins of both pieces. Within sentences
-/// pauses are mostly shorter.
+/// Number of frames in a pause that ends a piece: 0.7 s, which leaves room for the margins of both
+/// pieces. Pauses within sentences are mostly shorter.
 const PAUSE: usize = frames(700);
 
-/// The same for [`Cutter::long`] pieces: nobody would go on with a sentence after 3 s, and much more silence makes Whisper's
-/// models say what nobody said.
+/// The same for [`Cutter::long`] pieces: 3 s. No sentence continues after such a pause, and much
+/// more silence makes Whisper's models invent text.
 const LONG_PAUSE: usize = frames(3_000);
 
-/// What is kept in front of the first frame that is speech, in frames: 0.3 s. A plosive begins with silence, and engines
-/// want some quiet to know the noise by.
+/// Number of frames kept before the first frame of speech: 0.3 s. A plosive begins with silence,
+/// and engines need some quiet to learn the noise.
 const BEFORE: usize = frames(300);
 
-/// What is kept behind the last one, in frames: likewise. Words fade; but what PocketSphinx hears of noise it may take for
-/// short words: with 0.5 s it heard three times as many that nobody had said.
+/// Number of frames kept after the last frame of speech: 0.3 s, because words fade. PocketSphinx
+/// may take noise for short words: with 0.5 s it heard three times as many that nobody had said.
 const AFTER: usize = frames(300);
 
-/// Speech without a pause is cut at the quietest place of its last frames: of the last 8 s.
+/// Speech without a pause is cut at the quietest place within its last frames: 8 s.
 const SEARCH: usize = frames(8_000);
 
-/// How much has to be quiet for a cut, in frames: 0.16 s.
+/// Number of frames that must be quiet for a cut: 0.16 s.
 const QUIET: usize = frames(160);
 
-/// So likely speech is a frame that goes on with speech.
+/// Speech probability of a frame that continues speech.
 const GOES_ON: f32 = 0.5;
 
-/// So likely speech are [`SURE_FRAMES`] frames, on the mean, that prove speech. Of the clips that the detector was
-/// measured on (see `vad`), speech has 0.77 and more; noises and tones have 0.65, or 0.72 after a strong MP3.
+/// Mean speech probability over [`SURE_FRAMES`] frames at which we accept them as speech. In the
+/// clips used to measure the detector (see `vad`), speech reaches 0.77 and more. Noises and tones
+/// reach 0.65, or 0.72 after strong MP3 compression.
 const SURE: f32 = 0.74;
 
-/// How many frames prove speech: 0.2 s, a short vowel.
+/// Number of frames that prove speech: 0.2 s, a short vowel.
 const SURE_FRAMES: usize = 12;
 
 /// Milliseconds in frames, rounded up.
@@ -44,62 +46,62 @@ const fn frames(milliseconds: usize) -> usize {
     (milliseconds * SAMPLE_RATE as usize / 1_000).div_ceil(FRAME)
 }
 
-/// Which parts of a recording become pieces.
+/// Selects the parts of a recording that become pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Those in which somebody speaks.
+    /// Only parts with speech.
     Speech,
-    /// All, speech or not.
+    /// All parts, with or without speech.
     Everything,
 }
 
 /// A part of a recording that an engine hears at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
-    /// The sample of the recording with which it begins.
+    /// Index of the piece's first sample in the recording.
     pub start: u64,
     /// One channel, −1 … 1, [`SAMPLE_RATE`]; never empty, at most 30 s.
     pub samples: Vec<f32>,
 }
 
-/// One frame, as it was judged.
+/// A frame with its measurements.
 #[derive(Clone, Copy)]
 struct Judged {
-    /// Root mean square.
+    /// Root mean square of the frame.
     loud: f32,
-    /// How likely it is speech, 0 … 1.
+    /// Probability of speech, 0 … 1.
     speech: f32,
 }
 
-/// Takes a recording block by block and gives pieces of it, in order and without overlap.
+/// Takes a recording block by block and returns pieces of it, in order and without overlap.
 ///
-/// It holds 30 s and a block, whatever the length of the recording.
+/// It holds at most 30 s and one block, for a recording of any length.
 pub struct Cutter {
     vad: Vad,
     keep: Keep,
-    /// A pause of so many frames ends a piece.
+    /// Number of frames in a pause that ends a piece.
     pause: usize,
-    /// The sample of the recording with which `samples` begins.
+    /// Index of the first element of `samples` in the recording.
     start: u64,
     samples: Vec<f32>,
-    /// The frames of `samples` that were judged: all whole ones, as soon as something is to be decided.
+    /// Judged frames of `samples`: all complete ones, as soon as there is something to decide.
     frames: Vec<Judged>,
     is_over: bool,
-    /// The recording is known to be longer than one piece.
+    /// True if the recording is known to be longer than one piece.
     is_long: bool,
 }
 
-/// What becomes of the beginning of what is held, in samples.
+/// Treatment of the first samples held.
 #[derive(Debug, PartialEq, Eq)]
 struct Decision {
-    /// So many are left out.
+    /// Number of samples to leave out.
     skip: usize,
-    /// So many after them are a piece; 0: none.
+    /// Number of samples after those that form a piece; 0 for none.
     take: usize,
 }
 
 impl Cutter {
-    /// At the beginning of a recording.
+    /// A cutter at the beginning of a recording.
     #[must_use]
     pub fn new(keep: Keep) -> Self {
         Self {
@@ -114,7 +116,7 @@ impl Cutter {
         }
     }
 
-    /// Pieces that are as long as can be: short pauses are left in them.
+    /// Make pieces as long as possible, by leaving short pauses in them.
     #[must_use]
     pub fn long(self) -> Self {
         Self {
@@ -123,18 +125,18 @@ impl Cutter {
         }
     }
 
-    /// The recording goes on with these samples (one channel, −1 … 1, [`SAMPLE_RATE`]). Take all pieces that there are
-    /// before giving more.
+    /// Add the next samples of the recording (one channel, −1 … 1, [`SAMPLE_RATE`]). Take all
+    /// available pieces before adding more.
     pub fn push(&mut self, samples: &[f32]) {
         self.samples.extend_from_slice(samples);
     }
 
-    /// The recording is over.
+    /// Mark the end of the recording.
     pub fn finish(&mut self) {
         self.is_over = true;
     }
 
-    /// The next piece; `None` if it takes more of the recording, or nothing is left of it.
+    /// Take the next piece; `None` if more of the recording is needed, or nothing is left.
     pub fn next_piece(&mut self) -> Option<Piece> {
         loop {
             let is_full = self.samples.len() > LONGEST;
@@ -154,7 +156,7 @@ impl Cutter {
         }
     }
 
-    /// Judges the frames that came since the last time.
+    /// Judge the frames added since the last call.
     fn judge(&mut self) {
         let known = self.frames.len();
         let fresh = self.samples[known * FRAME..].chunks_exact(FRAME);
@@ -169,7 +171,8 @@ impl Cutter {
         }
     }
 
-    /// Something is always decided when more than [`LONGEST`] is held, and everything when the recording is over.
+    /// Decide on the next samples. There is always a decision if more than [`LONGEST`] is held or
+    /// the recording is over.
     fn decide(&self) -> Decision {
         let all = self.samples.len();
         let take = |take| Decision { skip: 0, take };
@@ -178,7 +181,7 @@ impl Cutter {
             return take(if all > LONGEST { self.quietest(0) } else { all });
         }
         let Some(first) = self.first_speech() else {
-            // What comes next may prove that the last frames were the beginning of speech.
+            // The next samples may show that the last frames were the beginning of speech.
             let known = self.frames.len().saturating_sub(BEFORE + SURE_FRAMES);
             return skip(if self.is_over { all } else { known * FRAME });
         };
@@ -189,7 +192,7 @@ impl Cutter {
         let room = all - begin * FRAME;
         let end = match self.end_of_speech(first) {
             Some(last) => all.min((last + AFTER) * FRAME),
-            // There is room for more of it.
+            // There is room for more of this piece.
             None if room <= LONGEST => return skip(begin * FRAME),
             None => all,
         };
@@ -205,7 +208,7 @@ impl Cutter {
         }
     }
 
-    /// The first frame that belongs to proven speech.
+    /// Index of the first frame that belongs to proven speech.
     fn first_speech(&self) -> Option<usize> {
         let is_sure = |frames: &[Judged]| {
             let sum: f32 = frames.iter().map(|frame| frame.speech).sum();
@@ -216,7 +219,7 @@ impl Cutter {
         Some(sure - before.take_while(|frame| frame.speech >= GOES_ON).count())
     }
 
-    /// The frame behind the speech that begins with frame `first`; `None` if no pause was found.
+    /// Index of the frame after the speech that begins with frame `first`; `None` without a pause.
     fn end_of_speech(&self, first: usize) -> Option<usize> {
         let mut last = first + SURE_FRAMES;
         for (n, frame) in self.frames.iter().enumerate().skip(last) {
@@ -226,11 +229,11 @@ impl Cutter {
                 return Some(last);
             }
         }
-        // The end of the recording is a pause.
+        // The end of the recording counts as a pause.
         self.is_over.then_some(last)
     }
 
-    /// The sample at which to cut what begins with frame `begin` and has no pause.
+    /// Index of the sample at which to cut speech that begins with frame `begin` and has no pause.
     fn quietest(&self, begin: usize) -> usize {
         let latest = begin + LONGEST / FRAME;
         let from = latest - SEARCH;
@@ -245,11 +248,11 @@ impl Cutter {
         (from + quietest + QUIET / 2) * FRAME
     }
 
-    /// Forgets so many samples from the front.
+    /// Remove samples from the front.
     fn remove(&mut self, samples: usize) {
         self.samples.drain(..samples);
         self.start += samples as u64;
-        // A piece ends with a frame, but for the last one.
+        // Every piece but the last ends with a complete frame.
         let frames = samples.div_ceil(FRAME).min(self.frames.len());
         self.frames.drain(..frames);
     }

@@ -1,4 +1,4 @@
-//! Raw samples without any header: the media type says what they are, and a header is made of it.
+//! Raw samples without a header: the media type describes them, and a header is made from it.
 
 use mime::Mime;
 
@@ -6,16 +6,16 @@ use super::AudioError;
 use super::bounds::{check_channels, check_rate};
 use super::wav::{self, Samples};
 
-/// What raw samples are.
+/// Format of raw samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Raw {
     encoding: Encoding,
-    /// In hertz.
+    /// Samples per second, in hertz.
     rate: u32,
     channels: u16,
 }
 
-/// How one sample is written, in the terms of a CAF header.
+/// Encoding of one sample, in the terms of a CAF header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Encoding {
     format: &'static [u8; 4],
@@ -25,7 +25,7 @@ struct Encoding {
 }
 
 impl Encoding {
-    /// By the name that ffmpeg and its like know it by: `s16le`, `f32be`, `mulaw`.
+    /// The encoding with this name, as ffmpeg and others call it: `s16le`, `f32be`, `mulaw`.
     fn of(name: &str) -> Option<Self> {
         let (format, name) = match name {
             "mulaw" => (b"ulaw", "s8be"),
@@ -57,16 +57,18 @@ impl Encoding {
 }
 
 impl Raw {
-    /// What a media type says of raw samples; `None` if it speaks of anything else.
+    /// The format of raw samples that a media type describes; `None` for any other media type.
     ///
-    /// | media type | samples | where from |
+    /// | media type | samples | source |
     /// |---|---|---|
-    /// | `audio/L16` `audio/L24` | 16, 24 bits, high byte first | RFC 2586, 3551, 3190 |
-    /// | `audio/PCMU` `audio/PCMA` | µ-law, A-law; 8000 Hz unless `rate` says otherwise | RFC 3551, 4856 |
+    /// | `audio/L16` `audio/L24` | 16, 24 bits, big-endian | RFC 2586, 3551, 3190 |
+    /// | `audio/PCMU` `audio/PCMA` | µ-law, A-law; `rate` is 8000 by default | RFC 3551, 4856 |
     /// | `audio/basic` | µ-law, 8000 Hz | RFC 2046 |
-    /// | `audio/pcm` | as `encoding` says: `s16le` (the default), `s24le`, `s32le`, `f32le`, `f64le`, each also with `be`, `mulaw`, `alaw` | no standard: the habit of OpenAI's and Google's interfaces |
+    /// | `audio/pcm` | as `encoding` says | no standard; used by OpenAI's and Google's APIs |
     ///
-    /// `rate` is in hertz and has to be there unless said otherwise; `channels` is 1 unless it is there.
+    /// `encoding` is one of `s16le` (the default), `s24le`, `s32le`, `f32le`, `f64le`, each also
+    /// with `be`, `mulaw` and `alaw`. `rate` is in hertz and required unless the table gives a
+    /// default; `channels` is 1 by default.
     ///
     /// # Errors
     /// A parameter is missing or impossible.
@@ -109,18 +111,18 @@ impl Raw {
         }))
     }
 
-    /// How many of so many bytes are whole frames.
+    /// The largest number of bytes up to `bytes` that are whole frames.
     pub(super) fn whole(self, bytes: u64) -> u64 {
         bytes - bytes % u64::from(self.frame())
     }
 
-    /// Bytes of one sample of each channel.
+    /// Bytes of one frame: one sample of each channel.
     fn frame(self) -> u32 {
         u32::from(self.encoding.bits / 8) * u32::from(self.channels)
     }
 
-    /// A header for so many bytes of whole frames, after which these come: Core Audio Format, which knows both orders of
-    /// bytes.
+    /// A Core Audio Format header for this many bytes of whole frames. CAF supports both byte
+    /// orders.
     pub(super) fn header(self, bytes: u64) -> Vec<u8> {
         let Encoding {
             format,
@@ -136,18 +138,18 @@ impl Raw {
         for number in [flags, self.frame(), 1, self.channels.into(), bits.into()] {
             header.extend(number.to_be_bytes());
         }
-        // In front of the samples comes a number of 4 bytes that nobody needs.
+        // The samples are preceded by an edit count of 4 bytes, which is not needed.
         header.extend(b"data");
         header.extend((bytes + 4).to_be_bytes());
         header.extend([0; 4]);
         header
     }
 
-    /// A header for as many samples as come through a pipe: that of a WAV file, for the one with both orders of bytes
-    /// cannot be read without its length.
+    /// A WAV header for samples of unknown number from a pipe. CAF, which supports both byte
+    /// orders, cannot be read without its length.
     ///
     /// # Errors
-    /// The high byte comes first, which no WAV file has.
+    /// The samples are big-endian, which WAV does not support.
     pub(super) fn stream_header(self) -> Result<Vec<u8>, AudioError> {
         let Encoding {
             format,
@@ -169,7 +171,7 @@ impl Raw {
     }
 }
 
-/// Whether a file that is called raw has a header all the same: whoever calls a WAV file `audio/L16` means well.
+/// True if a file that is called raw does have a header: some senders call a WAV file `audio/L16`.
 pub(super) fn has_a_header(head: &[u8]) -> bool {
     let starts: [&[u8]; 6] = [b"RIFF", b"RF64", b"FORM", b"caff", b"fLaC", b"OggS"];
     starts.iter().any(|start| head.starts_with(start))

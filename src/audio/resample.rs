@@ -1,4 +1,4 @@
-//! From the recording's sample rate to the engines' 16 kHz, in blocks, without shift and without loss.
+//! Converts the recording's sample rate to the engines' 16 kHz, in blocks, without shift or loss.
 
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
@@ -7,30 +7,32 @@ use super::AudioError;
 use super::SAMPLE_RATE;
 use super::mix::sane;
 
-/// Blocks of about 1/16 s: the filter's transition band stays a few tens of hertz wide, and the delay that has
-/// to be waited for (half a block) stays unnoticed.
+/// Blocks of about 1/16 s. The filter's transition band then stays a few tens of hertz wide, and
+/// its delay (half a block) stays unnoticed.
 const BLOCKS_PER_SECOND: u32 = 16;
 
-/// Changes one channel of one rate to [`SAMPLE_RATE`].
+/// Converts one channel from one rate to [`SAMPLE_RATE`].
 ///
-/// Whatever the block sizes given, n samples in make n · 16000 / rate samples out (rounded), aligned with the input.
+/// For any block sizes, n input samples give n · 16000 / rate output samples (rounded), aligned
+/// with the input.
 pub(super) struct Resampler {
     rate: u32,
-    /// `None` at 16 kHz: samples pass untouched.
+    /// `None` at 16 kHz: samples pass unchanged.
     fft: Option<Fft<f32>>,
-    /// Samples that do not fill a block yet.
+    /// Samples that do not yet fill a block.
     pending: Vec<f32>,
     resampled: Vec<f32>,
-    /// What the filter's delay still puts before the first real sample.
+    /// Number of output samples, caused by the filter's delay, to drop before the first real one.
     to_cut: usize,
     taken: u64,
     given: u64,
 }
 
 impl Resampler {
-    /// A resampler from `rate` hertz.
+    /// Make a resampler from `rate` hertz.
     ///
-    /// Memory and work are bounded by the rate: a rate that shares no divisor with 16000 makes blocks of 1 s.
+    /// The rate bounds memory and work: a rate without a common divisor with 16000 makes blocks of
+    /// 1 s.
     pub(super) fn new(rate: u32) -> Result<Self, AudioError> {
         let fft = if rate == SAMPLE_RATE {
             None
@@ -57,12 +59,13 @@ impl Resampler {
         })
     }
 
-    /// The rate it was made for, in hertz.
+    /// Input rate in hertz.
     pub(super) fn rate(&self) -> u32 {
         self.rate
     }
 
-    /// Takes the next samples and appends to `out` what can be computed from all samples so far.
+    /// Take the next samples, and append to `out` the output that can be computed from all samples
+    /// so far.
     pub(super) fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), AudioError> {
         self.taken += samples.len() as u64;
         match self.fft.as_ref().map(|fft| fft.input_frames_next()) {
@@ -84,7 +87,7 @@ impl Resampler {
         }
     }
 
-    /// Appends what the filter still holds: afterwards `out` has got the whole recording. No sample may follow.
+    /// Append the rest of the output: `out` then has the whole recording. No sample may follow.
     pub(super) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), AudioError> {
         let Some(block) = self.fft.as_ref().map(|fft| fft.input_frames_next()) else {
             return Ok(());
@@ -99,7 +102,8 @@ impl Resampler {
         Ok(())
     }
 
-    /// Converts the block at `start` of the pending samples, giving no sample beyond number `due`.
+    /// Convert the block at `start` of the pending samples, but append no sample beyond number
+    /// `due`.
     fn convert(&mut self, start: usize, due: u64, out: &mut Vec<f32>) -> Result<(), AudioError> {
         let Some(fft) = &mut self.fft else {
             return Ok(());
@@ -120,9 +124,10 @@ impl Resampler {
     }
 }
 
-/// How many samples at `rate` to convert at once: about [`BLOCKS_PER_SECOND`], and a multiple of what makes a whole
-/// number of samples at 16 kHz. The filter is as long as the block, so an even length puts its middle, which is the
-/// delay, on a sample. Rates that take blocks of 1 s are not worth twice that: half a sample is all they are off.
+/// Number of samples at `rate` to convert at once: about 1/[`BLOCKS_PER_SECOND`] s, and a multiple
+/// of a length that gives a whole number of samples at 16 kHz. The filter is as long as the block,
+/// so an even length puts its middle, which is the delay, on a sample. For rates that need blocks
+/// of 1 s we do not double the block, because the error is only half a sample.
 fn block(rate: u32) -> usize {
     let (mut divisor, mut rest) = (rate, SAMPLE_RATE);
     while rest > 0 {
@@ -167,7 +172,8 @@ mod tests {
         out
     }
 
-    /// Signal over error, in dB, leaving out the edges, where a tone that starts suddenly is no tone.
+    /// Signal-to-error ratio in dB, without the edges: a tone that starts suddenly is not a pure
+    /// tone there.
     fn fidelity(got: &[f32], ideal: &[f32]) -> f64 {
         let middle = got.len() / 5..got.len() * 4 / 5;
         let energy = |s: &mut dyn Iterator<Item = f64>| s.map(|x| x * x).sum::<f64>();

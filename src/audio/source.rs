@@ -1,4 +1,4 @@
-//! The descriptor as the demuxers see it: no tags or odd headers in front, and never more than a bounded read.
+//! The descriptor as demuxers see it: without tags or odd headers in front, and with bounded reads.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -11,35 +11,38 @@ use super::intake::{Intake, Watch};
 use super::raw::{self, Raw};
 use super::wav::{self, Wav};
 
-/// No demuxer may ask for more at once, in bytes. They read what a file claims to be one object in pieces of
-/// 4, 8, 16 … MiB; refusing the third piece bounds an object (a cover picture, a video frame) to 12 MiB.
+/// Most bytes that a demuxer may request at once. Demuxers read an object of claimed size in pieces
+/// of 4, 8, 16 … MiB. Refusing the third piece bounds an object (a cover picture, a video frame) to
+/// 12 MiB.
 const LARGEST_READ: usize = 8 << 20;
 
-/// How many bytes may be read before the first sample is decoded. The index of ten hours of MP4 with video
-/// takes about 16 MiB; tags and tables take several times their size in memory.
+/// Bytes that may be read before the first sample is decoded. The index of ten hours of MP4 with
+/// video takes about 16 MiB; tags and tables take several times their size in memory.
 const OPENING_BUDGET: u64 = 32 << 20;
 
-/// The same for CAF, whose index takes 32 bytes in memory for each of its own: ten hours of AAC have 3.5 MiB of it.
+/// The same for CAF, whose index takes 32 bytes of memory for each of its own: ten hours of AAC
+/// have 3.5 MiB of index.
 const CAF_OPENING_BUDGET: u64 = 4 << 20;
 
-/// ID3v2 tags in front of the audio: one is usual, two are seen where a tagged file was tagged again.
+/// Largest number of ID3v2 tags before the audio. One is usual; two occur if a tagged file was
+/// tagged again.
 const MOST_TAGS: usize = 8;
 
-/// A file as the demuxers shall see it: `head`, then the file from byte `body` on.
+/// A file as the demuxers see it: `head`, then the file from byte `body` on.
 pub(super) struct Source {
     intake: Intake,
     head: Vec<u8>,
     body: u64,
     pos: u64,
     seekable: bool,
-    /// The header says that the length was not known when it was written: audio lasts until the file ends.
+    /// True if the length was unknown when the header was written: audio lasts until the file ends.
     pub(super) open_ended: bool,
 }
 
 impl Source {
-    /// Looks at the front of `file`: passes over ID3v2 tags (nobody needs them, and the fewer parsers see hostile
-    /// bytes the better) and puts a plain header in place of whatever header a WAV has. Where there is none, and `raw`
-    /// says what the samples are, a header is made of that.
+    /// Reads the front of `file`. It skips ID3v2 tags: they are not needed, and fewer parsers
+    /// should see hostile bytes. It replaces the header of a WAV file by a plain one. For a file
+    /// without any header it makes one from `raw`, the format of the samples, if that is given.
     pub(super) fn open(file: impl Into<Arc<File>>, raw: Option<Raw>) -> Result<Self, AudioError> {
         let mut intake = Intake::new(file.into())?;
         let mut head = intake.take(12)?;
@@ -48,8 +51,8 @@ impl Source {
         }
         if let Some(raw) = raw {
             match intake.len {
-                // Whoever writes samples to a pipe as they come has nothing to take a header from: what looks like one is
-                // sound.
+                // Samples written to a pipe as they come have no header to remove, so bytes that
+                // look like one are sound.
                 None => {
                     let head = [raw.stream_header()?, head].concat();
                     return Ok(Self::of(intake, head, true));
@@ -66,7 +69,8 @@ impl Source {
         for _ in 0..MOST_TAGS {
             let Some(tag) = id3_len(&head) else { break };
             let rest = tag - head.len() as u64;
-            // A tag that claims more than there is: better to search what is there than to give up.
+            // The tag claims more bytes than there are: search the bytes that exist instead of
+            // giving up.
             if intake
                 .len
                 .is_some_and(|len| rest >= len.saturating_sub(intake.at))
@@ -88,7 +92,7 @@ impl Source {
         Ok(Self::of(intake, head, open_ended))
     }
 
-    /// `head`, and behind it what was not taken in yet.
+    /// `head`, followed by the bytes that were not read yet.
     fn of(intake: Intake, head: Vec<u8>, open_ended: bool) -> Self {
         intake.watch.allow(opening_budget(&head));
         let (body, seekable) = (intake.at, intake.len.is_some());
@@ -102,9 +106,10 @@ impl Source {
         }
     }
 
-    /// The same file once more, to be read as if it came through a pipe; `None` if it does come through one.
+    /// The same file again, to be read as if it came through a pipe; `None` if it does come through
+    /// one.
     ///
-    /// Demuxers give up a file whose end does not bear out what its front says, but not a stream, of which they
+    /// Demuxers give up a file whose end contradicts its front, but not a stream, of which they
     /// cannot see the end.
     pub(super) fn as_stream(&self) -> Option<Self> {
         self.seekable.then(|| {
@@ -129,7 +134,7 @@ impl Source {
         })
     }
 
-    /// What happens to the descriptor from now on.
+    /// The record of events at the descriptor.
     pub(super) fn watch(&self) -> Arc<Watch> {
         Arc::clone(&self.intake.watch)
     }
@@ -140,7 +145,7 @@ impl Source {
     }
 }
 
-/// How many bytes the demuxer of a file with this head may read before it finds audio.
+/// Number of bytes that the demuxer of a file with this head may read before it finds audio.
 fn opening_budget(head: &[u8]) -> u64 {
     if head.starts_with(b"caff") {
         CAF_OPENING_BUDGET
@@ -149,7 +154,7 @@ fn opening_budget(head: &[u8]) -> u64 {
     }
 }
 
-/// Length of the ID3v2 tag that `head` starts, its header included, in bytes.
+/// Length in bytes of the ID3v2 tag that starts `head`, including the tag's header.
 fn id3_len(head: &[u8]) -> Option<u64> {
     let header = head.get(..12).filter(|head| head.starts_with(b"ID3"))?;
     let size = &header[6..10];
@@ -160,7 +165,7 @@ fn id3_len(head: &[u8]) -> Option<u64> {
         .iter()
         .fold(0, |size, byte| size << 7 | u64::from(*byte));
     let footer = if header[5] & 0x10 == 0 { 0 } else { 10 };
-    // The tag cannot be shorter than what was read to find it; nor is any that holds something.
+    // The tag cannot be shorter than the bytes read to find it, and no tag with contents is.
     Some((10 + size + footer).max(12))
 }
 

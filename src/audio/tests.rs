@@ -1,4 +1,4 @@
-//! What the tests of this folder share: descriptors over bytes, real speech, and other people's encoders.
+//! Shared by the tests of this folder: descriptors over bytes, real speech, and other encoders.
 
 mod damaged;
 mod formats;
@@ -23,12 +23,12 @@ const SPEECH: &str = "/usr/share/pocketsphinx/test/data/goforward.raw";
 /// A live stream, as jobs get it.
 pub(super) fn pipe(bytes: Vec<u8>) -> File {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    // A reader that has seen enough hangs up: no failure of the writer's.
+    // A reader may hang up early; that is not an error of the writer.
     thread::spawn(move || drop(writer.write_all(&bytes)));
     File::from(OwnedFd::from(reader))
 }
 
-/// The original samples.
+/// The original samples of the speech.
 fn speech() -> Vec<i16> {
     let raw = fs::read(SPEECH).unwrap();
     raw.chunks_exact(2)
@@ -36,7 +36,7 @@ fn speech() -> Vec<i16> {
         .collect()
 }
 
-/// The original samples as they must come out.
+/// The original samples in the form that the decoder must return.
 fn speech_f32() -> Vec<f32> {
     speech()
         .iter()
@@ -44,25 +44,25 @@ fn speech_f32() -> Vec<f32> {
         .collect()
 }
 
-/// Decodes to the end and checks what holds for every file.
+/// Decodes to the end and checks the rules that hold for every file.
 fn hear(file: File) -> Result<Heard, AudioError> {
     checks::hear(file, Hint::default(), usize::MAX)
 }
 
-/// Decodes a file that has nothing wrong with it.
+/// Decodes a file that must decode without warnings.
 fn hear_well(file: File) -> Vec<f32> {
     let heard = hear(file).unwrap();
     assert_eq!(heard.warnings, Vec::<String>::new());
     heard.samples
 }
 
-/// A plain WAV of 16-bit samples.
+/// A plain WAV file of 16-bit samples.
 fn wav(rate: u32, channels: u16, samples: &[i16]) -> Vec<u8> {
     let size = samples.len() as u32 * 2;
     wav_claiming(rate, channels, samples, 36 + size, size)
 }
 
-/// A WAV whose header claims any sizes.
+/// A WAV file whose header claims the given sizes.
 fn wav_claiming(rate: u32, channels: u16, samples: &[i16], riff: u32, data: u32) -> Vec<u8> {
     let mut wav = b"RIFF".to_vec();
     wav.extend(riff.to_le_bytes());
@@ -77,8 +77,8 @@ fn wav_claiming(rate: u32, channels: u16, samples: &[i16], riff: u32, data: u32)
     wav
 }
 
-/// Runs ffmpeg over the first `seconds` of the speech; answers the file it wrote. `arguments` are its output options,
-/// separated by spaces; `extension` chooses the container.
+/// Runs ffmpeg over the first `seconds` of the speech and returns the file that it wrote.
+/// `arguments` are its output options, separated by spaces; `extension` chooses the container.
 fn encode(seconds: f64, arguments: &str, extension: &str) -> Vec<u8> {
     static FILES: AtomicU32 = AtomicU32::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
@@ -88,7 +88,7 @@ fn encode(seconds: f64, arguments: &str, extension: &str) -> Vec<u8> {
     let status = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y", "-t", &seconds])
         .args(["-f", "s16le", "-ar", "16000", "-ac", "1", "-i", SPEECH])
-        // The same bytes in every run.
+        // These options make the bytes the same in every run.
         .args(["-fflags", "+bitexact", "-flags:a", "+bitexact"])
         .args(arguments.split_whitespace())
         .arg(&path)

@@ -1,24 +1,25 @@
-//! WAV headers as they are found in the wild, rewritten to the one form that every parser reads.
+//! Rewrites the WAV headers that occur in practice into the one form that every parser reads.
 //!
-//! Recorders that write to a pipe or lose power leave sizes of 0, 4 GiB or anything between; telephony tools write
-//! `fmt ` chunks of unusual lengths. The demuxer refuses most of those although the samples behind them are fine.
+//! Recorders that write to a pipe or lose power leave sizes of 0, 4 GiB or anything in between.
+//! Telephony tools write `fmt ` chunks of unusual lengths. The demuxer refuses most of these files
+//! although their samples are fine.
 
 use super::AudioError;
 use super::intake::Intake;
 
-/// The size that says "unknown, it was being streamed".
+/// A size that means "unknown, because it was streamed".
 const UNKNOWN: u32 = u32::MAX;
 
-/// More chunks than this before the samples, and it is no recording.
+/// Largest number of chunks before the samples.
 const MOST_CHUNKS: usize = 1024;
 
-/// Longest `fmt ` chunk that is looked at, in bytes: MS ADPCM with 32 coefficient pairs takes 150.
+/// Longest `fmt ` chunk that is read, in bytes: MS ADPCM with 32 coefficient pairs takes 150.
 const LONGEST_FMT: u64 = 256;
 
-/// What is looked at of a `ds64` chunk, in bytes: the lengths of the file and of the samples, each in 8 bytes.
+/// Bytes read of a `ds64` chunk: the lengths of the file and of the samples, 8 bytes each.
 const DS64: u64 = 16;
 
-/// The part of `fmt ` that every WAV has, in bytes.
+/// Bytes of the part of `fmt ` that every WAV file has.
 const SHORTEST_FMT: usize = 16;
 
 const PCM: u16 = 1;
@@ -29,15 +30,15 @@ const MU_LAW: u16 = 7;
 const ADPCM_IMA: u16 = 0x11;
 const EXTENSIBLE: u16 = 0xfffe;
 
-/// A header to be read in place of the file's own.
+/// A header that replaces the file's own.
 pub(super) struct Wav {
-    /// `RIFF`, `fmt ` and the head of `data`: the samples come next.
+    /// `RIFF`, `fmt ` and the head of `data`; the samples come next.
     pub(super) header: Vec<u8>,
-    /// The file says that its length is not known: samples last until it ends.
+    /// True if the file says that its length is unknown: samples last until its end.
     pub(super) endless: bool,
 }
 
-/// Reads on after `RIFF`, `riff_len` and `WAVE`, up to the first sample.
+/// Continues after `RIFF`, `riff_len` and `WAVE`, up to the first sample.
 pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, AudioError> {
     let (mut fmt, mut long) = (None, None);
     for _ in 0..MOST_CHUNKS {
@@ -50,7 +51,8 @@ pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, Aud
         let padded = u64::from(len) + u64::from(len & 1);
         if chunk.starts_with(b"data") {
             let fmt = fmt.ok_or_else(|| damaged("its WAV header does not describe the samples"))?;
-            // RF64, which may be longer than 4 GiB, has its length elsewhere. Longer ones end where the file does.
+            // RF64, which may be longer than 4 GiB, keeps its length in another place. Longer files
+            // end where the file does.
             let len = long.filter(|_| len == UNKNOWN).unwrap_or(len);
             let endless = is_endless(len, riff_len, intake);
             return Ok(Wav {
@@ -80,15 +82,16 @@ pub(super) fn read_header(intake: &mut Intake, riff_len: u32) -> Result<Wav, Aud
     Err(damaged("its WAV header has no end"))
 }
 
-/// Nobody writes 0 samples and then samples, unless the length was to be filled in later. Bytes behind the end of
-/// the RIFF form are such samples; bytes within it are other chunks.
+/// True if the length 0 stands for an unknown length. No program writes 0 samples and then samples,
+/// unless the length was to be filled in later. Bytes after the end of the RIFF form are such
+/// samples; bytes within it are other chunks.
 fn is_endless(data_len: u32, riff_len: u32, intake: &Intake) -> bool {
     let riff_end = u64::from(riff_len) + 8;
     let later = matches!(riff_len, 0 | UNKNOWN) || riff_end <= intake.at();
     data_len == UNKNOWN || (data_len == 0 && later && intake.has_more() != Some(false))
 }
 
-/// A `fmt ` chunk with the same meaning and no surprises.
+/// Rewrites a `fmt ` chunk to a plain one with the same meaning.
 fn plain_fmt(mut fmt: Vec<u8>) -> Result<Vec<u8>, AudioError> {
     if fmt.len() < SHORTEST_FMT {
         return Err(damaged("its WAV header is too short"));
@@ -100,7 +103,7 @@ fn plain_fmt(mut fmt: Vec<u8>) -> Result<Vec<u8>, AudioError> {
     if rate == 0 {
         return Err(AudioError::SampleRate(0));
     }
-    // Where the channels' loudspeakers stand, which is what EXTENSIBLE adds, is lost in mono anyway.
+    // EXTENSIBLE adds the positions of loudspeakers, which do not matter in mono.
     if u16_at(&fmt, 0) == EXTENSIBLE && fmt.len() >= 26 {
         fmt.copy_within(24..26, 0);
     }
@@ -129,7 +132,7 @@ fn plain_fmt(mut fmt: Vec<u8>) -> Result<Vec<u8>, AudioError> {
     Ok(fmt)
 }
 
-/// What samples without any header are.
+/// Kind of samples without a header.
 #[derive(Clone, Copy)]
 pub(super) enum Samples {
     Whole,
@@ -138,7 +141,7 @@ pub(super) enum Samples {
     ALaw,
 }
 
-/// A header for samples that last until the stream ends; `bits` is the size of each in bits, the low byte comes first.
+/// Header for samples that last until the stream ends: little-endian, with `bits` bits per sample.
 pub(super) fn stream_header(samples: Samples, rate: u32, channels: u16, bits: u16) -> Vec<u8> {
     let (tag, is_plain) = match samples {
         Samples::Whole => (PCM, true),
@@ -176,7 +179,7 @@ fn damaged(how: &str) -> AudioError {
     AudioError::Corrupt(how.into())
 }
 
-/// The little-endian number at `at`; 0 where there is none.
+/// The little-endian number at `at`; 0 if the bytes end before.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes
         .get(at..)

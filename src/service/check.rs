@@ -1,4 +1,5 @@
-//! One model on trial: loaded and proven as the service would do it, in the same sandbox, and then let go.
+//! Tests one model: loads it and lets it transcribe as in the service, in the same sandbox, then
+//! releases it.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -9,13 +10,13 @@ use crate::{
     isolation::Probe,
 };
 
-/// Why a model is not what the service could use.
+/// Reasons why the service could not use a model.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// It cannot be tried.
+    /// The model cannot be tried.
     #[error(transparent)]
     Service(#[from] ServeError),
-    /// It was tried; the reason, in one line.
+    /// The model was tried and failed; holds the reason in one line.
     #[error("{0}")]
     Unfit(String),
 }
@@ -26,13 +27,14 @@ impl From<io::Error> for CheckError {
     }
 }
 
-/// Start a zygote for the only model of `config`, which is at `path`, and have a job of it transcribe. There are no
-/// sockets and no cgroup, so that it needs nobody's leave; the time is that of `zygote.load_timeout`.
+/// Start a zygote for the only model of `config`, which is at `path`, and let one of its jobs
+/// transcribe. There are no sockets and no cgroup, so no special rights are needed. The time limit
+/// is `zygote.load_timeout`.
 ///
-/// Must be called while the process has one thread.
+/// Call it while the process has one thread.
 ///
 /// # Errors
-/// The model cannot be used, or not be tried.
+/// The model cannot be used or tried.
 pub fn check_model(config: Config, path: &Path) -> Result<(), CheckError> {
     privileges::become_owner(path.parent().unwrap_or(path)).map_err(ServeError::from)?;
     privileges::give_up(false)?;
@@ -50,7 +52,7 @@ pub fn check_model(config: Config, path: &Path) -> Result<(), CheckError> {
                     let lines: Vec<&str> = reason.lines().collect();
                     return Err(CheckError::Unfit(lines.join("; ")));
                 }
-                // Never an error: the sender is in the dispatcher.
+                // Never an error, because the dispatcher owns the sender.
                 Some((_, Health::Starting)) | None => drop(changes.changed().await),
             }
         }

@@ -1,4 +1,5 @@
-//! The cgroup tree for the jobs: taken over at the start, done without, or refused.
+//! Decides at the start about the cgroup tree for the jobs: use it, do without it, or refuse to
+//! start.
 
 use std::sync::Arc;
 
@@ -9,19 +10,20 @@ use crate::{
     isolation::cgroup::Tree,
 };
 
-/// What became of the cgroup tree. It can be taken over only at the start, before anything else runs.
+/// State of the cgroup tree. The tree can be taken over only at the start, before anything else
+/// runs.
 #[derive(Clone, Debug)]
 pub(super) enum Confinement {
-    /// Jobs are confined by it.
+    /// The tree confines the jobs.
     Tree(Arc<Tree>),
-    /// There is none, and the configuration allowed that.
+    /// Jobs run without a tree, as the configuration allows.
     None,
-    /// No model needed one.
+    /// No model needed a tree.
     NotTried,
 }
 
 impl Confinement {
-    /// What `config` wants, as far as it can be had.
+    /// Take over the tree if `config` needs it; without a tree, fail if `config` requires one.
     pub(super) fn take(config: &Config) -> Result<Self, ServeError> {
         if with_processes(config).next().is_none() {
             return Ok(Self::NotTried);
@@ -46,7 +48,7 @@ impl Confinement {
         }
     }
 
-    /// Why `config` cannot be brought into force while the service runs, if it cannot.
+    /// The reason why `config` cannot be applied while the service runs, if there is one.
     pub(super) fn objection(&self, config: &Config) -> Option<String> {
         let name = with_processes(config).next()?;
         match self {
@@ -65,7 +67,7 @@ impl Confinement {
     }
 }
 
-/// The models that run in processes.
+/// Names of the models that run in processes.
 fn with_processes(config: &Config) -> impl Iterator<Item = &str> {
     let models = config.models.iter();
     models
@@ -73,7 +75,7 @@ fn with_processes(config: &Config) -> impl Iterator<Item = &str> {
         .map(|model| model.name.as_str())
 }
 
-/// What the models' requests are isolated by, in words.
+/// One phrase on how the models' requests are isolated.
 pub(super) fn describe(config: &Config, confinement: &Confinement) -> String {
     let confined = match confinement {
         Confinement::Tree(_) => ", each confined by a cgroup",

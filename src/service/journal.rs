@@ -1,8 +1,8 @@
-//! Messages to the journal, each with the kind of its event in the field `MESSAGE_ID`.
+//! Sends messages to the journal, each with the kind of its event in the field `MESSAGE_ID`.
 //!
-//! The crate tracing-journald puts its prefix before all fields of an event, but the journal finds an event's kind, and
-//! the catalog's explanation of it, by the bare name only. Fields that a layer adds to all its entries have no prefix:
-//! so there is a layer for each kind.
+//! The crate tracing-journald puts its prefix before all fields of an event, but the journal finds
+//! an event's kind, and the catalog's explanation of it, only by the bare name. Fields that a layer
+//! adds to all its entries have no prefix, so there is one layer for each kind.
 
 use std::{collections::HashMap, io};
 
@@ -14,11 +14,11 @@ use tracing_subscriber::{
 
 use crate::events;
 
-/// The connections to the journal.
+/// Connections to the journal.
 pub(super) struct Journal {
-    /// By the target of their events.
+    /// One layer for each kind, by the target of its events.
     kinds: HashMap<&'static str, tracing_journald::Layer>,
-    /// For events of no kind.
+    /// The layer for events without a kind.
     others: tracing_journald::Layer,
 }
 
@@ -26,7 +26,7 @@ impl Journal {
     /// Connect to the journal.
     ///
     /// # Errors
-    /// Nobody listens at its socket.
+    /// Nobody listens on the journal's socket.
     pub(super) fn connect() -> io::Result<Self> {
         let kinds = events::ALL.iter().map(|(_, id)| {
             let layer = connection()?.with_custom_fields([("MESSAGE_ID", id)]);

@@ -1,4 +1,5 @@
-//! Where messages go: the journal with its fields when systemd connected us to it, else lines on stderr.
+//! Sends messages to the journal with their fields if systemd connected us to it, else as lines to
+//! stderr.
 
 use std::os::linux::fs::MetadataExt;
 
@@ -10,11 +11,11 @@ use tracing_subscriber::{
 use super::journal::Journal;
 use crate::config::LogLevel;
 
-/// What is logged; can be changed while the service runs.
+/// The log level, which can be changed while the service runs.
 pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
 
 impl Level {
-    /// Log what is at least so severe from now on.
+    /// From now on log messages of this level and above.
     pub(super) fn set(&self, level: LogLevel) {
         if let Err(error) = self.0.reload(filter(level)) {
             tracing::warn!("the log level cannot be changed: {error}");
@@ -32,7 +33,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Start logging; called once.
+/// Start logging. Call it once.
 pub(super) fn start(level: LogLevel) -> Level {
     let (filter, handle) = reload::Layer::new(filter(level));
     let journal = if stderr_is_journal() {
@@ -54,8 +55,9 @@ pub(super) fn start(level: LogLevel) -> Level {
     Level(handle)
 }
 
-/// systemd.exec(5): `JOURNAL_STREAM` holds device and inode of the stream that it connected to the journal; only if
-/// that is still our stderr may we talk to the journal instead.
+/// True if stderr is connected to the journal. `JOURNAL_STREAM` holds device and inode of the
+/// stream that systemd connected to the journal (systemd.exec(5)). We may use the journal directly
+/// only if that stream is still our stderr.
 fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;

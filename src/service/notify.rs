@@ -14,24 +14,26 @@ use sd_notify::NotifyState;
 
 use crate::dispatch::Counts;
 
-/// systemd's socket holds ten messages by default (`net.unix.max_dgram_qlen`), and whoever sends one more waits until
-/// it is read. So a thread of its own sends, and clients are served also while systemd is busy with itself.
+/// systemd's socket holds ten messages by default (`net.unix.max_dgram_qlen`), and the sender of
+/// one more waits until systemd reads. So a separate thread sends, and clients are served even
+/// while systemd is busy.
 struct Messenger {
     messages: mpsc::Sender<Message>,
-    /// How many of them were not sent yet.
+    /// Number of messages that were not sent yet.
     pending: Arc<AtomicUsize>,
 }
 
 enum Message {
     Send(String),
-    /// All that was to be sent before this was sent.
+    /// Answers once all earlier messages were sent.
     Sent(mpsc::Sender<()>),
 }
 
-/// So many messages may wait; then those are left out that the next one of their kind makes up for.
+/// Number of messages that may wait. Above it, a message is dropped if the next one of its kind
+/// replaces it.
 const MOST_PENDING: usize = 8;
 
-/// How long the end of the service may be held up by the last messages.
+/// Longest time for which the last messages may delay the end of the service.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The messenger; `None` without systemd.
@@ -66,7 +68,7 @@ fn messenger() -> Option<&'static Messenger> {
 impl Messenger {
     fn give(&self, message: Message) {
         self.pending.fetch_add(1, Ordering::Relaxed);
-        // An error means that the thread could not be started, which is in the log.
+        // An error means that the thread could not be started, which was logged.
         let _ = self.messages.send(message);
     }
 }
@@ -79,7 +81,7 @@ fn send(text: &str) {
     }
 }
 
-/// Tell systemd; without systemd it goes nowhere.
+/// Tell systemd something; without systemd, do nothing.
 fn tell(states: &[NotifyState<'_>]) {
     if let Some(messenger) = messenger() {
         let lines: Vec<String> = states.iter().map(NotifyState::to_string).collect();
@@ -87,7 +89,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Tell systemd what it will be told again soon, unless it does not listen at the moment.
+/// Tell systemd something that is soon repeated. Skipped while too many messages wait.
 fn mention(states: &[NotifyState<'_>]) {
     let busy = |m: &Messenger| m.pending.load(Ordering::Relaxed) >= MOST_PENDING;
     if !messenger().is_some_and(busy) {
@@ -95,7 +97,7 @@ fn mention(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Wait until all was told, the last thing before the end.
+/// Wait until all messages were sent. The last step before the end.
 pub(super) fn finish() {
     if let Some(messenger) = messenger() {
         let (reply, told) = mpsc::channel();
@@ -104,24 +106,24 @@ pub(super) fn finish() {
     }
 }
 
-/// Clients may come.
+/// The service is ready for clients.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read anew, which takes no longer than `within`; [`ready`] ends that.
+/// The configuration is being read again, which takes at most `within`; [`ready`] ends it.
 pub(super) fn reloading(within: Duration) {
     let mut states = vec![NotifyState::Reloading, extend(within)];
     states.extend(NotifyState::monotonic_usec_now());
     tell(&states);
 }
 
-/// Nobody new is let in.
+/// No new clients are accepted.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The end is not yet reached, but will be, or this is told again, `within` this time.
+/// The service is still stopping: it ends, or repeats this message, `within` this time.
 pub(super) fn still_stopping(text: &str, within: Duration) {
     mention(&[NotifyState::Status(text), extend(within)]);
 }
@@ -130,12 +132,12 @@ fn extend(within: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
-/// The line that `systemctl status` shows.
+/// Set the line that `systemctl status` shows.
 pub(super) fn status(text: &str) {
     mention(&[NotifyState::Status(text)]);
 }
 
-/// The live numbers as a status line.
+/// Show the current numbers in the status line.
 pub(super) fn numbers(counts: Counts) {
     let Counts {
         running,
@@ -148,12 +150,12 @@ pub(super) fn numbers(counts: Counts) {
     ));
 }
 
-/// After how long a silence the watchdog bites.
+/// Time without a ping after which the watchdog acts.
 pub(super) fn watchdog_limit() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// Still here.
+/// Ping the watchdog once.
 pub(super) fn watchdog() {
     mention(&[NotifyState::Watchdog]);
 }

@@ -1,4 +1,5 @@
-//! Memory pressure as systemd tells of it (`MEMORY_PRESSURE_WATCH`, <https://systemd.io/MEMORY_PRESSURE>).
+//! Memory pressure as reported by systemd (`MEMORY_PRESSURE_WATCH`,
+//! <https://systemd.io/MEMORY_PRESSURE>).
 
 use std::{
     env, fs,
@@ -17,35 +18,36 @@ use tokio::net::{UnixStream, unix::pipe};
 
 use crate::{events, isolation::PressureFile};
 
-/// While it lasts, pressure is told every two seconds; the log shall hear of it so often.
+/// Interval of log messages; while pressure lasts, it is reported every two seconds.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Pause after each event: all spares are gone by then, and nothing else can be let go.
+/// Pause after each event: all spares are gone by then, and nothing else can be released.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Most reads at once of what nobody needs.
+/// Most reads at once of data that nobody needs.
 const CHUNKS: usize = 16;
 
-/// Where pressure is told.
+/// The source of pressure events.
 pub(super) struct Pressure {
     watch: Option<Watch>,
-    /// When it is looked again.
+    /// Time before which the source is not checked again.
     not_before: Instant,
     logged: Option<Instant>,
     unlogged: u32,
 }
 
 enum Watch {
-    /// A file of the kernel's: ready with priority, never read.
+    /// A file of the kernel: ready with priority, never read.
     Kernel(PressureFile),
-    /// A FIFO: whatever comes out of it is pressure.
+    /// A FIFO: anything that comes out of it means pressure.
     Fifo(pipe::Receiver),
-    /// A stream socket: likewise.
+    /// A stream socket: anything that comes out of it means pressure.
     Socket(UnixStream),
 }
 
 impl Pressure {
-    /// As the environment says. Without the variable nothing is watched; if it cannot be used, the log says so.
+    /// Configured by the environment. Without the variable nothing is watched; if it cannot be
+    /// used, that is logged.
     pub(super) fn from_environment() -> Self {
         let watch = env::var_os("MEMORY_PRESSURE_WATCH").and_then(|path| {
             let path = Path::new(&path);
@@ -67,7 +69,7 @@ impl Pressure {
         }
     }
 
-    /// Returns when memory is scarce; never if nobody tells.
+    /// Wait until memory is scarce; forever if nothing reports it.
     pub(super) async fn told(&mut self) {
         tokio::time::sleep_until(self.not_before.into()).await;
         if let Some(watch) = &mut self.watch {
@@ -85,7 +87,7 @@ impl Pressure {
         std::future::pending().await
     }
 
-    /// Tell the log, but not each time.
+    /// Log the pressure, but not each time.
     pub(super) fn log(&mut self) {
         self.unlogged += 1;
         if self
@@ -123,7 +125,8 @@ impl Watch {
     }
 }
 
-/// Read away what has come, but a bounded number of times: somebody may write for ever. Whether there was anything.
+/// Discard pending data, in a bounded number of reads because a writer may never stop. Returns true
+/// if there was any.
 fn discard(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<bool> {
     for chunk in 0..CHUNKS {
         match read(&mut [0; 4096]) {
@@ -136,7 +139,8 @@ fn discard(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<b
     Ok(true)
 }
 
-/// Open `path`, write `first` into it (Base64), and watch it; nothing if it says that nobody is to watch.
+/// Open `path`, write `first` (Base64) to it, and watch it; `None` if systemd says that nothing
+/// should be watched.
 fn open(path: &Path, first: Option<&str>) -> io::Result<Option<Watch>> {
     if path == Path::new("/dev/null") {
         return Ok(None);
@@ -165,7 +169,8 @@ fn open(path: &Path, first: Option<&str>) -> io::Result<Option<Watch>> {
         return Err(io::Error::new(ErrorKind::InvalidInput, what));
     }
     let mut options = fs::OpenOptions::new();
-    // For writing as well: that is how the kernel is told the threshold, and a FIFO whose last writer goes does not end.
+    // Open for writing, too: the kernel takes the threshold that way, and a FIFO then does not end
+    // when its last writer goes.
     let mut file = options
         .read(true)
         .write(true)

@@ -1,4 +1,4 @@
-//! What the supervisor itself may do: as little as possible, and never as root by accident.
+//! Reduces the rights of the supervisor itself, and prevents that it runs as root by accident.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -7,10 +7,12 @@ use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use super::error::ServeError;
 use crate::isolation::sandbox::privileges;
 
-/// Give up every capability. Must come first of all, while this process has one thread: capabilities belong to threads.
+/// Give up every capability. Call this first, while the process has one thread, because
+/// capabilities belong to threads.
 ///
-/// What remains is enough: cgroups, sockets and files are reached by their owner, jobs are signalled by their parent,
-/// and `/proc/self` stays open to the process itself though it is not dumpable.
+/// The remaining rights are enough: cgroups, sockets and files are accessed as their owner, jobs
+/// are signalled by their parent, and `/proc/self` stays open to the process itself although it is
+/// not dumpable.
 pub(super) fn give_up(allow_root: bool) -> Result<(), ServeError> {
     if geteuid().is_root() && !allow_root {
         return Err(ServeError::Root);
@@ -18,11 +20,11 @@ pub(super) fn give_up(allow_root: bool) -> Result<(), ServeError> {
     Ok(privileges::give_up()?)
 }
 
-/// The user and the group "nobody" of every distribution: who has no files.
+/// The user and the group "nobody" of every distribution, who own no files.
 const NOBODY: u32 = 65_534;
 
-/// If this is root: become the user who owns `folder`, or nobody if that is root as well. In the models directory this is
-/// the service's own user. Must come while the process has one thread.
+/// If this is root: become the owner of `folder`, or nobody if root owns it. In the models
+/// directory this is the service's own user. Call it while the process has one thread.
 pub(super) fn become_owner(folder: &Path) -> io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration without a restart, and without losing a request.
+//! SIGHUP: applies another configuration without a restart and without losing a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,33 +12,33 @@ use crate::{
     events,
 };
 
-/// What a reload may take beyond the time that a model may take to load (`zygote.load_timeout`): a failed start is
-/// cleared away within it.
+/// Time that a reload may take in addition to the loading time of a model (`zygote.load_timeout`).
+/// A failed start is cleaned up within it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Reads the configuration from where it was read at the start.
+/// Reads the configuration from the same place as at the start.
 pub type Load<'a> = dyn Fn() -> Result<Config, ConfigError> + 'a;
 
-/// All that a new configuration has to reach.
+/// Everything that a new configuration changes.
 pub(super) struct Reload<'a> {
     pub(super) load: &'a Load<'a>,
     pub(super) level: log::Level,
     pub(super) dispatcher: Dispatcher,
     pub(super) connections: Connections,
     pub(super) confinement: Confinement,
-    /// The reload that models are still loading for.
+    /// The current reload, while its models are still loading.
     pub(super) under_way: Option<UnderWay>,
 }
 
-/// A reload that is not yet over.
+/// A reload that is not finished.
 pub(super) struct UnderWay {
     begin: Instant,
-    /// When it is over in any case.
+    /// Time by which it is finished in any case.
     end: Instant,
     changes: Changes,
 }
 
-/// Names of the models that a new configuration makes a difference to.
+/// Names of the models that a new configuration affects.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     added: Vec<String>,
@@ -47,8 +47,9 @@ struct Changes {
 }
 
 impl Reload<'_> {
-    /// Read the configuration and bring it into force, or keep the old one and say why. Over when [`Self::look`] says so;
-    /// may be called again before that. `ready` says whether systemd was told that the service is.
+    /// Read the configuration and apply it, or keep the old one and log the reason. [`Self::look`]
+    /// tells when the reload is over; this function may be called again before that. `ready` is
+    /// true if systemd was told that the service is ready.
     pub(super) fn begin(&mut self, ready: bool) {
         let config = match (self.load)() {
             Ok(config) => config,
@@ -67,7 +68,7 @@ impl Reload<'_> {
         }
         let old = self.dispatcher.config();
         let changes = Changes::between(&old, &config);
-        // What was said already is not said again.
+        // Do not repeat earlier remarks.
         let new = config
             .remarks
             .iter()
@@ -93,7 +94,7 @@ impl Reload<'_> {
             target: events::RELOAD_REFUSED,
             "reload: the new configuration is refused, the old one stays in force"
         );
-        // A reload before this one may still be under way; its end is told later.
+        // An earlier reload may still be running; its end is reported later.
         if ready && self.under_way.is_none() {
             notify::reloading(GRACE);
             notify::status("reload refused, the old configuration stays in force: see the log");
@@ -101,7 +102,7 @@ impl Reload<'_> {
         }
     }
 
-    /// Returns when a reload has taken as long as it may; never without one.
+    /// Wait until a reload has taken as long as it may; forever if there is none.
     pub(super) async fn overdue(&self) {
         match &self.under_way {
             Some(reload) => tokio::time::sleep_until(reload.end).await,
@@ -109,7 +110,7 @@ impl Reload<'_> {
         }
     }
 
-    /// Whether a reload is over at this moment: if so, the log hears what became of it.
+    /// True if a reload is over; its result is then logged.
     pub(super) fn look(&mut self) -> bool {
         let settled = self.dispatcher.is_settled();
         let over = |reload: &mut UnderWay| settled || Instant::now() >= reload.end;

@@ -28,22 +28,24 @@ use crate::{
     isolation::{Probe, heap},
 };
 
-/// How often the status line is renewed, if its numbers changed.
+/// Interval at which the status line is renewed, if its numbers have changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How soon an idle service looks again that has something of its own to do.
+/// Delay after which an idle service with work of its own checks again whether it is idle.
 const IDLE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Run until a signal ends it, or nobody needs it any more. Must be called while the process has one thread. `load` reads
-/// the configuration anew when it is to be reloaded. Root is refused without `allow_root`.
+/// Run until a signal ends the service or it is idle for long enough. Call this while the process
+/// has one thread. `load` reads the configuration again for a reload. Root is refused without
+/// `allow_root`.
 ///
 /// # Errors
-/// The service cannot start; a signal is no error.
+/// The service cannot start; a signal is not an error.
 pub fn serve(config: Config, load: &Load<'_>, allow_root: bool) -> Result<(), ServeError> {
     privileges::give_up(allow_root)?;
     heap::keep_little();
     let level = log::start(config.service.log_level);
-    // One thread runs everything: zygotes must be made by a thread that lives for ever, and nothing here computes.
+    // One thread runs everything: zygotes must be made by a thread that never ends, and nothing
+    // here computes.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -58,7 +60,7 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
         .iter()
         .for_each(|remark| tracing::warn!("{remark}"));
     let config = Arc::new(config);
-    // First of all, so that no signal finds its default action.
+    // Do this first, so that no signal has its default effect.
     let mut signals = Signals::catch()?;
     let sockets = Sockets::take()?;
     let confinement = Confinement::take(&config)?;
@@ -75,7 +77,7 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     };
     let router = http::router(app.clone());
     let mut servers = JoinSet::new();
-    // Clients are heard while models still load: their requests wait in the queue instead of being turned away.
+    // Accept clients while models still load: their requests wait in the queue and are not refused.
     for listener in sockets.http {
         let (app, router) = (app.clone(), router.clone());
         let serving = http::serve(listener, app, router, stopping.clone());
@@ -107,7 +109,7 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     Ok(())
 }
 
-/// All that happens between start and stop, but for the clients.
+/// Handle everything that happens between start and stop, except the clients.
 async fn until_told_to_stop(
     mut reload: Reload<'_>,
     signals: &mut Signals,
@@ -119,10 +121,10 @@ async fn until_told_to_stop(
     let mut health = dispatcher.health_changes();
     let mut status = interval(STATUS_INTERVAL);
     status.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // When the service became ready.
+    // Time when the service became ready.
     let mut ready = None;
     let mut last = None;
-    // Requests that had finished when the heap was last given back.
+    // Number of finished requests when the heap was last given back.
     let mut given_back = 0;
     let mut idle_since = Instant::now();
     loop {
@@ -139,7 +141,7 @@ async fn until_told_to_stop(
                 }
                 Wish::Reload => reload.begin(ready.is_some()),
             },
-            // Never an error: the sender is in the dispatcher.
+            // Never an error, because the dispatcher owns the sender.
             _ = health.changed() => {
                 if ready.is_none() && all_tried(&dispatcher)? {
                     idle_since = Instant::now();
@@ -164,7 +166,7 @@ async fn until_told_to_stop(
                     );
                     return Ok(());
                 }
-                // A self-test of a model's, or a reload.
+                // The work is a model's self-test or a reload.
                 idle_since = Instant::now() + IDLE_AGAIN - idle_exit;
             }
             () = pressure.told() => {
@@ -189,7 +191,7 @@ async fn until_told_to_stop(
     }
 }
 
-/// Whether every model has had its self-test, or failed before it.
+/// True if every model has had its self-test, or failed before it.
 fn all_tried(dispatcher: &Dispatcher) -> Result<bool, ServeError> {
     let health = dispatcher.health();
     if health.iter().any(|(_, health)| *health == Health::Starting) {
@@ -208,7 +210,7 @@ fn all_tried(dispatcher: &Dispatcher) -> Result<bool, ServeError> {
     Ok(true)
 }
 
-/// Where large uploads go if the configuration does not say it.
+/// Folder for large uploads if the configuration does not name one.
 fn spool_directory() -> PathBuf {
     // systemd.exec(5): the folders of CacheDirectory=, separated by colons.
     let cache = env::var_os("CACHE_DIRECTORY").and_then(|value| env::split_paths(&value).next());

@@ -1,10 +1,10 @@
-//! The signals by which the service is told what to do.
+//! The signals that control the service.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// All of them, caught from now on.
+/// Receives all of these signals, from its creation on.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Wait for the next signal.
     pub(super) async fn next(&mut self) -> Wish {
         tokio::select! {
             biased;
@@ -30,17 +30,17 @@ impl Signals {
         }
     }
 
-    /// Returns when the service is told to stop; nothing else counts.
+    /// Wait until the service is told to stop; other signals are ignored.
     pub(super) async fn end(&mut self) {
         while self.next().await != Wish::Stop {}
     }
 }
 
-/// What a signal asks for.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT: end the service.
     Stop,
-    /// SIGHUP.
+    /// SIGHUP: reload the configuration.
     Reload,
 }

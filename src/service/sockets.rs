@@ -1,11 +1,11 @@
-//! The listening sockets that systemd hands over, told apart by name.
+//! The listening sockets passed by systemd, distinguished by name.
 
 use listenfd::ListenFd;
 
 use super::error::ServeError;
 use crate::api::Listener;
 
-/// The sockets by the protocol that is spoken on them.
+/// The sockets by their protocol.
 #[derive(Debug)]
 pub(super) struct Sockets {
     /// `FileDescriptorName=http`: OpenAI's API.
@@ -15,12 +15,12 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Take over what was passed (`LISTEN_FDS`, `LISTEN_FDNAMES`; sd_listen_fds(3)).
+    /// Take the passed sockets (`LISTEN_FDS`, `LISTEN_FDNAMES`; sd_listen_fds(3)).
     ///
-    /// A socket without a name of its own (`systemd-socket-activate` gives "unknown", a socket unit its own name)
-    /// serves HTTP; a name that is not known is refused, for it is a mistake in somebody's unit.
+    /// A socket without a name serves HTTP (`systemd-socket-activate` gives "unknown", a socket
+    /// unit its own name). An unknown name is refused, because it is a mistake in a unit.
     pub(super) fn take() -> Result<Self, ServeError> {
-        // listenfd reads the number and the names, and forgets the names: note them first.
+        // listenfd reads the number and the names, and forgets the names, so keep them first.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
         let mut passed = ListenFd::from_env();
@@ -43,7 +43,8 @@ impl Sockets {
                     return Err(unusable(reason.into()));
                 }
             };
-            // A family that does not fit leaves the socket where it is; listenfd also checks that it is a stream.
+            // If the family does not fit, listenfd leaves the socket in place. It also checks that
+            // it is a stream socket.
             let listener = match passed.take_unix_listener(index) {
                 Ok(Some(socket)) => Listener::from_unix(socket),
                 _ => match passed.take_tcp_listener(index) {

@@ -1,4 +1,5 @@
-//! The end of the service: nobody new is let in, who is in is served for a while, then told that it is over.
+//! The end of the service: no new clients are accepted, the current ones are served for a while,
+//! then the rest is refused.
 
 use std::time::Duration;
 
@@ -11,17 +12,18 @@ use tokio::{
 use super::{notify, signals::Signals, watchdog::Watchdog};
 use crate::dispatch::Dispatcher;
 
-/// How often systemd and who reads its status line hear how far it is.
+/// Interval at which systemd and its status line learn of the progress.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// By how much the unit's TimeoutStopSec= is extended each time: enough that a busy system tells it in time.
+/// Extension of the unit's TimeoutStopSec= each time, long enough that a busy system requests the
+/// next one in time.
 const EXTENSION: Duration = Duration::from_secs(15);
 
-/// What the last answers may still need when time is up: their jobs are killed and reaped first.
+/// Extra time for the last answers: their jobs are killed and reaped first.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-/// End in good order: let nobody new in, give who is in `service.drain_timeout`, or until another signal comes, and tell
-/// the rest that the service is shutting down.
+/// End in good order. Accept no new clients, and give the current ones `service.drain_timeout` or
+/// until another signal comes. Then answer the rest that the service is shutting down.
 pub(super) async fn drain(
     dispatcher: &Dispatcher,
     stop: &watch::Sender<bool>,

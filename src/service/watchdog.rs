@@ -1,4 +1,4 @@
-//! Pings for systemd's watchdog, as long as the scheduler gets on.
+//! Pings systemd's watchdog while the scheduler makes progress.
 
 use std::time::Duration;
 
@@ -7,23 +7,24 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::notify;
 use crate::{dispatch::Dispatcher, events};
 
-/// Shortest standstill of the scheduler that counts: a zygote that does not answer is given up after ten seconds, and
-/// that is no standstill.
+/// Shortest standstill of the scheduler that counts. A zygote that does not answer is given up
+/// after ten seconds, which must not count as a standstill.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Pings within the watchdog's time: one that was withheld for a passing reason, or comes late, shall not be the end.
+/// Number of pings within the watchdog's time, so that one late or withheld ping does not end the
+/// service.
 const PINGS: u32 = 3;
 
-/// systemd's watchdog, if it watches us.
+/// systemd's watchdog, if it is enabled.
 pub(super) struct Watchdog {
     pings: Option<Interval>,
     patience: Duration,
-    /// Whether pings are withheld.
+    /// True while pings are withheld.
     silent: bool,
 }
 
 impl Watchdog {
-    /// As the environment says (`WATCHDOG_USEC`, `WATCHDOG_PID`).
+    /// Configured by the environment (`WATCHDOG_USEC`, `WATCHDOG_PID`).
     pub(super) fn from_environment() -> Self {
         let limit = notify::watchdog_limit();
         let pings = limit.map(|limit| {
@@ -38,7 +39,7 @@ impl Watchdog {
         }
     }
 
-    /// Returns when the next ping is due; never without a watchdog.
+    /// Wait until the next ping is due; forever without a watchdog.
     pub(super) async fn due(&mut self) {
         match &mut self.pings {
             Some(pings) => drop(pings.tick().await),
@@ -46,7 +47,8 @@ impl Watchdog {
         }
     }
 
-    /// Tell systemd that the service gets on; if it does not, be silent, and be started again.
+    /// Ping systemd if the service makes progress. If not, send nothing, so that systemd restarts
+    /// it.
     pub(super) fn ping(&mut self, dispatcher: &Dispatcher) {
         match dispatcher.stalled(self.patience) {
             None => {

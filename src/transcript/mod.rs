@@ -1,4 +1,4 @@
-//! What a transcription is: segments of text with times.
+//! The result of a transcription: segments of text with times.
 
 mod subtitles;
 
@@ -15,11 +15,11 @@ pub struct Word {
     pub start: Duration,
     /// End, from the beginning of the recording; never before `start`.
     pub end: Duration,
-    /// The engine's own belief that the word is right, 0 to 1; `None` where the engine has none.
+    /// The engine's confidence in the word, 0 to 1; `None` if the engine gives none.
     pub confidence: Option<f32>,
 }
 
-/// A stretch of speech that the engine recognised as one piece.
+/// A part of the speech that the engine recognised as one unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
     /// The text of the segment, without surrounding white space; never empty.
@@ -28,31 +28,31 @@ pub struct Segment {
     pub start: Duration,
     /// End, from the beginning of the recording; never before `start`.
     pub end: Duration,
-    /// The words of the text with their times; empty where the engine gives none.
+    /// Words of the text with their times; empty if the engine gives none.
     pub words: Vec<Word>,
-    /// How the engine came to the text; `None` where it does not tell.
+    /// Details of the decoding; `None` if the engine gives none.
     pub decoding: Option<Decoding>,
 }
 
-/// How a neural engine came to a segment, in the terms of OpenAI's API.
+/// Details of how a neural engine found a segment, in the terms of OpenAI's API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decoding {
-    /// Where the stretch of audio begins in which the segment was found.
+    /// Start of the audio window in which the segment was found.
     pub seek: Duration,
-    /// The model's own numbers for the pieces of the text.
+    /// The model's token numbers of the text.
     pub tokens: Vec<u32>,
-    /// How freely the tokens were chosen: 0 is not at all.
+    /// Sampling temperature at which the tokens were chosen; 0 means always the likeliest.
     pub temperature: f32,
     /// Mean of the logarithms of the tokens' probabilities.
     pub avg_logprob: f32,
-    /// Length of the text against that of the text compressed: much above 2 it repeats itself.
+    /// Length of the text divided by its compressed length. Far above 2 the text repeats itself.
     pub compression_ratio: f32,
-    /// Probability that nobody speaks.
+    /// Probability that the segment has no speech.
     pub no_speech_prob: f32,
 }
 
 impl Segment {
-    /// The same without words and the figures of its engine: the text and when it was said.
+    /// The same segment without words and engine details: only the text and its times.
     #[must_use]
     pub fn bare(self) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Segment {
         }
     }
 
-    /// How much memory it takes at most as one among others in a [`Transcript`], in bytes.
+    /// Largest memory use of this segment as one of several in a [`Transcript`], in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         let Self {
@@ -76,7 +76,7 @@ impl Segment {
         let tokens = decoding.as_ref().map_or(0, |decoding| {
             piece(decoding.tokens.capacity() * size_of::<u32>())
         });
-        // A list that grows has room for twice as many.
+        // A growing vector has capacity for twice its length.
         2 * size_of::<Self>()
             + piece(text.capacity())
             + piece(words.capacity() * size_of::<Word>())
@@ -84,7 +84,8 @@ impl Segment {
             + tokens
     }
 
-    /// The same, as much later in the recording: what was said in a piece of it that begins there.
+    /// The segment moved to a later time, for text found in a piece of the recording that begins at
+    /// `by`.
     #[must_use]
     pub fn later(mut self, by: Duration) -> Self {
         let words = self.words.iter_mut();
@@ -97,7 +98,8 @@ impl Segment {
     }
 }
 
-/// What a piece of so many bytes takes of the heap: glibc puts 8 bytes before each and rounds up to 16, 32 at least.
+/// Heap use of an allocation of this many bytes: glibc adds 8 bytes and rounds up to a multiple of
+/// 16, at least 32.
 fn piece(bytes: usize) -> usize {
     match bytes {
         0 => 0,
@@ -108,19 +110,19 @@ fn piece(bytes: usize) -> usize {
 /// The whole result of one request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transcript {
-    /// Segments in the order of time.
+    /// Segments in order of time.
     pub segments: Vec<Segment>,
     /// Length of the decoded audio.
     pub duration: Duration,
-    /// ISO 639 code of the language that was heard, where the engine found that out.
+    /// ISO 639 code of the detected language, if the engine detects it.
     pub language: Option<String>,
 }
 
-/// What stands between the texts of two segments.
+/// Separator between the texts of two segments.
 pub const BETWEEN: &str = " ";
 
 impl Transcript {
-    /// What stands in the text between all that was said so far and the next segment.
+    /// Separator between the text so far and the next segment.
     pub fn separator(&self) -> &'static str {
         match self.segments.is_empty() {
             true => "",

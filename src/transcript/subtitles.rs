@@ -2,7 +2,7 @@
 
 use super::Transcript;
 
-/// One piece of text on the screen, from and to so many milliseconds.
+/// A text on the screen with its start and end in milliseconds.
 struct Cue {
     start: u128,
     end: u128,
@@ -10,7 +10,7 @@ struct Cue {
 }
 
 impl Transcript {
-    /// The file that players know as `.srt`.
+    /// The transcript as a `.srt` file, for players.
     pub fn srt(&self) -> String {
         let mut file = String::new();
         for (number, cue) in (1..).zip(self.cues()) {
@@ -20,12 +20,13 @@ impl Transcript {
         file
     }
 
-    /// The file that browsers know as `.vtt`.
+    /// The transcript as a `.vtt` file, for browsers.
     pub fn vtt(&self) -> String {
         let mut file = String::from("WEBVTT\n\n");
         for cue in self.cues() {
             let [start, end] = [cue.start, cue.end].map(|time| clock(time, '.'));
-            // Unescaped, these begin tags and character references, and an arrow would be a line of times.
+            // Unescaped, these characters begin tags and character references, and an arrow would
+            // make a line of times.
             let text = (cue.text.replace('&', "&amp;"))
                 .replace('<', "&lt;")
                 .replace('>', "&gt;");
@@ -34,8 +35,9 @@ impl Transcript {
         file
     }
 
-    /// One cue for each segment, in the order of time. None ends before it began, which WebVTT forbids even of one that
-    /// has no length, and none lasts into the next, if that begins later.
+    /// One cue for each segment, in order of time. Each cue ends after it begins: WebVTT forbids
+    /// even a cue of length zero. No cue lasts into the next one, unless both begin at the same
+    /// time.
     fn cues(&self) -> impl Iterator<Item = Cue> {
         let starts = self.segments.iter().skip(1).map(|next| Some(next.start));
         let following = starts.chain([None]);
@@ -43,7 +45,7 @@ impl Transcript {
             let next = next.filter(|next| *next > segment.start);
             let end = next.map_or(segment.end, |next| next.min(segment.end));
             let start = segment.start.as_millis();
-            // A blank line ends a cue, wherever it stands.
+            // A blank line would end the cue.
             let words: Vec<&str> = segment.text.split_whitespace().collect();
             Cue {
                 start,
@@ -54,7 +56,7 @@ impl Transcript {
     }
 }
 
-/// `01:02:03` and so many milliseconds after `point`.
+/// `01:02:03`, then `point` and the milliseconds.
 fn clock(milliseconds: u128, point: char) -> String {
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     let (minutes, hours) = (seconds / 60, seconds / 3600);

@@ -1,4 +1,5 @@
-//! Hostile and broken files: whatever the bytes, an answer comes soon, in little memory and without a panic.
+//! Hostile and broken files: any bytes must give an answer soon, in little memory and without a
+//! panic.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::*;
 use crate::audio::checks::{forgiving, mend_pages};
 
-/// Longest time of a CPU that one small file may take, in a build without optimisation.
+/// Most CPU time for one small file, in a build without optimisation.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Reproducible noise.
@@ -30,7 +31,7 @@ impl Noise {
     }
 }
 
-/// Highest memory use of this process so far, in bytes: touched, and asked for.
+/// Highest memory use of this process so far, in bytes: resident, and virtual.
 fn peaks() -> (u64, u64) {
     let status = procfs::process::Process::myself()
         .unwrap()
@@ -39,16 +40,17 @@ fn peaks() -> (u64, u64) {
     (status.vmhwm.unwrap() * 1024, status.vmpeak.unwrap() * 1024)
 }
 
-/// What this thread has had of the CPUs: other tests take nothing from it.
+/// CPU time of this thread, which other tests do not change.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .unwrap()
         .into()
 }
 
-/// Where Symphonia 0.6.1 is known to panic on crafted files. Once a newer one does not, these can go.
+/// Places where Symphonia 0.6.1 is known to panic on crafted files. Remove an entry once a newer
+/// version is fixed.
 const KNOWN_PANICS: [(&str, &str); 3] = [
-    // lookup1_values: codebook dimensions with which a power overflows.
+    // lookup1_values: codebook dimensions for which a power overflows.
     ("symphonia-format-ogg", "mappings/vorbis.rs"),
     // synthesize_codewords: an ordered codebook with codewords of more than 32 bits.
     ("symphonia-codec-vorbis", "codebook.rs"),
@@ -56,7 +58,7 @@ const KNOWN_PANICS: [(&str, &str); 3] = [
     ("symphonia-core", "io/media_source_stream.rs"),
 ];
 
-/// [`hear`], taking the known panics for an error, as a job's panic hook does.
+/// Like [`hear`], but a known panic becomes an error, as in a job's panic hook.
 fn hear_hostile(file: File) -> Result<Heard, AudioError> {
     forgiving(|| hear(file)).unwrap_or_else(|location| {
         let is_known =
@@ -70,7 +72,7 @@ fn hear_hostile(file: File) -> Result<Heard, AudioError> {
     })
 }
 
-/// Decodes `bytes`, whatever they are; time and memory stay within bounds.
+/// Decodes any bytes; time and memory must stay within bounds.
 fn survive(what: &str, bytes: &[u8]) -> Result<Heard, AudioError> {
     let (touched, asked) = peaks();
     let start = cpu_time();
@@ -136,7 +138,7 @@ fn noise_is_an_error() {
     }
 }
 
-/// What a format starts with, and then noise.
+/// The beginning of a format, followed by noise.
 #[test]
 fn noise_behind_a_header_is_survived() {
     let mut noise = Noise(0xdecade);
@@ -150,7 +152,8 @@ fn noise_behind_a_header_is_survived() {
     }
 }
 
-/// Syncs of MPEG and ADTS frames everywhere: each is looked into and, a frame later, found to be none.
+/// Sync words of MPEG and ADTS frames everywhere: the decoder examines each and finds, a frame
+/// later, that it is false.
 #[test]
 fn false_syncs_are_survived() {
     for sync in [
@@ -188,7 +191,7 @@ fn truncate(names: &[&str]) {
             match survive(&what, &whole[..len]) {
                 Ok(Heard { samples, warnings }) => {
                     assert!(samples.len() <= complete + 1_600, "{what}");
-                    // Losing a third of a second has to be told.
+                    // The loss of a third of a second must be reported.
                     assert!(
                         samples.len() + 5_333 > complete || !warnings.is_empty(),
                         "{what}"
@@ -196,9 +199,9 @@ fn truncate(names: &[&str]) {
                 }
                 Err(error) => {
                     println!("{what}: {error}");
-                    // What tells where the samples are, or of what kind, stands behind them in these.
+                    // In these formats the description of the samples comes after them.
                     let index_last = ["m4a", "caf"].contains(extension);
-                    // Nothing is heard before a page of Ogg is complete, which is after 1 s.
+                    // Nothing can be decoded before a page of Ogg is complete, which is after 1 s.
                     assert!(index_last || step < 30, "{what}: {error}");
                 }
             }
@@ -215,7 +218,7 @@ fn flip(names: &[&str]) {
         let mut noise = Noise(0xf11b);
         for round in 0..200 {
             let mut bytes = whole.clone();
-            // Headers are where one byte decides most.
+            // In headers a single byte matters most.
             let reach = if round % 2 == 0 {
                 bytes.len().min(1_024)
             } else {
@@ -231,7 +234,7 @@ fn flip(names: &[&str]) {
     }
 }
 
-/// One test for each name, so that they run beside each other.
+/// One test for each name, so that they run in parallel.
 macro_rules! for_each_format {
     ($($name:ident)*) => {
         mod truncated {

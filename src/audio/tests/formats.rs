@@ -1,11 +1,12 @@
-//! Sound files of every kind, as ffmpeg writes them, sound as the original.
+//! Files of every kind, as ffmpeg writes them, must sound like the original.
 
 use std::ops::Range;
 
 use super::*;
 
-/// Longest time by which a codec may shift or lengthen the recording, in samples at 16 kHz: 60 ms, and the priming
-/// of AAC and of MP3 in Matroska, which is not cut off: 1024 samples at the coded rate, of 8 kHz at least.
+/// Longest time by which a codec may shift or lengthen the recording, in samples at 16 kHz: 60 ms,
+/// plus the priming of AAC and of MP3 in Matroska, which is not cut off (1024 samples at the coded
+/// rate, of 8 kHz or more).
 fn slack(name: &str, rate: u32) -> usize {
     let aac = name.contains("aac") || name.starts_with("m4a") || name.starts_with("mp4");
     960 + if aac || name == "mkv_mp3" {
@@ -15,8 +16,8 @@ fn slack(name: &str, rate: u32) -> usize {
     }
 }
 
-/// The correlation of `heard` with `original` when it is shifted by up to `reach` samples to where its loudest
-/// word fits best, and that shift.
+/// Finds the shift of up to `reach` samples at which the loudest word of `heard` fits `original`
+/// best. Returns the correlation there, and the shift.
 fn correlation(heard: &[f32], original: &[f32], reach: isize) -> (f64, isize) {
     let energy = |s: &[f32]| s.iter().map(|x| f64::from(x * x)).sum::<f64>();
     let norm = (energy(heard) * energy(original)).sqrt();
@@ -30,7 +31,7 @@ fn correlation(heard: &[f32], original: &[f32], reach: isize) -> (f64, isize) {
         let pairs = heard.iter().zip(&original[word]).step_by(step);
         pairs.map(|(a, b)| f64::from(a * b)).sum::<f64>()
     };
-    // Every third sample tells well enough where to look closely.
+    // Every third sample is enough to find the place for a closer search.
     let fit = |shift: &isize, step| (product(loudest..loudest + 2_000, *shift, step) * 1e6) as i64;
     let near = (-reach..=reach)
         .step_by(3)
@@ -100,7 +101,7 @@ fn every_format_sounds_like_the_original() {
 #[test]
 fn every_format_can_be_streamed_that_its_container_allows() {
     for (name, options, extension) in &FORMATS {
-        // ffmpeg puts what must be known first behind the samples in CAF, and in MP4 unless told otherwise.
+        // ffmpeg puts the index after the samples in CAF, and in MP4 unless told otherwise.
         if name.starts_with("caf") {
             continue;
         }
@@ -161,7 +162,7 @@ fn every_rate_and_number_of_channels() {
     }
 }
 
-/// The speech on every channel: ffmpeg's own upmix would leave most of six silent.
+/// Option for the speech on every channel: ffmpeg's own upmix would leave most of six silent.
 fn pan(channels: u32) -> String {
     let layout = ["", "mono", "stereo", "", "", "", "5.1"][channels as usize];
     let copies = (0..channels)

@@ -1,4 +1,4 @@
-//! Files that are sound but unusual: odd WAV headers, joined files, tags, tracks of other kinds.
+//! Valid but unusual files: odd WAV headers, joined files, tags, tracks of other kinds.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn word_f32() -> Vec<f32> {
     speech_f32()[12_000..16_000].to_vec()
 }
 
-/// A WAV of `word` with any chunks before and after its samples.
+/// A WAV file of `word` with the given chunks before and after its samples.
 fn wav_of_chunks(before: &[(&[u8; 4], Vec<u8>)], after: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     let mut wav = b"RIFF\0\0\0\0WAVE".to_vec();
     let data = (
@@ -42,7 +42,7 @@ fn fmt(tag: u16, channels: u16, rate: u32, bits: u16, extra: &[u8]) -> (&'static
     (b"fmt ", body)
 }
 
-/// The same from a file and from a pipe.
+/// Decodes the same bytes from a file and from a pipe.
 fn hear_both(bytes: Vec<u8>) -> Result<Heard, AudioError> {
     let file = hear(memfd(&bytes));
     let streamed = hear(pipe(bytes));
@@ -145,7 +145,7 @@ fn other_chunks_are_no_audio() {
     let heard = hear_both(wav).unwrap();
     assert!(heard.samples == word_f32());
     assert_eq!(heard.warnings, Vec::<String>::new());
-    // No samples, and something that is none of them behind.
+    // No samples, followed by bytes that are not samples.
     let mut silent = super::wav(16_000, 1, &[]);
     silent.extend(b"LIST");
     silent.extend(40_000_u32.to_le_bytes());
@@ -176,7 +176,8 @@ fn odd_format_chunks_mean_the_same() {
         let heard = hear_both(wav_of_chunks(&[fmt], &[])).unwrap();
         assert!(heard.samples == word_f32());
     }
-    // Telephony tools write companded samples with the 16 bytes that only linear ones may have.
+    // Telephony tools write companded samples with a 16-byte chunk, which is allowed only for
+    // linear ones.
     for tag in [6, 7] {
         for extra in [vec![], vec![0, 0], vec![0; 30]] {
             let heard = hear_both(wav_of_chunks(&[fmt(tag, 1, 8_000, 8, &extra)], &[])).unwrap();
@@ -280,7 +281,8 @@ fn joined_streams_are_decoded_to_their_end() {
 
 #[test]
 fn a_quiet_end_is_not_taken_for_none() {
-    // A variable bit rate without its header: the length can only be guessed, and the guess falls short.
+    // A variable bit rate without its header: the length can only be guessed, and the guess is too
+    // short.
     let options = "-c:a libmp3lame -q:a 0 -write_xing 0 -id3v2_version 0";
     let loud = encode(1.0, &format!("{options} -af volume=20"), "mp3");
     let quiet = encode(2.0, &format!("{options} -af volume=0.001"), "mp3");
@@ -326,7 +328,7 @@ fn tags_do_not_disturb() {
         assert!(heard.samples == plain, "{options}");
         assert_eq!(heard.warnings, Vec::<String>::new(), "{options}");
     }
-    // A picture that contains what other formats start with, 3 MB of it.
+    // A picture of 3 MB that contains the beginnings of other formats.
     let size = 3_000_000_u32;
     let mut tagged = b"ID3\x03\0\0".to_vec();
     tagged.extend([21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8));

@@ -1,4 +1,4 @@
-//! Long recordings in pieces: speech is found, nothing else is, and every sample keeps its place.
+//! Long recordings in pieces: only speech is found, and every sample keeps its place.
 
 use std::f32::consts::TAU;
 
@@ -11,7 +11,7 @@ fn pieces(samples: &[f32], keep: Keep) -> Vec<Piece> {
     pieces_of(Cutter::new(keep), samples)
 }
 
-/// The pieces of a recording that comes in blocks of an awkward length.
+/// Pieces of a recording that comes in blocks of an awkward length.
 fn pieces_of(mut cutter: Cutter, samples: &[f32]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for block in samples.chunks(3_777) {
@@ -21,7 +21,7 @@ fn pieces_of(mut cutter: Cutter, samples: &[f32]) -> Vec<Piece> {
     cutter.finish();
     pieces.extend(std::iter::from_fn(|| cutter.next_piece()));
     assert_eq!(cutter.next_piece(), None);
-    // In order, without overlap, not too long, and the samples of their place.
+    // Pieces are in order, do not overlap, are not too long, and hold the samples of their place.
     let mut end = 0;
     for Piece {
         start,
@@ -40,7 +40,7 @@ fn speech_pieces(samples: &[f32]) -> Vec<Piece> {
     pieces(samples, Keep::Speech)
 }
 
-/// So many seconds of a sound, by the time in seconds.
+/// `seconds` seconds of a sound, given as a function of the time in seconds.
 fn sound(seconds: usize, at: impl Fn(f32) -> f32) -> Vec<f32> {
     let samples = 0..seconds * RATE;
     samples.map(|n| at(n as f32 / RATE as f32)).collect()
@@ -98,7 +98,7 @@ fn long_pieces_have_pauses_in_them_but_no_long_ones() {
 fn faint_loud_and_noisy_speech_is_speech() {
     for gain in [0.003, 0.01, 0.1, 1.0, 30.0] {
         let speech = speech_f32();
-        // As 16 bits have it: faint sounds are rounded.
+        // Rounded to 16 bits, which changes faint sounds.
         let scale = |sample: &f32| (sample * gain * 32_768.0).round() / 32_768.0;
         let scaled: Vec<f32> = speech.iter().map(|s| scale(s).clamp(-1.0, 1.0)).collect();
         assert_eq!(speech_pieces(&scaled).len(), 1, "{gain} times as loud");
@@ -168,7 +168,7 @@ fn a_long_recording_is_cut_at_its_pauses() {
     let pieces = speech_pieces(&recording);
     assert_eq!(pieces.len(), starts.len());
     for (piece, start) in pieces.iter().zip(starts) {
-        // Its words last from 0.46 to 2.12 s of the clip.
+        // The words last from 0.46 to 2.12 s of the clip.
         let (words, end) = (start + RATE * 46 / 100, start + RATE * 212 / 100);
         let first = piece.start as usize;
         let last = first + piece.samples.len();
@@ -185,7 +185,7 @@ fn a_long_recording_is_cut_at_its_pauses() {
 
 #[test]
 fn speech_without_a_pause_is_cut_where_it_is_quietest() {
-    // The loudest second again and again, and one place that is a little quieter.
+    // The loudest second repeated, with one place that is a little quieter.
     let words = &speech_f32()[RATE * 6 / 10..RATE * 16 / 10];
     let mut recording = words.repeat(40);
     let quiet = 25 * RATE..25 * RATE + RATE / 4;

@@ -1,8 +1,8 @@
-//! Raw samples, whose media type is all that tells what they are, and single channels.
+//! Raw samples, described only by their media type, and single channels.
 
 use super::*;
 
-/// Decodes what comes with this media type.
+/// Decodes a file that comes with this media type.
 fn hear_as(mime: &str, file: File) -> Result<Vec<f32>, AudioError> {
     let hint = Hint {
         extension: Some("raw"),
@@ -118,7 +118,7 @@ fn raw_samples_that_nobody_describes_are_refused_with_what_is_missing() {
             "{mime}: {error}"
         );
     }
-    // Between quotes, a media type may hold any letter.
+    // A quoted media type may contain any character.
     let odd = refused("audio/pcm;rate=16000;encoding=\"\u{e9}\u{e9}\"");
     assert!(matches!(odd, AudioError::Raw(_)));
     assert!(matches!(
@@ -136,7 +136,7 @@ fn raw_samples_that_nobody_describes_are_refused_with_what_is_missing() {
 
 #[test]
 fn one_channel_can_be_listened_to() {
-    // The speech on the right, its opposite at half the volume on the left.
+    // The speech on the right, its inverse at half the volume on the left.
     let pan = "-af pan=stereo|c0=-0.5*c0|c1=c0";
     for (codec, extension) in [("pcm_s16le", "wav"), ("flac", "flac")] {
         let bytes = encode(60.0, &format!("-c:a {codec} {pan}"), extension);

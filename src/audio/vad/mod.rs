@@ -1,31 +1,33 @@
-//! Judges each moment of a recording: is somebody speaking?
+//! Judges for each moment of a recording whether somebody speaks.
 //!
-//! The judge is `earshot`, a neural network of 40 KB. On its own it takes loud noise, hum and chords for speech, and
-//! misses speech that is faint. So it hears every recording at about the same loudness, and what is a tone
-//! ([`tone::is_tone`]) is no speech whatever the network says.
+//! The judge is `earshot`, a neural network of 40 KB. By itself it takes loud noise, hum and chords
+//! for speech, and misses faint speech. So it gets every recording at about the same loudness, and
+//! a tone ([`tone::is_tone`]) never counts as speech.
 
 mod tone;
 
 use earshot::Detector;
 
-/// Samples that are judged at once: 16 ms, the detector's own step.
+/// Samples judged at once: 16 ms, the detector's own step.
 pub(super) const FRAME: usize = 256;
 
-/// The loudness at which the detector hears everything, as a root mean square (−30 dB of full scale). Measured on
-/// 13 clips of speech (each at four volumes, in two noises and in telephone quality) and 50 of noises, tones and chords:
-/// here they lie farthest apart.
+/// Loudness of everything that the detector hears, as a root mean square (−30 dB of full scale). It
+/// was measured on 13 clips of speech (each at four volumes, in two noises and in telephone
+/// quality) and 50 clips of noises, tones and chords. At this loudness the two groups are farthest
+/// apart.
 const LOUDNESS: f32 = 0.03;
 
-/// What is fainter than this (−80 dB) is not made as loud as the rest: it is the rounding of 16 bits.
+/// Fainter samples (below −80 dB) are not raised to that loudness: they are the rounding error of
+/// 16 bits.
 const FAINTEST: f32 = 1e-4;
 
-/// So likely speech is what nobody takes for speech.
+/// Speech probability up to which a frame is not speech in any case.
 const UNLIKELY: f32 = 0.3;
 
-/// Judges the frames of one recording, in their order.
+/// Judges the frames of one recording in order.
 pub(super) struct Vad {
     detector: Box<Detector>,
-    /// The last two frames: so much is looked at to tell a tone.
+    /// The last two frames, which are needed to recognise a tone.
     window: [f32; 2 * FRAME],
     scaled: [f32; FRAME],
 }
@@ -39,8 +41,8 @@ impl Vad {
         }
     }
 
-    /// How likely the next frame ([`FRAME`] samples) is speech, 0 … 1. `loudness` is that of the recording around it,
-    /// as [`loudness`] has it.
+    /// Probability that the next frame ([`FRAME`] samples) is speech, 0 … 1. `loudness` is that of
+    /// the recording around it, from [`loudness`].
     pub(super) fn judge(&mut self, frame: &[f32], loudness: f32) -> f32 {
         if frame.len() != FRAME {
             return 0.0;
@@ -52,7 +54,7 @@ impl Vad {
         self.window.copy_within(FRAME.., 0);
         self.window[FRAME..].copy_from_slice(frame);
         let speech = self.detector.predict_f32(&self.scaled);
-        // What is no speech anyhow need not be looked at again.
+        // A frame that is not speech anyway need not be tested for a tone.
         if speech > UNLIKELY && tone::is_tone(&self.window) {
             0.0
         } else {
@@ -61,14 +63,14 @@ impl Vad {
     }
 }
 
-/// Root mean square of some samples, −1 … 1.
+/// Root mean square of samples within −1 … 1.
 pub(super) fn root_mean_square(samples: &[f32]) -> f32 {
     let power: f32 = samples.iter().map(|sample| sample * sample).sum();
     (power / samples.len().max(1) as f32).sqrt()
 }
 
-/// How loud the loud parts are, from the root mean squares of all frames: their mean, each weighted by itself. So
-/// neither long silence nor a single click hides how loud the speech is.
+/// Loudness of the loud parts, from the root mean squares of all frames: their mean, each weighted
+/// by itself. So neither long silence nor a single click hides the loudness of the speech.
 pub(super) fn loudness(frames: impl Iterator<Item = f32>) -> f32 {
     let (weighted, sum) = frames.fold((0.0, 0.0), |(weighted, sum), loud| {
         (weighted + loud * loud, sum + loud)

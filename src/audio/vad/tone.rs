@@ -1,23 +1,24 @@
-//! Tells tones (beeps, dialling, chords, sweeps) from speech: a tone foretells itself.
+//! Tells tones (beeps, dialling, chords, sweeps) from speech: a tone can be predicted from itself.
 
 use super::FRAME;
 
-/// How many samples back each sample is foretold from. Each pure tone takes two: a chord of eight.
+/// Number of earlier samples used to predict each sample. A pure tone takes two, so this allows a
+/// chord of eight.
 const ORDER: usize = 16;
 
-/// Samples that are looked at, after every two were made one: 32 ms at 8 kHz. Speech in telephone quality has nothing
-/// above 4 kHz, and emptiness is easy to foretell.
+/// Number of samples that are examined, after each two were merged: 32 ms at 8 kHz. Telephone
+/// speech has nothing above 4 kHz, and an empty band would be easy to predict.
 const LENGTH: usize = FRAME;
 
-/// How many times more power the samples have than what cannot be foretold of them: 42 dB. Of 12000 frames of speech,
-/// clean, noisy and in telephone quality, none had more than 38 dB; tones and chords have 45 to 65 dB, also after
-/// MP3 and Opus.
+/// Ratio of the samples' power to the power that cannot be predicted: 42 dB. Of 12000 frames of
+/// speech (clean, noisy and in telephone quality), none had more than 38 dB. Tones and chords have
+/// 45 to 65 dB, also after MP3 and Opus.
 const GAIN: f64 = 15_849.0;
 
-/// Bound of the gain (70 dB), so that rounding does not decide.
+/// Upper bound of the ratio (70 dB), so that rounding does not decide.
 const FLOOR: f64 = 1e-7;
 
-/// Whether these 32 ms at 16 kHz are nothing but a few steady tones.
+/// True if these 32 ms at 16 kHz consist only of a few steady tones.
 pub(super) fn is_tone(window: &[f32; 2 * FRAME]) -> bool {
     let mut samples = [0.0_f64; LENGTH];
     for (n, (sample, two)) in samples.iter_mut().zip(window.chunks_exact(2)).enumerate() {
@@ -33,7 +34,8 @@ pub(super) fn is_tone(window: &[f32; 2 * FRAME]) -> bool {
     power > 0.0 && unforetold(&correlation) * GAIN < power
 }
 
-/// The power that remains when the best linear foretelling is taken away (Levinson and Durbin's recursion).
+/// The power that remains after subtracting the best linear prediction (Levinson and Durbin's
+/// recursion).
 fn unforetold(correlation: &[f64; ORDER + 1]) -> f64 {
     let mut error = correlation[0] * (1.0 + FLOOR);
     let mut weights = [0.0; ORDER + 1];
@@ -59,7 +61,7 @@ fn unforetold(correlation: &[f64; ORDER + 1]) -> f64 {
 mod tests {
     use super::*;
 
-    /// The sum of sines of these frequencies, in hertz.
+    /// Sum of sines of these frequencies, in hertz.
     fn sines(hertz: &[f32]) -> [f32; 2 * FRAME] {
         std::array::from_fn(|n| {
             let time = n as f32 / 16_000.0;

@@ -15,5 +15,6 @@ pub mod events;
 pub mod fuzzing;
 pub mod isolation;
 pub mod job;
+pub mod request;
 pub mod service;
 pub mod transcript;

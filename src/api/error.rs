@@ -1,4 +1,4 @@
-//! Every error as the client sees it: one table of status, code and retry advice.
+//! Every error as the client sees it, in OpenAI's format; the table of codes is `request::Code`.
 
 use std::time::Duration;
 
@@ -9,37 +9,32 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{api::Peer, config::ByteSize, dispatch::Refusal, isolation::Outcome};
+use crate::{
+    api::Peer,
+    config::ByteSize,
+    request::{Again, Code, Outcome, Refusal},
+};
 
 /// An error in OpenAI's format.
 #[derive(Debug)]
 pub(super) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
+    /// Another status than the table has for the code: only where HTTP itself names the fault.
+    status: Option<StatusCode>,
     message: String,
     param: Option<String>,
-    retry: Retry,
+    /// When the client should ask again, if the code permits that.
+    after: Option<Duration>,
     /// True if a part of the request may be unread. The connection ends with this answer.
     last: bool,
 }
 
-/// Whether the client should send the same request again. OpenAI's clients resend every 408, 409,
-/// 429 and 5xx twice unless told not to.
-#[derive(Debug)]
-enum Retry {
-    /// A retry would fail again and might cost money: `x-should-retry: false`.
-    Never,
-    /// Retry after this time.
-    After(Duration),
-}
-
-/// Time after which to retry if a remote service is overloaded. Its SDK does not pass on the
-/// service's own advice, and the service counts by the second and by the minute.
-const UPSTREAM_PAUSE: Duration = Duration::from_secs(10);
+/// When to ask again if nobody knows better.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl ApiError {
     /// The error's code, for programs.
-    pub(super) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> Code {
         self.code
     }
 
@@ -48,23 +43,32 @@ impl ApiError {
         &self.message
     }
 
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
-            status,
             code,
+            status: None,
             message: message.into(),
             param: None,
-            retry: Retry::Never,
+            after: code.pause(),
             last: false,
         }
+    }
+
+    /// Status of the answer.
+    fn status(&self) -> StatusCode {
+        let of_table = || StatusCode::from_u16(self.code.status());
+        self.status
+            .or_else(|| of_table().ok())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The bytes are not an HTTP request; `reason` is the parser's.
     pub(super) fn no_http(status: StatusCode, reason: &str) -> Self {
         let message = format!("this is no HTTP/1.1 request: {reason}");
         Self {
+            status: Some(status),
             last: true,
-            ..Self::new(status, "invalid_http", message)
+            ..Self::new(Code::InvalidHttp, message)
         }
     }
 
@@ -74,7 +78,7 @@ impl ApiError {
         let message = format!("the head of the request did not arrive within {seconds} s");
         Self {
             last: true,
-            ..Self::new(StatusCode::REQUEST_TIMEOUT, "header_timeout", message)
+            ..Self::new(Code::HeaderTimeout, message)
         }
     }
 
@@ -82,7 +86,7 @@ impl ApiError {
     pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
         Self {
             param: Some(name.into()),
-            ..Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
+            ..Self::new(Code::InvalidParameter, message)
         }
     }
 
@@ -95,7 +99,7 @@ impl ApiError {
     pub(super) fn bad_body(message: impl Into<String>) -> Self {
         Self {
             last: true,
-            ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+            ..Self::new(Code::InvalidBody, message)
         }
     }
 
@@ -105,7 +109,7 @@ impl ApiError {
         Self {
             param: Some("file".into()),
             last: true,
-            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", message)
+            ..Self::new(Code::UploadTooLarge, message)
         }
     }
 
@@ -114,7 +118,7 @@ impl ApiError {
         let message = format!("no byte of the body arrived for {} s", after.as_secs_f64());
         Self {
             last: true,
-            ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+            ..Self::new(Code::BodyTimeout, message)
         }
     }
 
@@ -125,14 +129,14 @@ impl ApiError {
         );
         Self {
             last: true,
-            ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+            ..Self::new(Code::BodyTimeout, message)
         }
     }
 
     /// The upload cannot be stored.
     pub(super) fn storage(error: &std::io::Error) -> Self {
         let message = format!("the upload cannot be stored: {error}");
-        Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message)
+        Self::new(Code::StorageFull, message)
     }
 
     /// No model has this name.
@@ -140,7 +144,7 @@ impl ApiError {
         let message = format!("the model `{name}` does not exist; GET /v1/models lists all");
         Self {
             param: Some("model".into()),
-            ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+            ..Self::new(Code::ModelNotFound, message)
         }
     }
 
@@ -157,56 +161,35 @@ impl ApiError {
         };
         Self {
             last: true,
-            ..Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+            ..Self::new(Code::Forbidden, message)
         }
     }
 
     /// A state that should be impossible.
     pub(super) fn internal(message: String) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        Self::new(Code::InternalError, message)
     }
 
     /// The path does not exist.
     pub(super) fn no_route() -> Self {
         let message = "there is nothing here; POST /v1/audio/transcriptions transcribes";
-        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+        Self::new(Code::NotFound, message)
     }
 
     /// The path does not support the method.
     pub(super) fn wrong_method() -> Self {
         let message = "this method is not allowed here";
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            message,
-        )
+        Self::new(Code::MethodNotAllowed, message)
     }
 
     /// The request was refused without being run.
     pub(super) fn refused(refusal: &Refusal, model: &str) -> Self {
-        let message = refusal.to_string();
-        let (status, code, after) = match refusal {
-            Refusal::UnknownModel => return Self::model_not_found(model),
-            Refusal::QueueFull { retry_after } | Refusal::QueueTimeout { retry_after, .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "queue_full", *retry_after)
-            }
-            Refusal::UserLimit { retry_after } => {
-                (StatusCode::TOO_MANY_REQUESTS, "user_limit", *retry_after)
-            }
-            Refusal::EngineUnavailable { retry_after, .. } => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "engine_unavailable",
-                *retry_after,
-            ),
-            Refusal::ShuttingDown => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "shutting_down",
-                Duration::from_secs(2),
-            ),
-        };
-        Self {
-            retry: Retry::After(after),
-            ..Self::new(status, code, message)
+        match refusal {
+            Refusal::UnknownModel => Self::model_not_found(model),
+            refusal => Self {
+                after: refusal.retry_after(),
+                ..Self::new(refusal.code(), refusal.to_string())
+            },
         }
     }
 
@@ -217,35 +200,18 @@ impl ApiError {
 
     /// The error of a request whose job failed; `None` if it succeeded.
     pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
-        let status = match outcome {
-            Outcome::Ok => return None,
-            Outcome::InvalidAudio(_) => StatusCode::BAD_REQUEST,
-            Outcome::AudioTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Outcome::UpstreamBusy(message) => {
-                return Some(Self {
-                    retry: Retry::After(UPSTREAM_PAUSE),
-                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, outcome.code(), message)
-                });
-            }
-            Outcome::EngineFailed(_)
-            | Outcome::UpstreamRefused(_)
-            | Outcome::UpstreamFailed(_)
-            | Outcome::Crashed(_)
-            | Outcome::Misbehaved(_)
-            | Outcome::Violation { .. } => StatusCode::BAD_GATEWAY,
-            Outcome::MemoryLimit { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Outcome::UpstreamSilent(_) | Outcome::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Outcome::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-            Outcome::Stopped => return Some(Self::refused(&Refusal::ShuttingDown, "")),
-        };
-        Some(Self::new(status, outcome.code(), outcome.to_string()))
+        match outcome {
+            Outcome::Ok => None,
+            Outcome::Stopped => Some(Self::refused(&Refusal::ShuttingDown, "")),
+            outcome => Some(Self::new(outcome.code(), outcome.to_string())),
+        }
     }
 }
 
 impl ApiError {
     /// The error as JSON.
     pub(super) fn body(&self) -> Value {
-        let kind = match self.status.as_u16() {
+        let kind = match self.status().as_u16() {
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
@@ -254,24 +220,26 @@ impl ApiError {
             "message": self.message,
             "type": kind,
             "param": self.param,
-            "code": self.code,
+            "code": self.code.told(),
         }})
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status(), Json(self.body())).into_response();
         let headers = response.headers_mut();
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        match self.retry {
-            Retry::Never => {
+        // OpenAI's clients resend every 408, 409, 429 and 5xx twice unless told not to.
+        match self.code.again() {
+            Again::Never => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
-            Retry::After(time) => {
-                let seconds = time.as_secs_f64().ceil().clamp(1.0, 120.0) as u64;
+            Again::Later => {
+                let seconds = self.after.unwrap_or(PAUSE).as_secs_f64();
+                let seconds = seconds.ceil().clamp(1.0, 120.0) as u64;
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
         }

@@ -2,7 +2,8 @@
 
 use super::error::ApiError;
 use crate::{
-    dispatch::{Event, Refusal, Report, Ticket},
+    dispatch::{Event, Report, Ticket},
+    request::Refusal,
     transcript::Segment,
 };
 

@@ -87,13 +87,12 @@ impl Config {
 
     /// Take `MODEL:MODE` apart where `MODEL` has the engine `fault`. Every other name stays as it is; no model's own
     /// name has a colon.
-    #[cfg(feature = "fault-engine")]
     pub fn split_fault(&self, name: String) -> (String, Option<String>) {
         match name.split_once(':') {
             Some((model, mode))
                 if self
                     .model(model)
-                    .is_some_and(|model| matches!(model.engine, EngineSettings::Fault(_))) =>
+                    .is_some_and(|model| model.engine.name() == "fault") =>
             {
                 (model.into(), Some(mode.into()))
             }

@@ -19,7 +19,7 @@ pub use admission::turns::Client;
 pub(crate) use serving::talk::fuzzing;
 pub use serving::{
     feed::Feed,
-    ticket::{Event, Refusal, Report, Ticket},
+    ticket::{Event, Report, Ticket},
 };
 pub use statistics::snapshot;
 
@@ -40,7 +40,8 @@ use self::{
 };
 use crate::{
     config::{ByteSize, Config, Limits, MemoryBudget, Mode, Model, Share},
-    isolation::{JobRequest, Outcome, Probe, Slots, cgroup::Tree},
+    isolation::{Probe, Slots, cgroup::Tree},
+    request::{Ask, Outcome, Refusal},
 };
 
 /// Events that wait for a client before its job has to wait: segments come every few seconds at most.
@@ -57,8 +58,8 @@ pub struct Dispatcher {
 pub struct Request {
     /// Name or alias of the model; it must exist.
     pub model: String,
-    /// The request as the job will see it; `id` and `max_audio` are filled in here.
-    pub job: JobRequest,
+    /// What the job is asked.
+    pub ask: Ask,
     /// What the client wants to be held to, below what the model allows.
     pub lower: Lower,
     /// The recording, readable from its start.
@@ -268,13 +269,11 @@ impl Dispatcher {
         pool.admit(now)?;
         let id = state.next_id;
         state.next_id += 1;
-        let mut job = request.job;
-        job.id = id;
         let waiting = Box::new(Waiting {
             id,
             account: Account::new(books, id, &request.request_id, request.uid),
             model: pool_id,
-            job,
+            ask: request.ask,
             limits: model.limits,
             lower: request.lower,
             recording: request.recording,

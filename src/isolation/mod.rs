@@ -27,12 +27,10 @@ mod slot;
 pub mod zygote;
 
 pub use clone::{Forked, Parentage, SingleThreaded, exit_now, fork};
-pub use exit::{Exit, How, Outcome, TimeLimit};
+pub use exit::{Exit, How};
 pub use footprint::{Footprint, descriptors, proportional};
 pub use gauge::{Gauge, Reading};
-pub use message::{
-    Failure, FailureKind, Figures, FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote,
-};
+pub use message::{FromZygote, Load, ToZygote};
 pub use peer::peer_groups;
 pub use pidfd::PidFd;
 pub use pressure::PressureFile;

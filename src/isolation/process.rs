@@ -14,16 +14,17 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::{Pid, pipe2},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout_at};
 
 use super::{
     cgroup::{CgroupError, Leaf},
-    channel::{self, AsyncChannel, ChannelError},
+    channel::{self, AsyncChannel, ChannelError, Message},
     exec::exec_self,
     exit::Exit,
     footprint::View,
     gauge::Gauge,
-    message::{FromJob, FromZygote, JobRequest, Load, ToJob, ToZygote},
+    message::{FromZygote, Load, ToZygote},
     pidfd::PidFd,
     sandbox::Confinement,
     slot::{Slot, Usage},
@@ -132,20 +133,20 @@ impl Drop for Child {
 
 /// A running zygote, with the forks requested of it.
 #[derive(Debug)]
-pub struct ZygoteProcess {
+pub struct ZygoteProcess<Out, In> {
     child: Child,
     control: AsyncChannel<ToZygote, FromZygote>,
     /// The requested jobs that it has not reported yet, the oldest first.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<Asked<Out, In>>,
     /// Time of its last answer.
     answered: Instant,
 }
 
 /// A requested job that the zygote has not reported yet.
 #[derive(Debug)]
-struct Asked {
+struct Asked<Out, In> {
     slot: Slot,
-    channel: AsyncChannel<ToJob, FromJob>,
+    channel: AsyncChannel<Out, In>,
     since: Instant,
 }
 
@@ -153,7 +154,11 @@ fn unasked() -> ProcessError {
     ProcessError::Protocol("an answer that was not asked for".into())
 }
 
-impl ZygoteProcess {
+impl<Out, In> ZygoteProcess<Out, In>
+where
+    Out: Message + Serialize,
+    In: Message + DeserializeOwned,
+{
     /// Start a zygote, in `leaf` if there is one. Also returns the read end of its stderr.
     ///
     /// Call it from a thread that lives as long as the service: the zygote dies with the thread
@@ -239,7 +244,7 @@ impl ZygoteProcess {
     /// # Errors
     /// No job was made. After any error but [`ProcessError::Fork`] the zygote cannot be used any
     /// more.
-    pub async fn forked(&mut self) -> Result<JobProcess, ProcessError> {
+    pub async fn forked(&mut self) -> Result<JobProcess<Out, In>, ProcessError> {
         let Some(since) = self.asked.front().map(|asked| asked.since) else {
             return Err(ProcessError::Protocol("nothing was asked for".into()));
         };
@@ -315,9 +320,9 @@ impl ZygoteProcess {
 
 /// A forked job in its slot.
 #[derive(Debug)]
-pub struct JobProcess {
+pub struct JobProcess<Out, In> {
     child: Child,
-    channel: AsyncChannel<ToJob, FromJob>,
+    channel: AsyncChannel<Out, In>,
     slot: Slot,
     /// Without a cgroup: reads the use of the process.
     view: Option<View>,
@@ -330,7 +335,11 @@ pub struct JobProcess {
     asked: Instant,
 }
 
-impl JobProcess {
+impl<Out, In> JobProcess<Out, In>
+where
+    Out: Message + Serialize,
+    In: Message + DeserializeOwned,
+{
     /// Process id of the job.
     pub fn pid(&self) -> i32 {
         self.child.pid
@@ -346,7 +355,7 @@ impl JobProcess {
         &mut self.slot
     }
 
-    /// True if the job was given a request before: it begins the next one with [`FromJob::Taken`].
+    /// True if the job was given a request before: it is not fresh any more.
     pub fn is_used(&self) -> bool {
         self.is_used
     }
@@ -355,20 +364,16 @@ impl JobProcess {
     ///
     /// # Errors
     /// The job is gone, or does not read.
-    pub fn assign(
-        &mut self,
-        request: JobRequest,
-        recording: BorrowedFd<'_>,
-    ) -> Result<(), ChannelError> {
+    pub fn assign(&mut self, order: &Out, recording: BorrowedFd<'_>) -> Result<(), ChannelError> {
         self.is_used = true;
-        self.channel.send(&ToJob::Transcribe(request), &[recording])
+        self.channel.send(order, &[recording])
     }
 
     /// The job's next message. Cancel-safe.
     ///
     /// # Errors
     /// The job has hung up, or broke the protocol.
-    pub async fn receive(&self) -> Result<FromJob, ChannelError> {
+    pub async fn receive(&self) -> Result<In, ChannelError> {
         Ok(self.channel.receive().await?.0)
     }
 

@@ -15,22 +15,25 @@ use nix::{
 };
 
 use super::{
-    channel::{Channel, ChannelError},
+    channel::{self, Channel, ChannelError, Message},
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
-    message::{FromJob, FromZygote, Load, ToJob, ToZygote},
+    message::{FromZygote, Load, ToZygote},
     pidfd::PidFd,
     sandbox::{CHANNEL, Reach, Sandbox, report_to_supervisor},
     secret,
 };
-use crate::config::Preload;
+use serde::{Serialize, de::DeserializeOwned};
 
-/// The job's end of its channel.
-pub type JobChannel = Channel<FromJob, ToJob>;
+use crate::config::Preload;
 
 /// The work that a zygote's jobs do.
 pub trait Work {
     /// Loaded once and shared by all jobs.
     type Model;
+    /// Supervisor to job.
+    type Order: Message + Serialize + DeserializeOwned + 'static;
+    /// Job to supervisor.
+    type Answer: Message + Serialize + DeserializeOwned + 'static;
 
     /// Load the model: in the zygote, or in each job if the model requires that.
     ///
@@ -38,13 +41,22 @@ pub trait Work {
     /// A message for the administrator.
     fn load(&self, order: &Load) -> Result<Self::Model, String>;
 
+    /// The message by which a job says that it was stopped at the forbidden system call with this
+    /// number (`u32::MAX` if it is unknown). Called in a signal handler: it must not allocate.
+    fn violation(call: u32) -> Self::Answer;
+
     /// Called in a forked job for which no request waits yet. Does the work that every request
     /// needs, so that the job maps the program's code and copies the pages that it writes before
     /// its request comes.
     fn rehearse(&self);
 
-    /// Serve requests as a job; the job ends when this returns.
-    fn serve(&self, model: &mut Self::Model, channel: &'static JobChannel);
+    /// Serve requests as a job, or say why the model cannot be loaded; the job ends when this
+    /// returns.
+    fn serve(
+        &self,
+        model: Result<&mut Self::Model, String>,
+        channel: &'static Channel<Self::Answer, Self::Order>,
+    );
 }
 
 /// Run as a zygote: load the model that the supervisor names over stdin, unless each job loads it,
@@ -123,20 +135,18 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
                     work.rehearse();
                 }
                 let load = || model.map_or_else(|| work.load(&order), Ok);
-                let status = match become_job(channel, &stderr, &mut sandbox, load) {
-                    Ok((channel, Ok(model))) => {
-                        // Never dropped. Freeing memory that it shares with the zygote would first
-                        // copy all of it (pocketsphinx: 50 ms), and the end of the process frees it
-                        // at once.
-                        let mut model = ManuallyDrop::new(model);
-                        // A job has one channel for its whole life, and its panic hook must reach
-                        // it.
-                        work.serve(&mut model, Box::leak(Box::new(channel)));
-                        0
-                    }
-                    Ok((channel, Err(message))) => {
-                        let _ = channel.send(&FromJob::LoadFailed(message), &[]);
-                        1
+                let status = match become_job::<W>(channel, &stderr, &mut sandbox, load) {
+                    Ok((channel, model)) => {
+                        let is_loaded = model.is_ok();
+                        // Never dropped: freeing piece by piece memory that is shared with the
+                        // zygote would first copy all of it (pocketsphinx: 50 ms), and the end of
+                        // the process frees it at once.
+                        let mut model = model.map(ManuallyDrop::new);
+                        let model = model.as_mut().map(|model| &mut **model);
+                        // A job has one channel for its whole life; a panic hook must reach it too.
+                        let channel = Box::leak(Box::new(channel));
+                        work.serve(model.map_err(std::mem::take), channel);
+                        i32::from(!is_loaded)
                     }
                     Err(error) => {
                         eprintln!("a job cannot set itself up: {error}");
@@ -201,14 +211,17 @@ fn set_name(name: &str) -> io::Result<()> {
     Ok(prctl::set_name(&name)?)
 }
 
+/// The job's end of its channel.
+type JobChannel<W> = Channel<<W as Work>::Answer, <W as Work>::Order>;
+
 /// In the forked child: drop everything of the zygote but its memory. `load` returns the model,
 /// which is in that memory or is loaded now.
-fn become_job<Model>(
+fn become_job<W: Work>(
     channel: OwnedFd,
     stderr: &OwnedFd,
     sandbox: &mut Sandbox,
-    load: impl FnOnce() -> Result<Model, String>,
-) -> io::Result<(JobChannel, Result<Model, String>)> {
+    load: impl FnOnce() -> Result<W::Model, String>,
+) -> io::Result<(JobChannel<W>, Result<W::Model, String>)> {
     // If the supervisor died before this call, the first read of the channel shows it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     set_name("job")?;
@@ -231,7 +244,10 @@ fn become_job<Model>(
     }
     // SAFETY: dup2 has just made this descriptor; nothing else in this process owns it.
     let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) });
-    report_to_supervisor();
+    report_to_supervisor(|call, buffer| {
+        let message = channel::encode(&W::violation(call), buffer);
+        message.ok().map(|bytes| &*bytes)
+    });
     let model = load();
     sandbox.enter_job()?;
     Ok((channel, model))

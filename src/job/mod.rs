@@ -1,10 +1,11 @@
 //! A job's work: take a request, decode, transcribe, report, then wait for the next request or for
 //! dismissal.
 
-#[cfg(feature = "fault-engine")]
-mod fault;
 mod original;
+mod report;
+mod seam;
 mod transcribe;
+pub mod wire;
 
 use std::{
     fs::File,
@@ -19,15 +20,19 @@ use std::{
     time::Duration,
 };
 
-pub use transcribe::{Report, transcribe};
+pub use report::Report;
+pub use transcribe::transcribe;
 
+use self::{
+    report::Unheard,
+    seam::Seam,
+    wire::{FromJob, JobChannel, Order, ToJob},
+};
 use crate::{
     audio,
     engine::{self, Engine, null::Null},
-    isolation::{
-        Failure, FailureKind, FromJob, JobRequest, Load, ToJob, exit_now, sealed,
-        zygote::{self, JobChannel},
-    },
+    isolation::{Load, exit_now, sealed, zygote},
+    request::{Ask, Code, Failure},
     transcript::Segment,
 };
 
@@ -36,23 +41,26 @@ use crate::{
 /// # Errors
 /// See [`zygote::run`].
 pub fn zygote_main() -> std::io::Result<()> {
-    #[cfg(feature = "fault-engine")]
-    engine::fault::escape::look_around();
+    seam::zygote();
     zygote::run(Transcribing::new)
 }
 
 /// The work of jobs: transcription.
 struct Transcribing {
     /// The request for rehearsals: that of the self-test.
-    request: JobRequest,
+    order: Order,
     recording: Arc<File>,
 }
 
 impl Transcribing {
     fn new() -> io::Result<Self> {
-        let (request, noise) = self_test(0);
+        let (ask, noise) = self_test();
         Ok(Self {
-            request,
+            order: Order {
+                id: 0,
+                max_audio: Duration::from_secs(10),
+                ask,
+            },
             // Sealed, because the model that is loaded next to it may be hostile.
             recording: Arc::new(sealed::file(c"rehearsal", &noise)?),
         })
@@ -61,32 +69,30 @@ impl Transcribing {
 
 impl zygote::Work for Transcribing {
     type Model = Box<dyn Engine>;
+    type Order = ToJob;
+    type Answer = FromJob;
 
     fn load(&self, order: &Load) -> Result<Self::Model, String> {
         engine::load(&order.engine, order.scratch.as_deref()).map_err(|error| error.to_string())
     }
 
+    fn violation(call: u32) -> FromJob {
+        FromJob::Violation { call }
+    }
+
     fn rehearse(&self) {
         // Rehearse with the null engine, because the real one is untrusted, and discard the result.
         let recording = self.recording.clone();
-        let _ = transcribe(&mut Null, &self.request, recording, &mut Unheard);
+        let _ = transcribe(&mut Null, &self.order, recording, &mut Unheard);
     }
 
-    fn serve(&self, engine: &mut Self::Model, channel: &'static JobChannel) {
-        serve(engine.as_mut(), channel);
-    }
-}
-
-/// Discards every report of a rehearsal.
-struct Unheard;
-
-impl Report for Unheard {
-    fn progress(&mut self, _: Duration) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn segment(&mut self, _: Segment) -> ControlFlow<()> {
-        ControlFlow::Continue(())
+    fn serve(&self, model: Result<&mut Self::Model, String>, channel: &'static JobChannel) {
+        match model {
+            Ok(engine) => serve(engine.as_mut(), channel),
+            Err(reason) => {
+                let _ = channel.send(&FromJob::LoadFailed(reason), &[]);
+            }
+        }
     }
 }
 
@@ -100,45 +106,37 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
     }
-    #[cfg(feature = "fault-engine")]
-    let mut afterwards = fault::Afterwards::Behave;
+    let mut seam = seam::seam();
     let mut is_first = true;
     // A job that exits right after its answer delays it: the supervisor would be woken on this CPU,
     // behind the teardown of this process's memory. So wait until it hangs up.
-    #[cfg_attr(not(feature = "fault-engine"), expect(unused_mut))]
-    while let Ok((ToJob::Transcribe(mut request), mut descriptors)) = {
+    while let Ok((ToJob::Transcribe(mut order), mut descriptors)) = {
         engine.wait(channel.as_fd());
         channel.receive()
     } {
         let Some(recording) = descriptors.pop() else {
             return;
         };
-        #[cfg(feature = "fault-engine")]
-        afterwards.next(channel, REQUEST.load(Ordering::Relaxed));
-        let id = request.id;
+        seam.next(channel, REQUEST.load(Ordering::Relaxed));
+        let id = order.id;
         REQUEST.store(id, Ordering::Relaxed);
         if !is_first && channel.send(&FromJob::Taken { id }, &[]).is_err() {
             return;
         }
         is_first = false;
-        #[cfg(feature = "fault-engine")]
-        {
-            afterwards = fault::before(&mut request, channel);
-        }
+        seam.before(&mut order, channel);
         let mut report = ToSupervisor { channel, id };
-        let last_word = match transcribe(engine, &request, Arc::new(recording.into()), &mut report)
-        {
+        let recording = Arc::new(recording.into());
+        let last_word = match transcribe(engine, &order, recording, &mut report) {
             Ok(figures) => FromJob::Done { id, figures },
             Err(failure) => FromJob::Failed { id, failure },
         };
         if channel.send(&last_word, &[]).is_err() {
             return;
         }
-        #[cfg(feature = "fault-engine")]
-        afterwards.answered(channel, id);
+        seam.answered(channel, id);
     }
-    #[cfg(feature = "fault-engine")]
-    afterwards.dismissed();
+    seam.dismissed();
 }
 
 /// Some damaged files make a demuxer panic (three places in symphonia 0.6.1 are known). Such a
@@ -151,8 +149,9 @@ fn blame_the_recording(channel: &'static JobChannel) {
         if audio::is_decoding() {
             let id = REQUEST.load(Ordering::Relaxed);
             let failure = Failure {
-                kind: FailureKind::BrokenDecoder,
+                code: Code::InvalidAudio,
                 message: "the file is damaged in a way that its decoder cannot cope with".into(),
+                is_broken: true,
             };
             if channel.send(&FromJob::Failed { id, failure }, &[]).is_ok() {
                 let _ = channel.receive();
@@ -191,21 +190,12 @@ impl ToSupervisor<'_> {
 
 /// The request that tests a model: a moment of faint noise, which every engine must accept. The
 /// noise is not speech, but the engine must get it, so voice detection is off.
-pub fn self_test(id: u64) -> (JobRequest, Vec<u8>) {
-    let request = JobRequest {
-        id,
-        language: None,
+pub fn self_test() -> (Ask, Vec<u8>) {
+    let ask = Ask {
         extension: Some("wav".into()),
-        media_type: None,
-        prompt: None,
-        keywords: Vec::new(),
-        temperature: None,
-        translate: false,
-        channel: None,
         self_test: true,
         vad: false,
-        max_audio: Duration::from_secs(10),
-        fault: None,
+        ..Ask::default()
     };
-    (request, transcribe::noise())
+    (ask, transcribe::noise())
 }

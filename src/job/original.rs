@@ -10,11 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::transcribe::{Report, failure, too_long};
+use super::{
+    report::{Report, failure, too_long},
+    wire::Order,
+};
 use crate::{
     audio::{self, AudioError},
     engine::{Engine, EngineError, Options, OriginalSource},
-    isolation::{Failure, Figures, JobRequest},
+    request::{Failure, Figures},
 };
 
 /// Bytes passed at once.
@@ -26,7 +29,7 @@ const CHUNK: usize = 64 * 1024;
 /// The engine cannot read it, reports that it is too long, or failed.
 pub(super) fn transcribe(
     engine: &mut dyn Engine,
-    request: &JobRequest,
+    order: &Order,
     options: &Options,
     recording: Arc<File>,
     report: &mut dyn Report,
@@ -40,13 +43,13 @@ pub(super) fn transcribe(
         chunk: vec![0; CHUNK],
         heard: Duration::ZERO,
         too_long: false,
-        request,
+        order,
         report: &report,
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);
     let result = engine.transcribe_original(&mut source, options, &mut emit);
     if source.too_long {
-        return Err(too_long(request.max_audio));
+        return Err(too_long(order.max_audio));
     }
     match result {
         Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
@@ -69,7 +72,7 @@ struct Original<'a, 'r> {
     /// Longest audio length that the engine has reported.
     heard: Duration,
     too_long: bool,
-    request: &'a JobRequest,
+    order: &'a Order,
     report: &'a RefCell<&'r mut dyn Report>,
 }
 
@@ -94,14 +97,14 @@ impl OriginalSource for Original<'_, '_> {
 
     fn hint(&self) -> (Option<&str>, Option<&str>) {
         (
-            self.request.extension.as_deref(),
-            self.request.media_type.as_deref(),
+            self.order.ask.extension.as_deref(),
+            self.order.ask.media_type.as_deref(),
         )
     }
 
     fn heard(&mut self, audio: Duration) -> Result<(), EngineError> {
         self.heard = self.heard.max(audio);
-        if self.heard > self.request.max_audio {
+        if self.heard > self.order.max_audio {
             self.too_long = true;
             return Err(EngineError::Stopped);
         }

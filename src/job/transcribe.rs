@@ -9,28 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    report::{Report, failure, too_long},
+    wire::Order,
+};
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
-    engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble},
-    isolation::{Failure, FailureKind, Figures, JobRequest},
+    engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE},
+    request::{Code, Failure, Figures},
     transcript::Segment,
 };
 
 /// Length of audio between two progress messages: often enough for a deadline that grows with it.
 const PROGRESS_STEP: Duration = Duration::from_secs(1);
-
-/// Receives the results of a transcription. `Break` means that nobody wants them any more.
-pub trait Report {
-    /// This much audio has been decoded.
-    fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
-    /// A final segment of the transcript.
-    fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
-    /// False if nobody wants the result any more. Always true in a job, which the supervisor kills
-    /// instead.
-    fn is_wanted(&self) -> bool {
-        true
-    }
-}
 
 /// Transcribe `recording`.
 ///
@@ -38,31 +29,31 @@ pub trait Report {
 /// The recording is unreadable or too long, or the engine failed.
 pub fn transcribe(
     engine: &mut dyn Engine,
-    request: &JobRequest,
+    order: &Order,
     recording: Arc<File>,
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
     let hint = Hint {
-        extension: request.extension.as_deref(),
-        mime: request.media_type.as_deref(),
+        extension: order.ask.extension.as_deref(),
+        mime: order.ask.media_type.as_deref(),
     };
     let options = Options {
-        language: request.language.clone(),
-        prompt: request.prompt.clone(),
-        keywords: request.keywords.clone(),
-        temperature: request.temperature,
-        translate: request.translate,
-        self_test: request.self_test,
-        fault: request.fault.clone(),
+        language: order.ask.language.clone(),
+        prompt: order.ask.prompt.clone(),
+        keywords: order.ask.keywords.clone(),
+        temperature: order.ask.temperature,
+        translate: order.ask.translate,
+        self_test: order.ask.self_test,
+        fault: order.ask.fault.clone(),
     };
     engine.begin();
     if engine.hearing() == Hearing::Original {
-        return super::original::transcribe(engine, request, &options, recording, report);
+        return super::original::transcribe(engine, order, &options, recording, report);
     }
     let open = || {
         Decoder::open(Arc::clone(&recording), hint)
-            .map(|decoder| decoder.listening_to(request.channel))
+            .map(|decoder| decoder.listening_to(order.ask.channel))
     };
     let decoder = open().map_err(|error| invalid(&error))?;
     let report = RefCell::new(report);
@@ -71,7 +62,7 @@ pub fn transcribe(
         decode: start.elapsed(),
         samples: 0,
         told: Duration::ZERO,
-        limit: request.max_audio,
+        limit: order.max_audio,
         too_long: false,
         report: &report,
     };
@@ -81,7 +72,7 @@ pub fn transcribe(
             .measure(&recording, open)
             .and_then(|()| engine.transcribe(&mut source, &options, &mut emit)),
         hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
-            let keep = if request.vad {
+            let keep = if order.ask.vad {
                 Keep::Speech
             } else {
                 Keep::Everything
@@ -96,7 +87,7 @@ pub fn transcribe(
         }
     };
     if source.too_long {
-        return Err(too_long(request.max_audio));
+        return Err(too_long(order.max_audio));
     }
     match result {
         Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
@@ -107,33 +98,6 @@ pub fn transcribe(
             warnings: source.decoder.warnings().to_vec(),
         }),
         Err(error) => Err(failure(&error)),
-    }
-}
-
-pub(super) fn too_long(limit: Duration) -> Failure {
-    Failure {
-        kind: FailureKind::AudioTooLong,
-        message: format!(
-            "the recording is longer than the {} s that this model transcribes",
-            limit.as_secs()
-        ),
-    }
-}
-
-pub(super) fn failure(error: &EngineError) -> Failure {
-    Failure {
-        kind: match error {
-            EngineError::Audio(_) | EngineError::Invalid(_) => FailureKind::InvalidAudio,
-            EngineError::Misbehaved(_) => FailureKind::Misbehaved,
-            EngineError::Upstream { trouble, .. } => match trouble {
-                Trouble::Refused => FailureKind::UpstreamRefused,
-                Trouble::Busy => FailureKind::UpstreamBusy,
-                Trouble::Failed => FailureKind::UpstreamFailed,
-                Trouble::Silent => FailureKind::UpstreamSilent,
-            },
-            _ => FailureKind::Engine,
-        },
-        message: error.to_string(),
     }
 }
 
@@ -194,10 +158,7 @@ impl AudioSource for OnePiece<'_> {
 }
 
 fn invalid(error: &AudioError) -> Failure {
-    Failure {
-        kind: FailureKind::InvalidAudio,
-        message: error.to_string(),
-    }
+    Failure::new(Code::InvalidAudio, error.to_string())
 }
 
 /// The decoder as the engine sees it: it measures, reports progress, and stops at the model's

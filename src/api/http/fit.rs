@@ -7,7 +7,7 @@ use crate::config::{MIN_JOB_MEMORY, Model};
 
 /// Refuse parameters that `model`, called `name` by the client, does not support.
 pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), ApiError> {
-    if let Some(language) = &options.language
+    if let Some(language) = &options.ask.language
         && !model.engine.speaks(language)
     {
         let message = format!("the model `{name}` does not know the language `{language}`");
@@ -21,19 +21,19 @@ pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), 
     }
     for (asked, can, parameter, what) in [
         (
-            options.prompt.is_some(),
+            options.ask.prompt.is_some(),
             can.prompt,
             "prompt",
             "takes no prompt",
         ),
         (
-            !options.keywords.is_empty(),
+            !options.ask.keywords.is_empty(),
             can.keywords,
             "keywords",
             "takes no keywords",
         ),
         (
-            options.temperature.is_some(),
+            options.ask.temperature.is_some(),
             can.temperature,
             "temperature",
             "has no temperature other than 0",

@@ -62,7 +62,7 @@ fn receive(task: Task, uri: &Uri, headers: &HeaderMap, body: &[u8], piece: usize
             let mut file = File::from(std::mem::replace(&mut upload.recording, null));
             file.read_to_end(&mut recording).expect("a recording");
             assert!(!recording.is_empty() && recording.len() <= body.len());
-            let described = (upload.extension, upload.media_type, upload.options);
+            let described = upload.options;
             format!("{described:?} {recording:?}")
         }
         Err(error) => {

@@ -33,7 +33,7 @@ impl Shape {
     /// The answer that `options` ask for, from a model of this engine.
     pub(super) fn of(options: &Options, engine: &EngineSettings) -> Self {
         let known = match options.task {
-            Task::Transcribe => options.language.as_deref().or(engine.language()),
+            Task::Transcribe => options.ask.language.as_deref().or(engine.language()),
             Task::Translate => Some("en"),
         };
         Self {

@@ -1,6 +1,6 @@
 //! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: one upload, one job, one answer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::{
     Extension,
@@ -9,15 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{
-    App, RequestId,
-    cost::Cost,
-    fit,
-    options::Task,
-    render::Shape,
-    streaming,
-    upload::{self, Upload},
-};
+use super::{App, RequestId, cost::Cost, fit, options::Task, render::Shape, streaming, upload};
 use crate::{
     api::{
         Peer,
@@ -25,8 +17,8 @@ use crate::{
         word::{self, Word},
     },
     config::Share,
-    dispatch::{self, Refusal},
-    isolation::JobRequest,
+    dispatch,
+    request::Refusal,
     transcript::Transcript,
 };
 
@@ -89,19 +81,25 @@ async fn serve(
     };
     let took = start.elapsed();
     let name = (upload.options.model.clone()).unwrap_or_else(|| config.default_model.clone());
-    #[cfg(feature = "fault-engine")]
     let (name, fault) = config.split_fault(name);
-    #[cfg(not(feature = "fault-engine"))]
-    let fault = None;
     let model = config
         .model(&name)
         .ok_or_else(|| ApiError::model_not_found(&name))?;
     fit::check(&upload.options, &name, model)?;
     let shape = Shape::of(&upload.options, &model.engine);
     let stream = upload.options.stream;
-    let mut request = job_request(upload, name.clone(), request_id, &peer, share);
-    request.upload = Some(took);
-    request.job.fault = fault;
+    let mut ask = upload.options.ask;
+    ask.fault = fault;
+    let request = dispatch::Request {
+        model: name.clone(),
+        ask,
+        lower: upload.options.lower,
+        recording: upload.recording,
+        upload: Some(took),
+        request_id,
+        uid: peer.uid(),
+        share,
+    };
     let mut ticket = app
         .dispatcher
         .submit(request)
@@ -129,38 +127,4 @@ async fn serve(
     };
     cost.tell(response.headers_mut());
     Ok(response)
-}
-
-fn job_request(
-    upload: Upload,
-    model: String,
-    request_id: String,
-    peer: &Peer,
-    share: Share,
-) -> dispatch::Request {
-    let options = upload.options;
-    dispatch::Request {
-        model,
-        job: JobRequest {
-            id: 0,
-            language: options.language,
-            prompt: options.prompt,
-            keywords: options.keywords,
-            temperature: options.temperature,
-            translate: options.task == Task::Translate,
-            extension: upload.extension,
-            media_type: upload.media_type,
-            channel: options.channel,
-            self_test: false,
-            vad: !options.without_vad,
-            max_audio: Duration::ZERO,
-            fault: None,
-        },
-        lower: options.lower,
-        recording: upload.recording,
-        upload: None,
-        request_id,
-        uid: peer.uid(),
-        share,
-    }
 }

@@ -27,7 +27,7 @@ use crate::{
         word::Word,
     },
     config::Share,
-    dispatch::Refusal,
+    request::Refusal,
     transcript::Transcript,
 };
 

@@ -3,42 +3,42 @@
 use std::time::Duration;
 
 use super::frame::Malformed;
-use crate::api::error::ApiError;
+use crate::{api::error::ApiError, request::Code};
 
 /// An `error` event. The connection ends after it, because the most common client, Home Assistant,
 /// ignores errors and waits for a transcript or the end of the connection.
 #[derive(Debug)]
 pub(super) struct Problem {
-    pub(super) code: &'static str,
+    pub(super) code: Code,
     pub(super) text: String,
 }
 
 impl Problem {
-    fn new(code: &'static str, text: impl Into<String>) -> Self {
+    fn new(code: Code, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { code, text }
     }
 
     /// A value is missing or invalid.
     pub(super) fn parameter(text: impl Into<String>) -> Self {
-        Self::new("invalid_parameter", text)
+        Self::new(Code::InvalidParameter, text)
     }
 
     /// No model has this name.
     pub(super) fn model_not_found(name: &str) -> Self {
         let text = format!("the model `{name}` does not exist; `describe` lists all");
-        Self::new("model_not_found", text)
+        Self::new(Code::ModelNotFound, text)
     }
 
     /// The client closed its sending side in the middle of a request.
     pub(super) fn cut_off() -> Self {
         let text = "the connection ends in the middle of a request";
-        Self::new("invalid_body", text)
+        Self::new(Code::InvalidBody, text)
     }
 
     /// The event is valid, but not allowed now.
     pub(super) fn order(text: impl Into<String>) -> Self {
-        Self::new("invalid_body", text)
+        Self::new(Code::InvalidBody, text)
     }
 
     /// A live recording comes more slowly than allowed while it holds a job.
@@ -46,21 +46,21 @@ impl Problem {
         let text = format!(
             "the recording arrives at less than {rate} bytes a second, half of what its samples play in that time"
         );
-        Self::new("body_timeout", text)
+        Self::new(Code::BodyTimeout, text)
     }
 
     /// An event did not arrive completely.
     pub(super) fn slow_header(after: Duration) -> Self {
         let seconds = after.as_secs_f64();
         let text = format!("an event did not arrive within {seconds} s (http.header_timeout)");
-        Self::new("header_timeout", text)
+        Self::new(Code::HeaderTimeout, text)
     }
 }
 
 impl From<Malformed> for Problem {
     fn from(malformed: Malformed) -> Self {
         let text = format!("this is no event of Wyoming: {malformed}");
-        Self::new("invalid_body", text)
+        Self::new(Code::InvalidBody, text)
     }
 }
 

@@ -166,6 +166,7 @@ impl Event {
 mod tests {
     use super::*;
     use crate::api::wyoming::frame::Frames;
+    use crate::request::Code;
 
     fn event(bytes: &str) -> Result<Event, Problem> {
         let mut frames = Frames::default();
@@ -212,7 +213,7 @@ mod tests {
         ] {
             assert_eq!(
                 event(wrong).unwrap_err().code,
-                "invalid_parameter",
+                Code::InvalidParameter,
                 "{wrong}"
             );
         }
@@ -229,13 +230,13 @@ mod tests {
             format.check().map_err(|problem| problem.code)
         };
         for width in [0, 1, 5, 8, u16::MAX] {
-            assert_eq!(check(16_000, width, 1), Err("invalid_parameter"));
+            assert_eq!(check(16_000, width, 1), Err(Code::InvalidParameter));
         }
         for rate in [0, 1, 1999, 384_001, u32::MAX] {
-            assert_eq!(check(rate, 2, 1), Err("invalid_parameter"));
+            assert_eq!(check(rate, 2, 1), Err(Code::InvalidParameter));
         }
         for channels in [0, 65, u16::MAX] {
-            assert_eq!(check(16_000, 2, channels), Err("invalid_parameter"));
+            assert_eq!(check(16_000, 2, channels), Err(Code::InvalidParameter));
         }
         for (rate, width, channels) in [(2000, 2, 1), (384_000, 4, 64)] {
             assert!(check(rate, width, channels).is_ok());

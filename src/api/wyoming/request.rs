@@ -16,7 +16,7 @@ use crate::{
     api::{App, Peer, error::ApiError, patience::Patience},
     config::{Config, Share},
     dispatch::{self, Lower},
-    isolation::JobRequest,
+    request::Ask,
 };
 
 /// Longest language code, in bytes.
@@ -76,7 +76,6 @@ impl Request {
                 .ok_or_else(|| Problem::order(text));
         }
         let name = wish.model.as_ref().unwrap_or(&self.config.default_model);
-        #[cfg(feature = "fault-engine")]
         let name = &self.config.split_fault(name.clone()).0;
         let model = self.config.model(name);
         let model = model.ok_or_else(|| Problem::model_not_found(name))?;
@@ -157,27 +156,15 @@ impl Request {
 
     fn begin(&self, format: Format, app: &App, peer: &Peer) -> Result<Live, ApiError> {
         let name = self.model();
-        #[cfg(feature = "fault-engine")]
         let (name, fault) = self.config.split_fault(name);
-        #[cfg(not(feature = "fault-engine"))]
-        let fault = None;
         let language = self.wish.language.as_deref();
         Live::begin(&app.dispatcher, |recording| dispatch::Request {
             model: name,
-            job: JobRequest {
-                id: 0,
+            ask: Ask {
                 language: language.map(str::to_ascii_lowercase),
-                prompt: None,
-                keywords: Vec::new(),
-                temperature: None,
-                translate: false,
-                extension: None,
                 media_type: Some(format.media_type()),
-                channel: None,
-                self_test: false,
-                vad: true,
-                max_audio: Duration::ZERO,
                 fault,
+                ..Ask::default()
             },
             lower: Lower::default(),
             recording,
@@ -197,7 +184,6 @@ impl Request {
     pub(super) fn language(&self) -> Option<String> {
         let known = || {
             let name = self.model();
-            #[cfg(feature = "fault-engine")]
             let name = self.config.split_fault(name).0;
             match self.config.model(&name)?.engine.languages()[..] {
                 [only] => Some(only.to_owned()),

@@ -7,10 +7,13 @@ use tokio::sync::mpsc;
 use crate::dispatch::{
     Feed, Lower, PoolId,
     statistics::Account,
-    ticket::{Event, Refusal},
+    ticket::Event,
     turns::{Client, Queued, Turns},
 };
-use crate::{config::Limits, isolation::JobRequest};
+use crate::{
+    config::Limits,
+    request::{Ask, Refusal},
+};
 
 /// All that wait.
 pub(in crate::dispatch) type Queue = Turns<Box<Waiting>>;
@@ -22,7 +25,7 @@ pub(in crate::dispatch) struct Waiting {
     /// Its place in the statistics.
     pub(in crate::dispatch) account: Account,
     pub(in crate::dispatch) model: PoolId,
-    pub(in crate::dispatch) job: JobRequest,
+    pub(in crate::dispatch) ask: Ask,
     /// What its job may use: the model's limits, or what the client lowered them to.
     pub(in crate::dispatch) limits: Limits,
     /// What the client lowered.

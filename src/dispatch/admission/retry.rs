@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::dispatch::{
-    State,
-    ticket::Refusal,
-    turns::{Client, Full},
+use crate::{
+    dispatch::{
+        State,
+        turns::{Client, Full},
+    },
+    request::Refusal,
 };
 
 /// Longest estimate, in seconds; nobody is told to wait so long.

@@ -8,7 +8,7 @@ use std::{
 use crate::dispatch::{
     Event, Health, PoolId, Shared, statistics::Lifecycle, zygote::self_test_request,
 };
-use crate::{config::Share, events, isolation::Outcome};
+use crate::{config::Share, events, request::Outcome};
 
 /// How often it is looked whether a canary is due, at least.
 const LOOK: Duration = Duration::from_secs(30);
@@ -67,7 +67,6 @@ async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
     let number = {
         let mut state = shared.state();
         waiting.id = state.next_id;
-        waiting.job.id = waiting.id;
         waiting.since = Instant::now();
         waiting.request_id = "canary".into();
         state.next_id += 1;

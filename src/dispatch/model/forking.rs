@@ -16,7 +16,8 @@ use crate::{
         statistics::{Latency, Lifecycle, Zygote},
     },
     events,
-    isolation::{JobProcess, ProcessError},
+    isolation::ProcessError,
+    job::wire::JobProcess,
 };
 
 /// Jobs that a zygote is asked for at once: while it forks one, the others need not wait for our turn.

@@ -14,10 +14,10 @@ use crate::{
         Health, PoolId, Shared, canary,
         statistics::Zygote,
         thread::{self, EngineThread},
-        ticket::Refusal,
     },
     events,
     isolation::orphans,
+    request::Refusal,
 };
 
 /// A zygote that served for so long before it died is started again at once.

@@ -14,10 +14,9 @@ use crate::{
         breaker::{Breaker, Change},
         spare::SpareHandle,
         statistics::{Books, Lifecycle},
-        ticket::Refusal,
     },
     events,
-    isolation::Outcome,
+    request::{Code, Outcome, Refusal},
 };
 
 /// First pause after a spare died idle, or could not be forked; it doubles with each further one.
@@ -151,10 +150,7 @@ impl Pool {
 
     /// A request has ended; whether its crash was one too many.
     pub(in crate::dispatch) fn ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
-        let crash = matches!(
-            outcome,
-            Outcome::Crashed(_) | Outcome::Misbehaved(_) | Outcome::Violation { .. }
-        );
+        let crash = matches!(outcome.code(), Code::WorkerCrashed | Code::WorkerMisbehaved);
         if *outcome == Outcome::Ok {
             self.proven = now;
             self.unwell = None;

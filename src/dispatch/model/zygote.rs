@@ -21,11 +21,12 @@ use crate::{
     },
     events,
     isolation::{
-        Load, Outcome, ProcessError, ZygoteProcess,
+        Load, ProcessError,
         cgroup::{CgroupError, Leaf, LeafLimits, Tree},
         environment, sandbox, sealed,
     },
-    job,
+    job::{self, wire::ZygoteProcess},
+    request::Outcome,
 };
 
 /// Threads and processes in a zygote's own cgroup: against a model file that took it over and forks for ever.
@@ -177,14 +178,14 @@ pub(in crate::dispatch) fn self_test_request(
     model: PoolId,
     limits: Limits,
 ) -> Result<(Waiting, mpsc::Receiver<Event>), String> {
-    let (job, wav) = job::self_test(0);
+    let (ask, wav) = job::self_test();
     let (events, receiver) = mpsc::channel(EVENTS);
     let recording = sealed::file(c"self-test", &wav).map_err(|error| error.to_string())?;
     let waiting = Waiting {
         id: 0,
         account: Account::of_self_test(),
         model,
-        job,
+        ask,
         limits,
         lower: Lower::default(),
         recording: recording.into(),

@@ -25,7 +25,8 @@ use crate::{
         ticket::{Event, Report},
     },
     events,
-    isolation::{FromJob, JobProcess, channel::ChannelError},
+    isolation::channel::ChannelError,
+    job::wire::{FromJob, JobProcess},
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.
@@ -253,7 +254,6 @@ async fn serve(
     let start = Instant::now();
     // The limits that the job's slot was made with: those in force may be others by now.
     waiting.limits = waiting.lower.apply(model.limits);
-    waiting.job.max_audio = waiting.limits.max_audio;
     let queued = start - waiting.since;
     let books = shared.statistics.model(&model.name);
     waiting.account.begin(Worker::job(&mut job, model.mode));

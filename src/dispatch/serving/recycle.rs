@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{config::Recycle, isolation::JobProcess};
+use crate::{config::Recycle, job::wire::JobProcess};
 
 /// Why a job that did nothing wrong ends though there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

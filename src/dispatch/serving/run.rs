@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use super::talk::{Last, Talk};
 use crate::{
     dispatch::{Shared, queue::Waiting},
-    isolation::{FailureKind, Figures, FromJob, JobProcess, Outcome, Usage, channel::ChannelError},
+    isolation::{Usage, channel::ChannelError},
+    job::wire::{FromJob, JobProcess, Order, ToJob},
+    request::{Figures, Group, Outcome},
 };
 
 /// A job that answered and does not go when it is dismissed, or hung up and does not end, is killed after this.
@@ -52,7 +54,12 @@ async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Resu
     let is_used = job.is_used();
     #[cfg(feature = "fault-engine")]
     planted_delay();
-    match job.assign(waiting.job.clone(), waiting.recording.as_fd()) {
+    let order = ToJob::Transcribe(Order {
+        id: waiting.id,
+        max_audio: waiting.limits.max_audio,
+        ask: waiting.ask.clone(),
+    });
+    match job.assign(&order, waiting.recording.as_fd()) {
         Ok(()) if is_used => talk.taken(job, &waiting.events).await,
         Ok(()) => Ok(()),
         Err(error) if is_used => Err(Last::Stale(error.to_string())),
@@ -102,17 +109,10 @@ pub(in crate::dispatch) async fn run(
     };
     let is_sound = match &last {
         Last::Word(FromJob::Done { .. }) => true,
-        Last::Word(FromJob::Failed { failure, .. }) => match failure.kind {
-            FailureKind::InvalidAudio | FailureKind::AudioTooLong => true,
-            // Nobody knows in which state its library or its decoder is.
-            FailureKind::BrokenDecoder
-            | FailureKind::Engine
-            | FailureKind::Misbehaved
-            | FailureKind::UpstreamRefused
-            | FailureKind::UpstreamBusy
-            | FailureKind::UpstreamFailed
-            | FailureKind::UpstreamSilent => false,
-        },
+        // After any other failure nobody knows the state of its library or its decoder.
+        Last::Word(FromJob::Failed { failure, .. }) => {
+            failure.code.group() == Group::Recording && !failure.is_broken
+        }
         _ => false,
     };
     let mut untouched = None;
@@ -122,7 +122,7 @@ pub(in crate::dispatch) async fn run(
             figures = told;
             Outcome::Ok
         }
-        Last::Word(FromJob::Failed { failure, .. }) => Outcome::of_failure(failure),
+        Last::Word(FromJob::Failed { failure, .. }) => Outcome::Failed(failure),
         Last::Word(_) => Outcome::Misbehaved("it ended with something that is no end".into()),
         Last::Forbidden(call) => Outcome::of_violation(call),
         Last::Violation(what) => Outcome::Misbehaved(what),

@@ -18,7 +18,9 @@ use tokio::{
 use crate::{
     config::{Limits, is_language_code},
     dispatch::{Feed, Lower, queue::Waiting, statistics::Progress, ticket::Event},
-    isolation::{FromJob, JobProcess, TimeLimit, channel::ChannelError, sandbox::system_call_name},
+    isolation::{channel::ChannelError, sandbox::system_call_name},
+    job::wire::{FromJob, JobProcess},
+    request::TimeLimit,
     transcript::{Decoding, Segment, Word},
 };
 
@@ -87,7 +89,7 @@ pub(in crate::dispatch) struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     pub(in crate::dispatch) fn new(waiting: &'a Waiting) -> Self {
-        let (id, shown) = (waiting.job.id, waiting.account.progress());
+        let (id, shown) = (waiting.id, waiting.account.progress());
         Self {
             feed: waiting.feed.as_deref(),
             recording: Some(waiting.recording.as_fd()),
@@ -253,6 +255,9 @@ impl<'a> Talk<'a> {
                 Ok(Heard::End(FromJob::Done { id, figures }))
             }
             FromJob::Failed { id, failure } => {
+                if !failure.code.is_for_jobs() {
+                    return Err("its reason for failing is not a job's".into());
+                }
                 if !is_clean(&failure.message) {
                     return Err("its reason for failing is no text".into());
                 }

@@ -22,8 +22,9 @@ use crate::{
         zygote::self_test_request,
     },
     engine,
-    isolation::{Failure, Figures, Outcome, Usage},
-    job,
+    isolation::Usage,
+    job::{self, wire::Order},
+    request::{Code, Failure, Figures, Outcome},
     transcript::Segment,
 };
 
@@ -31,7 +32,7 @@ use crate::{
 const GONE: &str = "the engine's thread ended";
 
 /// A request on its way to the thread, and the place for its answer.
-struct Order {
+struct ThreadOrder {
     waiting: Arc<Waiting>,
     limit: Duration,
     answer: oneshot::Sender<Result<Figures, Failure>>,
@@ -39,7 +40,7 @@ struct Order {
 
 /// A thread that has loaded a model. It ends when this is dropped, after the request at hand.
 pub(in crate::dispatch) struct EngineThread {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<ThreadOrder>,
 }
 
 /// Load `model` into the service, on a thread of its own, and have it prove itself.
@@ -78,7 +79,7 @@ impl EngineThread {
         model: &Model,
     ) -> Option<Result<Figures, Failure>> {
         let (answer, receiver) = oneshot::channel();
-        let order = Order {
+        let order = ThreadOrder {
             waiting,
             limit: model.limits.max_audio,
             answer,
@@ -156,7 +157,7 @@ async fn transcribe(
         None => (Outcome::Stopped, Figures::default()),
         Some(_) if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
         Some(Ok(figures)) => (Outcome::Ok, figures),
-        Some(Err(failure)) => (Outcome::of_failure(failure), Figures::default()),
+        Some(Err(failure)) => (Outcome::Failed(failure), Figures::default()),
     };
     let report = Report {
         outcome: outcome.clone(),
@@ -176,7 +177,7 @@ async fn transcribe(
 fn work(
     settings: &EngineSettings,
     loaded: oneshot::Sender<Result<(), String>>,
-    orders: &mpsc::Receiver<Order>,
+    orders: &mpsc::Receiver<ThreadOrder>,
 ) {
     let mut engine = match engine::load(settings, None) {
         Ok(engine) => {
@@ -188,28 +189,31 @@ fn work(
             return;
         }
     };
-    while let Ok(Order {
+    while let Ok(ThreadOrder {
         waiting,
         limit,
         answer,
     }) = orders.recv()
     {
-        let mut request = waiting.job.clone();
-        request.max_audio = limit;
+        let order = Order {
+            id: waiting.id,
+            max_audio: limit,
+            ask: waiting.ask.clone(),
+        };
         let result = match waiting.recording.try_clone() {
             Ok(recording) => {
                 let mut report = ToClient(waiting.as_ref());
                 job::transcribe(
                     engine.as_mut(),
-                    &request,
+                    &order,
                     Arc::new(File::from(recording)),
                     &mut report,
                 )
             }
-            Err(error) => Err(Failure {
-                kind: crate::isolation::FailureKind::Engine,
-                message: format!("the recording cannot be opened: {error}"),
-            }),
+            Err(error) => Err(Failure::new(
+                Code::EngineFailed,
+                format!("the recording cannot be opened: {error}"),
+            )),
         };
         // Before the answer: a self-test waits until its request is let go.
         drop(waiting);

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     dispatch::{Shared, turns::Queued},
-    isolation::{Figures, Outcome, Usage},
+    isolation::Usage,
+    request::{Figures, Outcome, Refusal},
     transcript::Segment,
 };
 
@@ -41,47 +42,6 @@ pub struct Report {
     pub queued: Duration,
     /// From the hand-over to the job's last word.
     pub wall: Duration,
-}
-
-/// Why a request does not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No model has this name.
-    #[error("there is no such model")]
-    UnknownModel,
-    /// Too many requests wait already.
-    #[error("too many requests are waiting")]
-    QueueFull {
-        /// When it is worth to try again.
-        retry_after: Duration,
-    },
-    /// Too many requests of this client's own wait already.
-    #[error("as many of your own requests wait as may (clients.max_queued)")]
-    UserLimit {
-        /// When it is worth to try again.
-        retry_after: Duration,
-    },
-    /// It waited as long as requests may wait.
-    #[error("the request waited {waited:?} without finding a free job")]
-    QueueTimeout {
-        /// How long.
-        waited: Duration,
-        /// When it is worth to try again.
-        retry_after: Duration,
-    },
-    /// The model cannot be started at the moment.
-    #[error("the model `{model}` is not available: {reason}")]
-    EngineUnavailable {
-        /// Name of the model.
-        model: String,
-        /// Why, in the words of the engine or the system.
-        reason: String,
-        /// When it is worth to try again.
-        retry_after: Duration,
-    },
-    /// The service is going down.
-    #[error("the service is shutting down")]
-    ShuttingDown,
 }
 
 /// A queued or running request.

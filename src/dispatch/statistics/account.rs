@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     Books,
-    kinds::{Ending, Latency, Refused},
+    kinds::Latency,
     lock,
     open::{Open, Phase, Progress, Worker},
     record,
 };
 use crate::{
-    dispatch::ticket::{Refusal, Report},
-    isolation::Outcome,
+    dispatch::ticket::Report,
+    request::{Code, Refusal},
 };
 
 /// One request's books. It is accepted when it first waits in the queue. Dropped before it has ended it counts as
@@ -87,8 +87,8 @@ impl Account {
     /// Its job is done with it.
     pub(in crate::dispatch) fn finish(&self, report: &Report) {
         let Some(books) = &self.books else { return };
-        let ending = Ending::of(&report.outcome);
-        let Some(Phase::Running { worker, .. }) = self.settle(ending) else {
+        let code = report.outcome.code();
+        let Some(Phase::Running { worker, .. }) = self.settle(code) else {
             return;
         };
         let figures = &report.figures;
@@ -96,38 +96,43 @@ impl Account {
             ledger.cpu += report.usage.cpu;
             ledger.peak = ledger.peak.max(report.usage.peak);
         });
-        if ending == Ending::Ok {
+        if code == Code::Ok {
             books.enter(|ledger| ledger.audio += figures.audio);
             books.observe(Latency::Decode, figures.decode);
             books.observe(Latency::Transcribe, figures.transcribe);
             let work = figures.decode + figures.transcribe;
             books.observe(Latency::HandOver, report.wall.saturating_sub(work));
         }
-        record::served(&self.open, ending, report, &worker);
+        record::served(&self.open, report, &worker);
     }
 
     /// It will not get a job.
     pub(in crate::dispatch) fn refuse(&self, refusal: &Refusal) {
-        self.give_up(Ending::of_refusal(refusal), &refusal.to_string());
+        // A queue that is full drives nobody out, and no model that had requests is unknown.
+        let code = match refusal {
+            Refusal::QueueFull { .. } | Refusal::UserLimit { .. } => Code::QueueTimeout,
+            Refusal::UnknownModel => Code::EngineUnavailable,
+            refusal => refusal.code(),
+        };
+        self.give_up(code, &refusal.to_string());
     }
 
     /// It ends without an answer of a job's.
-    fn give_up(&self, ending: Ending, reason: &str) {
-        if let Some(Phase::Queued { since, .. } | Phase::Running { since, .. }) =
-            self.settle(ending)
+    fn give_up(&self, code: Code, reason: &str) {
+        if let Some(Phase::Queued { since, .. } | Phase::Running { since, .. }) = self.settle(code)
         {
-            record::unserved(&self.open, ending, since.elapsed(), reason);
+            record::unserved(&self.open, code, since.elapsed(), reason);
         }
     }
 
     /// It ends, unless it has ended already or was never accepted. Gives what it was in until now.
-    fn settle(&self, ending: Ending) -> Option<Phase> {
+    fn settle(&self, code: Code) -> Option<Phase> {
         let books = self.books.as_ref()?;
         let mut phase = lock(&self.open.phase);
         if matches!(*phase, Phase::Asked | Phase::Ended) {
             return None;
         }
-        books.enter(|ledger| ledger.ended.count(ending));
+        books.enter(|ledger| ledger.ended.count(code));
         lock(&books.open).remove(&self.open.id);
         Some(std::mem::replace(&mut *phase, Phase::Ended))
     }
@@ -137,53 +142,8 @@ impl Drop for Account {
     fn drop(&mut self) {
         let running = matches!(*lock(&self.open.phase), Phase::Running { .. });
         match running {
-            true => self.give_up(Ending::ShuttingDown, "the service is shutting down"),
-            false => self.give_up(Ending::Cancelled, "its client went away"),
-        }
-    }
-}
-
-impl Ending {
-    pub(super) fn of(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Ok => Self::Ok,
-            Outcome::InvalidAudio(_) => Self::InvalidAudio,
-            Outcome::AudioTooLong(_) => Self::AudioTooLong,
-            Outcome::EngineFailed(_) => Self::EngineFailed,
-            Outcome::UpstreamRefused(_) => Self::UpstreamRefused,
-            Outcome::UpstreamBusy(_) => Self::UpstreamBusy,
-            Outcome::UpstreamFailed(_) => Self::UpstreamFailed,
-            Outcome::MemoryLimit { .. } => Self::MemoryLimitExceeded,
-            Outcome::Crashed(_) => Self::WorkerCrashed,
-            Outcome::Misbehaved(_) | Outcome::Violation { .. } => Self::WorkerMisbehaved,
-            Outcome::UpstreamSilent(_) | Outcome::Timeout { .. } => Self::Timeout,
-            Outcome::Cancelled => Self::Cancelled,
-            Outcome::Stopped => Self::ShuttingDown,
-        }
-    }
-
-    /// Of a request that was accepted first.
-    fn of_refusal(refusal: &Refusal) -> Self {
-        match refusal {
-            // A queue that is full drives nobody out; its waiting time does.
-            Refusal::QueueTimeout { .. }
-            | Refusal::QueueFull { .. }
-            | Refusal::UserLimit { .. } => Self::QueueTimeout,
-            Refusal::EngineUnavailable { .. } | Refusal::UnknownModel => Self::EngineUnavailable,
-            Refusal::ShuttingDown => Self::ShuttingDown,
-        }
-    }
-}
-
-impl Refused {
-    /// `None` for what is no refusal of a model's request: there is no such model, or the request was accepted first.
-    pub(super) fn of(refusal: &Refusal) -> Option<Self> {
-        match refusal {
-            Refusal::QueueFull { .. } => Some(Self::QueueFull),
-            Refusal::UserLimit { .. } => Some(Self::UserLimit),
-            Refusal::EngineUnavailable { .. } => Some(Self::EngineUnavailable),
-            Refusal::ShuttingDown => Some(Self::ShuttingDown),
-            Refusal::UnknownModel | Refusal::QueueTimeout { .. } => None,
+            true => self.give_up(Code::ShuttingDown, "the service is shutting down"),
+            false => self.give_up(Code::Cancelled, "its client went away"),
         }
     }
 }

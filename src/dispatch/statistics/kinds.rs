@@ -2,13 +2,23 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use crate::request::Code;
+
 /// A set of things of which each is counted by itself.
-pub trait Kind: Copy + 'static {
+pub trait Kind: Copy + PartialEq + 'static {
     /// All of them.
     const ALL: &'static [Self];
 
     /// Its word in `/v1/stats`, `/metrics` and the journal.
     fn word(self) -> &'static str;
+}
+
+impl Kind for Code {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        Self::word(self)
+    }
 }
 
 macro_rules! kinds {
@@ -29,62 +39,7 @@ macro_rules! kinds {
             }
         }
 
-        impl From<$name> for usize {
-            fn from(kind: $name) -> Self {
-                kind as usize
-            }
-        }
     };
-}
-
-kinds! {
-    /// How a request that was accepted ended.
-    Ending {
-        /// With a complete transcript.
-        Ok = "ok",
-        /// Its recording cannot be read.
-        InvalidAudio = "invalid_audio",
-        /// Its recording is longer than allowed.
-        AudioTooLong = "audio_too_long",
-        /// The library reported a failure.
-        EngineFailed = "engine_failed",
-        /// The service that its engine asks refused it.
-        UpstreamRefused = "upstream_refused",
-        /// That service had too much to do.
-        UpstreamBusy = "upstream_busy",
-        /// That service failed, or could not be reached.
-        UpstreamFailed = "upstream_failed",
-        /// Its job needed more memory than it may.
-        MemoryLimitExceeded = "memory_limit_exceeded",
-        /// Its job ended without an answer.
-        WorkerCrashed = "worker_crashed",
-        /// Its job broke the protocol or left its sandbox.
-        WorkerMisbehaved = "worker_misbehaved",
-        /// Its job's time was up, or that of the service that its engine asks.
-        Timeout = "timeout",
-        /// The client went away.
-        Cancelled = "cancelled",
-        /// The service stopped before it was done.
-        ShuttingDown = "shutting_down",
-        /// It found no job for as long as requests may wait.
-        QueueTimeout = "queue_timeout",
-        /// Its model was lost while it waited.
-        EngineUnavailable = "engine_unavailable",
-    }
-}
-
-kinds! {
-    /// Why a request was turned away at once.
-    Refused {
-        /// Too many wait already.
-        QueueFull = "queue_full",
-        /// Too many of this user wait already.
-        UserLimit = "user_limit",
-        /// Its model cannot serve.
-        EngineUnavailable = "engine_unavailable",
-        /// The service stops.
-        ShuttingDown = "shutting_down",
-    }
 }
 
 kinds! {
@@ -151,23 +106,34 @@ pub struct Each<K, T> {
 
 impl<K: Kind, T: Default> Default for Each<K, T> {
     fn default() -> Self {
+        Self::among(|_| true)
+    }
+}
+
+impl<K: Kind, T: Default> Each<K, T> {
+    /// A default value for each kind that is `wanted`, and nothing for the others.
+    pub fn among(wanted: impl Fn(K) -> bool) -> Self {
+        let kinds = K::ALL.iter().copied().filter(|kind| wanted(*kind));
         Self {
-            values: K::ALL.iter().map(|kind| (*kind, T::default())).collect(),
+            values: kinds.map(|kind| (kind, T::default())).collect(),
         }
     }
 }
 
-impl<K: Kind + Into<usize>, T> Each<K, T> {
-    /// Change what there is for `kind`.
+impl<K: Kind, T> Each<K, T> {
+    /// Change the value for `kind`, if there is one.
     pub fn change(&mut self, kind: K, how: impl FnOnce(&mut T)) {
-        if let Some((_, value)) = self.values.get_mut(kind.into()) {
+        if let Some((_, value)) = self.values.iter_mut().find(|(known, _)| *known == kind) {
             how(value);
         }
     }
 
-    /// What there is for `kind`.
+    /// The value for `kind`, if there is one.
     pub fn get(&self, kind: K) -> Option<&T> {
-        self.values.get(kind.into()).map(|(_, value)| value)
+        let mut values = self.values.iter();
+        values
+            .find(|(known, _)| *known == kind)
+            .map(|(_, value)| value)
     }
 
     /// All, in the order of the kinds, each with its word.
@@ -176,7 +142,7 @@ impl<K: Kind + Into<usize>, T> Each<K, T> {
     }
 }
 
-impl<K: Kind + Into<usize>> Each<K, u64> {
+impl<K: Kind> Each<K, u64> {
     /// One more of `kind`.
     pub fn count(&mut self, kind: K) {
         self.change(kind, |count| *count += 1);

@@ -25,10 +25,10 @@ pub(super) use self::{
 };
 pub use self::{
     histogram::Histogram,
-    kinds::{Each, Ending, Latency, Lifecycle, Refused},
+    kinds::{Each, Latency, Lifecycle},
     open::Stage,
 };
-use super::ticket::Refusal;
+use crate::request::{Code, Refusal};
 
 /// All books.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Statistics {
     /// All models together, those included that are gone: it never goes back.
     total: Arc<Mutex<Ledger>>,
     /// Requests that were turned away before they had said which model they want.
-    refused: Mutex<Each<Refused, u64>>,
+    refused: Mutex<Each<Code, u64>>,
     models: Mutex<BTreeMap<String, Arc<Books>>>,
     open: Arc<Mutex<BTreeMap<u64, Arc<Open>>>>,
 }
@@ -63,7 +63,7 @@ impl Statistics {
         Self {
             start: Instant::now(),
             total: Arc::default(),
-            refused: Mutex::default(),
+            refused: Mutex::new(Each::among(Code::refuses)),
             models: Mutex::default(),
             open: Arc::default(),
         }
@@ -93,15 +93,15 @@ impl Statistics {
 
     /// A request was turned away before it had said which model it wants.
     pub(super) fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
-        if let Some(kind) = Refused::of(refusal) {
-            lock(&self.refused).count(kind);
-            lock(&self.total).refused.count(kind);
-            record::refused(request_id, uid, None, kind, refusal);
+        if refusal.code().refuses() {
+            lock(&self.refused).count(refusal.code());
+            lock(&self.total).refused.count(refusal.code());
+            record::refused(request_id, uid, None, refusal);
         }
     }
 
     /// The requests that were turned away before they had said which model they want.
-    pub(super) fn refused(&self) -> Each<Refused, u64> {
+    pub(super) fn refused(&self) -> Each<Code, u64> {
         lock(&self.refused).clone()
     }
 
@@ -124,9 +124,9 @@ impl Statistics {
 impl Books {
     /// A request was turned away at once.
     pub(super) fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
-        if let Some(kind) = Refused::of(refusal) {
-            self.enter(|ledger| ledger.refused.count(kind));
-            record::refused(request_id, uid, Some(&self.model), kind, refusal);
+        if refusal.code().refuses() {
+            self.enter(|ledger| ledger.refused.count(refusal.code()));
+            record::refused(request_id, uid, Some(&self.model), refusal);
         }
     }
 

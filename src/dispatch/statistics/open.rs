@@ -11,7 +11,8 @@ use std::{
 use super::lock;
 use crate::{
     config::Mode,
-    isolation::{Gauge, JobProcess, Reading},
+    isolation::{Gauge, Reading},
+    job::wire::JobProcess,
 };
 
 /// A request that was accepted and has not ended, as others see it.

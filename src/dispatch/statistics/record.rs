@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::{
-    kinds::{Ending, Kind, Refused},
-    open::{Open, Worker},
-};
+use super::open::{Open, Worker};
 use crate::{
-    dispatch::ticket::{Refusal, Report},
+    dispatch::ticket::Report,
     events,
-    isolation::Outcome,
+    request::{Code, Group, Outcome, Refusal},
 };
 
 /// A request had a job and has ended.
-pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Worker) {
+pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
+    let code = report.outcome.code();
     let call = match &report.outcome {
         Outcome::Violation { call } => call.as_deref(),
         _ => None,
@@ -29,7 +27,7 @@ pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Work
                 uid = open.uid(),
                 model = open.model(),
                 mode = worker.mode.name(),
-                outcome = ending.word(),
+                outcome = code.word(),
                 pid = report.pid,
                 slot = worker.slot,
                 audio_ms = milliseconds(report.figures.audio),
@@ -48,27 +46,22 @@ pub(super) fn served(open: &Open, ending: Ending, report: &Report, worker: &Work
             )
         };
     }
-    // Whose fault is the client's or nobody's is worth no warning.
-    match ending {
-        Ending::Ok => tell!(events::REQUEST_OK, Level::INFO),
-        Ending::InvalidAudio | Ending::AudioTooLong => tell!(events::REQUEST_FAILED, Level::INFO),
-        Ending::EngineFailed
-        | Ending::UpstreamRefused
-        | Ending::UpstreamBusy
-        | Ending::UpstreamFailed => tell!(events::REQUEST_FAILED, Level::WARN),
-        Ending::MemoryLimitExceeded => tell!(events::REQUEST_MEMORY_LIMIT, Level::WARN),
-        Ending::WorkerCrashed => tell!(events::REQUEST_CRASHED, Level::WARN),
-        Ending::WorkerMisbehaved => tell!(events::REQUEST_MISBEHAVED, Level::WARN),
-        Ending::Timeout => tell!(events::REQUEST_TIMEOUT, Level::WARN),
-        Ending::Cancelled | Ending::ShuttingDown => tell!(events::REQUEST_CANCELLED, Level::INFO),
-        Ending::QueueTimeout | Ending::EngineUnavailable => {
-            tell!(events::REQUEST_REFUSED, Level::INFO)
-        }
+    // The recording's fault, or nobody's, is not worth a warning.
+    match (code, code.group()) {
+        (_, Group::Ok) => tell!(events::REQUEST_OK, Level::INFO),
+        (_, Group::Memory) => tell!(events::REQUEST_MEMORY_LIMIT, Level::WARN),
+        (Code::WorkerCrashed, _) => tell!(events::REQUEST_CRASHED, Level::WARN),
+        (Code::WorkerMisbehaved, _) => tell!(events::REQUEST_MISBEHAVED, Level::WARN),
+        (Code::Timeout, _) => tell!(events::REQUEST_TIMEOUT, Level::WARN),
+        (_, Group::Recording) => tell!(events::REQUEST_FAILED, Level::INFO),
+        (_, Group::Failed) => tell!(events::REQUEST_FAILED, Level::WARN),
+        (_, Group::GivenUp) => tell!(events::REQUEST_CANCELLED, Level::INFO),
+        (_, Group::Refused | Group::Rejected) => tell!(events::REQUEST_REFUSED, Level::INFO),
     }
 }
 
 /// A request that was accepted has ended without an answer of a job's.
-pub(super) fn unserved(open: &Open, ending: Ending, waited: Duration, reason: &str) {
+pub(super) fn unserved(open: &Open, code: Code, waited: Duration, reason: &str) {
     macro_rules! tell {
         ($kind:expr) => {
             tracing::info!(
@@ -76,28 +69,22 @@ pub(super) fn unserved(open: &Open, ending: Ending, waited: Duration, reason: &s
                 request_id = open.request_id(),
                 uid = open.uid(),
                 model = open.model(),
-                outcome = ending.word(),
+                outcome = code.word(),
                 queue_ms = milliseconds(waited),
                 "request failed ({}): {reason}",
-                ending.word()
+                code.word()
             )
         };
     }
-    match ending {
-        Ending::Cancelled | Ending::ShuttingDown => tell!(events::REQUEST_CANCELLED),
+    match code.group() {
+        Group::GivenUp => tell!(events::REQUEST_CANCELLED),
         _ => tell!(events::REQUEST_REFUSED),
     }
 }
 
 /// A request was turned away at once; `model` is none where it was not known yet.
-pub(super) fn refused(
-    request_id: &str,
-    uid: Option<u32>,
-    model: Option<&str>,
-    kind: Refused,
-    refusal: &Refusal,
-) {
-    let outcome = kind.word();
+pub(super) fn refused(request_id: &str, uid: Option<u32>, model: Option<&str>, refusal: &Refusal) {
+    let outcome = refusal.code().word();
     tracing::info!(
         target: events::REQUEST_REFUSED,
         request_id,
@@ -117,7 +104,7 @@ fn summary(report: &Report) -> String {
     if report.outcome != Outcome::Ok {
         return format!(
             "request failed ({}): {}",
-            report.outcome.code(),
+            report.outcome.code().word(),
             report.outcome
         );
     }

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-pub use crate::dispatch::statistics::{
-    Each, Ending, Histogram, Latency, Lifecycle, Refused, Stage,
-};
+pub use crate::dispatch::statistics::{Each, Histogram, Latency, Lifecycle, Stage};
 use crate::{
     config::{Mode, Model},
     dispatch::{
@@ -14,6 +12,7 @@ use crate::{
         statistics::{Books, Ledger, Open, ZygoteEntry},
     },
     isolation::{self, Footprint, Probe},
+    request::Code,
 };
 
 /// Version of the schema: raised with every change that could break a reader.
@@ -38,7 +37,7 @@ pub struct Snapshot {
     /// All models together.
     pub total: Activity,
     /// Of the requests that were turned away: those that had not said yet which model they want.
-    pub refused_before_upload: Each<Refused, u64>,
+    pub refused_before_upload: Each<Code, u64>,
     /// Each model by its name.
     pub models: BTreeMap<String, ModelState>,
     /// Requests that have a job, the oldest first.
@@ -105,7 +104,7 @@ pub struct Activity {
     /// Requests that were accepted, and how they ended.
     pub requests: Requests,
     /// Requests that were turned away at once.
-    pub refused: Each<Refused, u64>,
+    pub refused: Each<Code, u64>,
     /// Audio of the requests that ended well.
     #[serde(rename = "audio_seconds", serialize_with = "seconds")]
     pub audio: Duration,
@@ -125,7 +124,7 @@ pub struct Requests {
     /// All of them.
     pub accepted: u64,
     /// Those that have ended.
-    pub ended: Each<Ending, u64>,
+    pub ended: Each<Code, u64>,
 }
 
 /// What a model's [`ModelState::health`] may be.

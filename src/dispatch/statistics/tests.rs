@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{kinds::Kind, *};
 use crate::{
     dispatch::ticket::Report,
-    isolation::{Figures, How, Outcome, TimeLimit, Usage},
+    isolation::{How, Usage},
+    request::{Failure, Figures, Outcome, TimeLimit},
 };
 
 fn report(outcome: Outcome) -> Report {
@@ -174,18 +175,11 @@ fn a_model_that_is_gone_stays_in_the_total() {
     assert_eq!(statistics.model("m").ledger(), Ledger::default());
 }
 
-#[test]
-fn outcomes_are_counted_under_their_codes() {
+/// All endings that can be made of plain values.
+fn outcomes() -> Vec<Outcome> {
     let audio = Duration::ZERO;
-    let outcomes = [
+    let mut outcomes = vec![
         Outcome::Ok,
-        Outcome::InvalidAudio(String::new()),
-        Outcome::AudioTooLong(String::new()),
-        Outcome::EngineFailed(String::new()),
-        Outcome::UpstreamRefused(String::new()),
-        Outcome::UpstreamBusy(String::new()),
-        Outcome::UpstreamFailed(String::new()),
-        Outcome::UpstreamSilent(String::new()),
         Outcome::MemoryLimit {
             limit: 0,
             peak: 0,
@@ -202,7 +196,18 @@ fn outcomes_are_counted_under_their_codes() {
         Outcome::Cancelled,
         Outcome::Stopped,
     ];
-    for outcome in outcomes {
-        assert_eq!(Ending::of(&outcome).word(), outcome.code());
+    let codes = Code::ALL.iter().filter(|code| code.is_for_jobs());
+    outcomes.extend(codes.map(|code| Outcome::Failed(Failure::new(*code, ""))));
+    outcomes
+}
+
+#[test]
+fn outcomes_are_counted_under_their_codes() {
+    for outcome in outcomes() {
+        let mut ledger = Ledger::default();
+        ledger.ended.count(outcome.code());
+        let counted = ledger.ended.iter().filter(|(_, count)| **count == 1);
+        let words: Vec<_> = counted.map(|(word, _)| word).collect();
+        assert_eq!(words, [outcome.code().word()]);
     }
 }

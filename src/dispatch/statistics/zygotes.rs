@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{Books, Lifecycle, lock};
-use crate::isolation::{JobProcess, ProcessError, Slot, ZygoteProcess, cgroup::LeafReader};
+use crate::{
+    isolation::{ProcessError, Slot, cgroup::LeafReader},
+    job::wire::{JobProcess, ZygoteProcess},
+};
 
 /// A zygote that is in its model's books for as long as it is there. Its end counts as one of three: it failed if it was
 /// never ready, it was lost if it ended or stopped answering, and else it was dropped because nobody needs it any more.

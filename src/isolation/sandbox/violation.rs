@@ -9,7 +9,7 @@ use std::{
     ffi::CStr,
     fmt::{self, Write},
     io, mem, ptr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::OnceLock,
 };
 
 use libc::{c_int, c_long, c_void};
@@ -17,7 +17,6 @@ use nix::errno::Errno;
 use syscalls::Sysno;
 
 use super::CHANNEL;
-use crate::isolation::{channel, message::FromJob};
 
 /// Exit status of a process that was ended for a violation: 128 + SIGSYS, as a shell reports a
 /// death by that signal.
@@ -34,9 +33,12 @@ const ADVICE: [&CStr; 6] = [
     c"/etc/localtime",
 ];
 
-/// True if this process is a job, which reports to the supervisor; false in a zygote, which reports
-/// to its stderr.
-static IS_JOB: AtomicBool = AtomicBool::new(false);
+/// Writes the message about a system call into the buffer. Must be async-signal-safe.
+type Report = for<'a> fn(u32, &'a mut [u8]) -> Option<&'a [u8]>;
+
+/// How this process reports to the supervisor if it is a job. A zygote has none, and reports to its
+/// stderr.
+static REPORT: OnceLock<Report> = OnceLock::new();
 
 /// Name of a system call by its number on this machine.
 pub fn name(call: u32) -> Option<&'static str> {
@@ -74,9 +76,10 @@ fn set_action(signal: c_int, handler: libc::sighandler_t, flags: c_int) -> io::R
     }
 }
 
-/// From now on this process reports as a job.
-pub(in crate::isolation) fn report_to_supervisor() {
-    IS_JOB.store(true, Ordering::Relaxed);
+/// From now on this process reports as a job: by the message that `report` writes.
+pub(in crate::isolation) fn report_to_supervisor(report: Report) {
+    // A job is made once.
+    let _ = REPORT.set(report);
 }
 
 /// `siginfo_t` as the kernel fills it for SIGSYS (asm-generic/siginfo.h); the libc crate does not
@@ -208,12 +211,9 @@ fn statx(descriptor: u32, into: *mut libc::statx) -> i64 {
 /// Report the violation and end the process. Async-signal-safe: fixed buffers and plain system
 /// calls.
 fn end(call: Option<u32>) -> ! {
-    if IS_JOB.load(Ordering::Relaxed) {
+    if let Some(report) = REPORT.get() {
         let mut buffer = [0; 16];
-        let message = FromJob::Violation {
-            call: call.unwrap_or(u32::MAX),
-        };
-        if let Ok(message) = channel::encode(&message, &mut buffer) {
+        if let Some(message) = report(call.unwrap_or(u32::MAX), &mut buffer) {
             tell_supervisor(message);
         }
     } else {

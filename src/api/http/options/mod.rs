@@ -8,7 +8,7 @@ use field::Field;
 pub(super) use field::NAMES;
 use values::{boolean, chunking, detector, fixed_detector, format_of, language, time};
 
-use crate::{api::error::ApiError, dispatch::Lower};
+use crate::{api::error::ApiError, dispatch::Lower, request::Ask};
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
@@ -74,8 +74,8 @@ pub(super) struct Options {
     pub(super) task: Task,
     /// Name or alias of the model; `None` means the default one.
     pub(super) model: Option<String>,
-    /// ISO 639-1 code of the spoken language.
-    pub(super) language: Option<String>,
+    /// What the job is asked.
+    pub(super) ask: Ask,
     /// Format of the answer.
     pub(super) format: Format,
     /// True if the answer is streamed.
@@ -84,16 +84,6 @@ pub(super) struct Options {
     pub(super) granularities: Granularities,
     /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
-    /// Text that precedes the recording.
-    pub(super) prompt: Option<String>,
-    /// Words to expect in the recording.
-    pub(super) keywords: Vec<String>,
-    /// Sampling temperature: how freely to choose among likely words; never 0.
-    pub(super) temperature: Option<f32>,
-    /// Number of the only channel to transcribe, from 0.
-    pub(super) channel: Option<u16>,
-    /// True if the engine gets the parts without speech, too.
-    pub(super) without_vad: bool,
     /// Limits that the client sets for this request.
     pub(super) lower: Lower,
     /// Parameters set so far, to find repeated ones.
@@ -122,6 +112,10 @@ impl Options {
     pub(super) fn of(task: Task) -> Self {
         Self {
             task,
+            ask: Ask {
+                translate: task == Task::Translate,
+                ..Ask::default()
+            },
             ..Self::default()
         }
     }
@@ -156,16 +150,21 @@ impl Options {
             Field::Model => self.model = Some(value),
             Field::Language | Field::Languages => {
                 let language = language(name, &value)?;
-                if self.language.as_ref().is_some_and(|one| *one != language) {
+                if self
+                    .ask
+                    .language
+                    .as_ref()
+                    .is_some_and(|one| *one != language)
+                {
                     let what = "no model here chooses among several languages; name one";
                     return Err(mistake(what.into()));
                 }
-                self.language = Some(language);
+                self.ask.language = Some(language);
             }
-            Field::Prompt => self.prompt = Some(value).filter(|text| !text.trim().is_empty()),
+            Field::Prompt => self.ask.prompt = Some(value).filter(|text| !text.trim().is_empty()),
             Field::Keywords => {
-                self.keywords.push(value);
-                if self.keywords.iter().map(String::len).sum::<usize>() > MAX_VALUE {
+                self.ask.keywords.push(value);
+                if self.ask.keywords.iter().map(String::len).sum::<usize>() > MAX_VALUE {
                     return Err(mistake(format!(
                         "`keywords` are longer than {MAX_VALUE} bytes together"
                     )));
@@ -176,7 +175,7 @@ impl Options {
                 let temperature: f32 = (value.parse().ok())
                     .filter(|number| (0.0..=1.0).contains(number))
                     .ok_or_else(|| mistake("`temperature` must be a number from 0 to 1".into()))?;
-                self.temperature = Some(temperature).filter(|number| *number > 0.0);
+                self.ask.temperature = Some(temperature).filter(|number| *number > 0.0);
             }
             Field::Granularities => match value.as_str() {
                 "word" => self.granularities.words = true,
@@ -192,9 +191,9 @@ impl Options {
             Field::ChunkingType => detector(name, &value)?,
             Field::Channel => {
                 let what = "`channel` must be the number of a channel, the first being 0";
-                self.channel = Some(value.parse().map_err(|_| mistake(what.into()))?);
+                self.ask.channel = Some(value.parse().map_err(|_| mistake(what.into()))?);
             }
-            Field::Vad => self.without_vad = !boolean(name, &value)?,
+            Field::Vad => self.ask.vad = boolean(name, &value)?,
             Field::MemoryLimit => self.lower.memory = Some(value.parse().map_err(mistake)?),
             Field::Deadline => self.lower.deadline = Some(time(name, &value)?),
         }
@@ -222,6 +221,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Code;
 
     fn options(pairs: &[(&str, &str)]) -> Result<Options, ApiError> {
         let mut options = Options::default();
@@ -249,14 +249,14 @@ mod tests {
         let options = options(&names.map(|name| (name, ""))).unwrap();
         assert_eq!(options.format, Format::Json);
         assert!(!options.stream && options.granularities.segments());
-        assert_eq!(options.temperature, None);
+        assert_eq!(options.ask.temperature, None);
     }
 
     #[test]
     fn no_value_is_longer_than_any_may_be() {
         let longest = "a".repeat(MAX_VALUE);
         assert_eq!(
-            options(&[("prompt", &longest)]).unwrap().prompt,
+            options(&[("prompt", &longest)]).unwrap().ask.prompt,
             Some(longest.clone())
         );
         assert!(options(&[("prompt", &(longest + "a"))]).is_err());
@@ -266,7 +266,7 @@ mod tests {
     fn text_has_lines_and_tabs_and_no_other_control_characters() {
         let lines = "one\r\n\ttwo";
         assert_eq!(
-            options(&[("prompt", lines)]).unwrap().prompt.as_deref(),
+            options(&[("prompt", lines)]).unwrap().ask.prompt.as_deref(),
             Some(lines)
         );
         for (name, value, code) in [
@@ -276,7 +276,7 @@ mod tests {
             ("prompt", "a\u{85}", "U+0085"),
         ] {
             let error = options(&[(name, value)]).unwrap_err();
-            assert_eq!(error.code(), "invalid_parameter");
+            assert_eq!(error.code(), Code::InvalidParameter);
             assert!(error.message().contains(code), "{}", error.message());
         }
     }
@@ -314,7 +314,7 @@ mod tests {
         ])
         .unwrap();
         assert!(options.granularities.words() && options.granularities.segments());
-        assert_eq!(options.keywords, ["cgroup", "zygote"]);
+        assert_eq!(options.ask.keywords, ["cgroup", "zygote"]);
     }
 
     #[test]

@@ -30,10 +30,6 @@ const MAX_HINT: usize = 255;
 pub(super) struct Upload {
     /// The recording, sealed and read-only.
     pub(super) recording: OwnedFd,
-    /// Extension of the uploaded file's name.
-    pub(super) extension: Option<String>,
-    /// Media type of the upload, with parameters.
-    pub(super) media_type: Option<String>,
     /// Parameters, each with a valid value.
     pub(super) options: Options,
 }
@@ -47,12 +43,11 @@ struct File {
 
 impl File {
     fn finish(self, options: Options) -> Result<Upload, ApiError> {
-        Ok(Upload {
-            recording: (self.spool.finish()).map_err(|error| ApiError::storage(&error))?,
-            extension: self.extension,
-            media_type: self.media_type,
-            options: options.finish()?,
-        })
+        let recording = (self.spool.finish()).map_err(|error| ApiError::storage(&error))?;
+        let mut options = options.finish()?;
+        options.ask.extension = self.extension;
+        options.ask.media_type = self.media_type;
+        Ok(Upload { recording, options })
     }
 }
 

@@ -9,9 +9,10 @@ use crate::{
     config::Limits,
     dispatch::{Lower, statistics::Progress},
     isolation::{
-        FromJob, FromZygote, ToJob,
+        FromZygote,
         channel::{MAX_MESSAGE, decode, encode},
     },
+    job::wire::{FromJob, ToJob},
     transcript::Transcript,
 };
 

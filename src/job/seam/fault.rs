@@ -28,9 +28,10 @@ use std::{io::IoSlice, time::Duration};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::JobChannel;
+use super::Seam;
 use crate::{
-    isolation::{Figures, FromJob, JobRequest},
+    job::wire::{FromJob, JobChannel, Order},
+    request::Figures,
     transcript::Segment,
 };
 
@@ -62,8 +63,8 @@ pub(super) enum Afterwards {
 /// If the request's mode is one of ours, do its part before the answer and return its part after
 /// it. The engine then does not see the mode and behaves, so a fault that the supervisor misses
 /// looks like a success.
-pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwards {
-    let id = request.id;
+fn before(order: &mut Order, channel: &JobChannel) -> Afterwards {
+    let id = order.id;
     let progress = |seconds| FromJob::Progress {
         id,
         audio: Duration::from_secs(seconds),
@@ -72,7 +73,7 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
         let _ = channel.send(message, &[]);
     };
     let mut afterwards = Afterwards::Behave;
-    match request.fault.as_deref() {
+    match order.ask.fault.as_deref() {
         Some("ready-twice") => say(&FromJob::Ready),
         Some("wrong-request") => say(&FromJob::Segment {
             id: id + 1,
@@ -82,11 +83,11 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
             say(&progress(2));
             say(&progress(1));
         }
-        Some("lie-audio") => say(&progress(request.max_audio.as_secs() + 3600)),
+        Some("lie-audio") => say(&progress(order.max_audio.as_secs() + 3600)),
         Some("lie-figures") => say(&FromJob::Done {
             id,
             figures: Figures {
-                audio: request.max_audio * 2,
+                audio: order.max_audio * 2,
                 ..Figures::default()
             },
         }),
@@ -128,14 +129,17 @@ pub(super) fn before(request: &mut JobRequest, channel: &JobChannel) -> Afterwar
         Some("die-at-next") => afterwards = Afterwards::CrashAtNext,
         _ => return Afterwards::Behave,
     }
-    request.fault = None;
+    order.ask.fault = None;
     afterwards
 }
 
-impl Afterwards {
-    /// Called when the answer is given.
-    pub(super) fn answered(self, channel: &JobChannel, id: u64) {
-        match self {
+impl Seam for Afterwards {
+    fn before(&mut self, order: &mut Order, channel: &JobChannel) {
+        *self = before(order, channel);
+    }
+
+    fn answered(&mut self, channel: &JobChannel, id: u64) {
+        match *self {
             Self::Speak => speak(channel, id),
             Self::Linger => sleep_for_ever(),
             Self::Crash => std::process::abort(),
@@ -143,18 +147,16 @@ impl Afterwards {
         }
     }
 
-    /// Called when the next request has come; `id` is the previous one.
-    pub(super) fn next(self, channel: &JobChannel, id: u64) {
-        match self {
+    fn next(&mut self, channel: &JobChannel, id: u64) {
+        match *self {
             Self::SpeakAtNext => speak(channel, id),
             Self::CrashAtNext => std::process::abort(),
             _ => {}
         }
     }
 
-    /// Called when the supervisor has hung up.
-    pub(super) fn dismissed(self) {
-        if self == Self::CrashWhenDismissed {
+    fn dismissed(&mut self) {
+        if *self == Self::CrashWhenDismissed {
             std::process::abort();
         }
     }

@@ -1,0 +1,96 @@
+//! The words between the supervisor and a job; what a job says is hostile until it is checked.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    isolation::{self, channel::Message},
+    request::{Ask, Failure, Figures},
+    transcript::Segment,
+};
+
+/// A zygote whose jobs speak these words.
+pub type ZygoteProcess = isolation::ZygoteProcess<ToJob, FromJob>;
+
+/// A job that speaks these words, as its supervisor holds it.
+pub type JobProcess = isolation::JobProcess<ToJob, FromJob>;
+
+/// The job's end of its channel.
+pub type JobChannel = isolation::channel::Channel<FromJob, ToJob>;
+
+/// Supervisor to job.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToJob {
+    /// Transcribe this. Descriptor: the recording, readable only. The next order comes, if any does,
+    /// after the last word about this one.
+    Transcribe(Order),
+}
+
+/// One request as its job gets it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// Number of the request; every answer to it bears the same number.
+    pub id: u64,
+    /// Longest recording that is transcribed.
+    pub max_audio: Duration,
+    /// What the client asks.
+    pub ask: Ask,
+}
+
+/// Job to supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromJob {
+    /// The job is sandboxed and waits for a request.
+    Ready,
+    /// The model cannot be loaded into this job; the reason. The only message of a useless job.
+    LoadFailed(String),
+    /// A job that has served before has this request now: nothing that it said until here was about
+    /// it. The first request of a job goes without, as there was nothing to say before it.
+    Taken {
+        /// The request.
+        id: u64,
+    },
+    /// This much of the recording has been decoded; never less than before.
+    Progress {
+        /// The request that this answers.
+        id: u64,
+        /// Audio decoded so far.
+        audio: Duration,
+    },
+    /// A piece of the transcript, final.
+    Segment {
+        /// The request that this answers.
+        id: u64,
+        /// The piece; it does not begin before the previous one.
+        segment: Segment,
+    },
+    /// The recording is transcribed. The last message about this request.
+    Done {
+        /// The request that this answers.
+        id: u64,
+        /// The job's report about its own work.
+        figures: Figures,
+    },
+    /// The request cannot be answered. The last message about this request.
+    Failed {
+        /// The request that this answers.
+        id: u64,
+        /// The reason.
+        failure: Failure,
+    },
+    /// The job made a system call that its policy forbids, and is ending. The last message.
+    Violation {
+        /// Number of the system call, `u32::MAX` if it is unknown.
+        call: u32,
+    },
+}
+
+impl Message for ToJob {
+    const MAX_DESCRIPTORS: usize = 1;
+}
+
+impl Message for FromJob {
+    // A job gives nothing but words: a descriptor from it violates the protocol.
+    const MAX_DESCRIPTORS: usize = 0;
+}

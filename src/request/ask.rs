@@ -1,0 +1,52 @@
+//! One request as its client asks it: passed whole from the protocol to the engine.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that a request asks of the job and the engine. The protocol fills it in once, the
+/// scheduler passes it on, and the job obeys it. It asks nothing that the model cannot do: the
+/// protocol has refused that (`Capabilities`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
+    pub language: Option<String>,
+    /// Text that precedes the recording, or that shows the wanted style.
+    pub prompt: Option<String>,
+    /// Words that the engine should expect.
+    pub keywords: Vec<String>,
+    /// Sampling temperature, 0 to 1.
+    pub temperature: Option<f32>,
+    /// Write English text, whatever language is spoken.
+    pub translate: bool,
+    /// Extension of the upload's file name: only a hint for the decoder.
+    pub extension: Option<String>,
+    /// Media type of the upload: only a hint for the decoder.
+    pub media_type: Option<String>,
+    /// The only channel to listen to, counted from 0; `None` mixes all channels.
+    pub channel: Option<u16>,
+    /// Leave out everything that is not speech, if the engine does not do so itself.
+    pub vad: bool,
+    /// The service itself asks, to learn whether the model works. An engine must not contact a
+    /// remote service for it, which may charge money.
+    pub self_test: bool,
+    /// The misbehaviour that a test asks of the engine `fault`; every other engine ignores it.
+    pub fault: Option<String>,
+}
+
+impl Default for Ask {
+    /// Transcribe all channels, without silence, in whatever language the engine hears.
+    fn default() -> Self {
+        Self {
+            language: None,
+            prompt: None,
+            keywords: Vec::new(),
+            temperature: None,
+            translate: false,
+            extension: None,
+            media_type: None,
+            channel: None,
+            vad: true,
+            self_test: false,
+            fault: None,
+        }
+    }
+}

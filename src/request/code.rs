@@ -1,0 +1,271 @@
+//! The one table of codes: every way in which a request can end, with its HTTP status and whether
+//! to send it again. The API, Wyoming, the statistics, the journal, `sttctl` and docs/API.md read it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a client should send the same request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It would fail again, perhaps at somebody's cost.
+    Never,
+    /// After the time that the answer names, if it names one.
+    Later,
+}
+
+/// The groups in which people look for endings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// It was transcribed.
+    Ok,
+    /// Its recording cannot be transcribed.
+    Recording,
+    /// Its job needed more memory than its limit.
+    Memory,
+    /// Its job, its engine or the service failed.
+    Failed,
+    /// Its client or the service went away.
+    GivenUp,
+    /// It did not get a job.
+    Refused,
+    /// The protocol rejected it before it became a request for a job.
+    Rejected,
+}
+
+/// Who gives a request this code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The job, in its last word about the request.
+    Job,
+    /// The supervisor: it saw how the job ended, or it ended the job.
+    Supervisor,
+    /// The scheduler: it had accepted the request, and then no job took it.
+    Queue,
+    /// The scheduler: it turned the request away at once, or no job took it later.
+    Admission,
+    /// The scheduler, and always at once.
+    Door,
+    /// The protocol, before there was a request to run.
+    Protocol,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident: $word:literal, $status:literal, $again:ident, $group:ident, $source:ident;)*) => {
+        /// A way in which a request can end. The words are stable: clients, queries of the journal
+        /// and dashboards rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$code),*];
+
+            /// The word for it in statistics, the journal and `sttctl`.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$code => $word,)*
+                }
+            }
+
+            /// Status of the HTTP answer.
+            pub fn status(self) -> u16 {
+                match self {
+                    $(Self::$code => $status,)*
+                }
+            }
+
+            /// Whether a client should send the request again.
+            pub fn again(self) -> Again {
+                match self {
+                    $(Self::$code => Again::$again,)*
+                }
+            }
+
+            /// The group in which people look for it.
+            pub fn group(self) -> Group {
+                match self {
+                    $(Self::$code => Group::$group,)*
+                }
+            }
+
+            /// Who gives it.
+            pub fn source(self) -> Source {
+                match self {
+                    $(Self::$code => Source::$source,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // code: word, HTTP status, send again?, group, source
+
+    /// The transcript is complete.
+    Ok: "ok", 200, Never, Ok, Supervisor;
+    /// The recording cannot be read.
+    InvalidAudio: "invalid_audio", 400, Never, Recording, Job;
+    /// The recording is longer than the model's `limits.max_audio`.
+    AudioTooLong: "audio_too_long", 413, Never, Recording, Job;
+    /// The library reported a failure in the middle of its work.
+    EngineFailed: "engine_failed", 502, Never, Failed, Job;
+    /// The remote service that the engine asks refused: only the administrator can help.
+    UpstreamRefused: "upstream_refused", 502, Never, Failed, Job;
+    /// The remote service has too many requests.
+    UpstreamBusy: "upstream_busy", 503, Later, Failed, Job;
+    /// The remote service failed, or cannot be reached.
+    UpstreamFailed: "upstream_failed", 502, Never, Failed, Job;
+    /// The kernel ended the job because it needed more memory than its limit.
+    MemoryLimitExceeded: "memory_limit_exceeded", 507, Never, Memory, Supervisor;
+    /// The job ended without an answer.
+    WorkerCrashed: "worker_crashed", 502, Never, Failed, Supervisor;
+    /// The job, or its program, broke the protocol or left its sandbox.
+    WorkerMisbehaved: "worker_misbehaved", 502, Never, Failed, Job;
+    /// The job's time was up, or the remote service did not answer.
+    Timeout: "timeout", 504, Never, Failed, Job;
+    /// The client went away.
+    Cancelled: "cancelled", 503, Never, GivenUp, Supervisor;
+    /// The service stopped.
+    ShuttingDown: "shutting_down", 503, Later, GivenUp, Admission;
+    /// The request waited for `jobs.queue_timeout` without getting a job.
+    QueueTimeout: "queue_timeout", 429, Later, Refused, Queue;
+    /// The queue is full.
+    QueueFull: "queue_full", 429, Later, Refused, Door;
+    /// This client already has its share of the queue.
+    UserLimit: "user_limit", 429, Later, Refused, Door;
+    /// The model cannot serve at the moment.
+    EngineUnavailable: "engine_unavailable", 503, Later, Refused, Admission;
+    /// A parameter is missing, unknown, impossible, or beyond the model.
+    InvalidParameter: "invalid_parameter", 400, Never, Rejected, Protocol;
+    /// The body cannot be taken apart, or ends in the middle.
+    InvalidBody: "invalid_body", 400, Never, Rejected, Protocol;
+    /// The bytes are not an HTTP/1.1 request. Two other statuses name its cause: 414 and 431.
+    InvalidHttp: "invalid_http", 400, Never, Rejected, Protocol;
+    /// This client may not use the service.
+    Forbidden: "forbidden", 403, Never, Rejected, Protocol;
+    /// No model has this name.
+    ModelNotFound: "model_not_found", 404, Never, Rejected, Protocol;
+    /// No page has this address.
+    NotFound: "not_found", 404, Never, Rejected, Protocol;
+    /// The page does not know this method.
+    MethodNotAllowed: "method_not_allowed", 405, Never, Rejected, Protocol;
+    /// The head of the request did not arrive in time.
+    HeaderTimeout: "header_timeout", 408, Never, Rejected, Protocol;
+    /// The body stopped arriving, or arrives too slowly.
+    BodyTimeout: "body_timeout", 408, Never, Rejected, Protocol;
+    /// The upload has more bytes than `http.max_upload`.
+    UploadTooLarge: "upload_too_large", 413, Never, Rejected, Protocol;
+    /// The upload cannot be stored.
+    StorageFull: "storage_full", 507, Never, Rejected, Protocol;
+    /// The service reached a state that cannot occur.
+    InternalError: "internal_error", 500, Never, Rejected, Protocol;
+}
+
+/// When a client should ask again if the remote service is busy. That service does not say when
+/// (its SDK does not pass it on), and it counts by the second and by the minute.
+const UPSTREAM_PAUSE: Duration = Duration::from_secs(10);
+
+impl Code {
+    /// The code with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.word() == word)
+    }
+
+    /// The word for it in an answer. A client need not tell a queue that is full from one in which
+    /// it waited too long.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::QueueTimeout => Self::QueueFull.word(),
+            code => code.word(),
+        }
+    }
+
+    /// Whether it ends a request that was accepted.
+    pub fn ends(self) -> bool {
+        !matches!(self.source(), Source::Door | Source::Protocol)
+    }
+
+    /// Whether it turns a request away at once.
+    pub fn refuses(self) -> bool {
+        matches!(self.source(), Source::Door | Source::Admission)
+    }
+
+    /// Whether a job may say it of its own request.
+    pub fn is_for_jobs(self) -> bool {
+        self.source() == Source::Job
+    }
+
+    /// When a client should ask again, if the refusal or the failure does not say.
+    pub fn pause(self) -> Option<Duration> {
+        match (self.again(), self) {
+            (Again::Later, Self::UpstreamBusy) => Some(UPSTREAM_PAUSE),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_word_means_one_code() {
+        for code in Code::ALL {
+            assert_eq!(Code::of(code.word()), Some(*code));
+        }
+        assert_eq!(Code::of("no such word"), None);
+    }
+
+    /// The rows of the table below "## Errors" in docs/API.md: statuses and "try again" by code.
+    fn documented() -> BTreeMap<String, (Vec<u16>, bool)> {
+        let page = include_str!("../../docs/API.md");
+        let (_, section) = page.split_once("\n## Errors\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut rows = BTreeMap::new();
+        for line in section.lines().filter(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [_, statuses, codes, again] = cells[..] else {
+                panic!("a row of the table does not have four cells: {line}");
+            };
+            for code in codes
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|_| statuses != "status")
+            {
+                let numbers = statuses.split(|c: char| !c.is_ascii_digit());
+                let numbers = numbers.filter_map(|number| number.parse().ok()).collect();
+                let row = (numbers, again != "no");
+                let twice = rows.insert(code.to_owned(), row);
+                assert!(twice.is_none(), "{code} stands in two rows");
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn the_documentation_has_this_table() {
+        // A client that went away reads no answer.
+        let is_told = |code: &&Code| !matches!(code, Code::Ok | Code::Cancelled);
+        let expected: BTreeMap<_, _> = Code::ALL
+            .iter()
+            .filter(is_told)
+            .map(|code| {
+                let statuses = match code {
+                    Code::InvalidHttp => vec![400, 414, 431],
+                    code => vec![code.status()],
+                };
+                (
+                    code.told().to_owned(),
+                    (statuses, code.again() == Again::Later),
+                )
+            })
+            .collect();
+        assert_eq!(documented(), expected);
+    }
+}

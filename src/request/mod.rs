@@ -1,0 +1,13 @@
+//! The words of a request: how it is asked, how it can end, and what is told of it. No I/O.
+
+mod ask;
+mod code;
+mod figures;
+mod outcome;
+mod refusal;
+
+pub use ask::Ask;
+pub use code::{Again, Code, Group, Source};
+pub use figures::Figures;
+pub use outcome::{Failure, Outcome, TimeLimit};
+pub use refusal::Refusal;

@@ -1,4 +1,4 @@
-//! `sttctl advise`: what limits of memory the recorded peaks speak for.
+//! `sttctl advise`: proposes memory limits from recorded peaks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -12,36 +12,37 @@ use crate::journal::{self, Entry, Outcome};
 use crate::line::{self, Line, Style};
 use crate::text::{Text, count, known, size};
 
-/// A week has all kinds of days in it.
+/// Default begin of the period: a week has all kinds of days.
 const SINCE: &str = "7d";
 
-/// With fewer requests than this the highest peak says little about the next one.
+/// With fewer requests than this, the highest peak says little about the next one.
 const ENOUGH: u64 = 100;
 
-/// Models that are told apart.
+/// Largest number of models that are examined.
 const MAX_MODELS: usize = 64;
 
-/// So many of the last limits are looked at: a client may lower that of its own request.
+/// Number of recent limits that are examined, because a client may lower the limit of its own
+/// request.
 const RECENT: usize = 64;
 
-/// What of a limit is near it, in percent.
+/// Peaks count as near the limit from this percentage of it.
 const NEAR: u128 = 90;
 
-/// Limits are multiples of this: finer ones only look exact.
+/// Limits are multiples of this: a finer value would only look exact.
 const STEP: u64 = 16 << 20;
 
-/// What one model's requests used.
+/// Memory figures of one model's requests.
 #[derive(Debug, Default)]
 struct Need {
-    /// Highest use of memory of each request that was transcribed under a limit, in bytes.
+    /// Highest memory use of each transcribed request with a limit, in bytes.
     peaks: Histogram,
-    /// Those that were transcribed without one.
+    /// Number of transcribed requests without a limit.
     unlimited: u64,
-    /// How many came near their limit, and were not stopped by it.
+    /// Number of requests that came near their limit, without being stopped by it.
     near: u64,
-    /// How many were.
+    /// Number of requests that their limit stopped.
     over: u64,
-    /// The last limits.
+    /// The most recent limits, in bytes.
     recent: VecDeque<u64>,
 }
 
@@ -66,18 +67,19 @@ impl Need {
         }
     }
 
-    /// The limit of the model, as far as its last requests show it.
+    /// The model's limit, as its last requests show it.
     fn limit(&self) -> Option<u64> {
         self.recent.iter().copied().max()
     }
 
-    /// The limit that is proposed, in bytes; `None` if too little is known.
+    /// The proposed limit, in bytes; `None` if too little is known.
     ///
-    /// It is a quarter more than what 99.9 % of the transcribed requests needed. Not than the highest, because each job
-    /// that is forked takes its whole limit from the budget: one request in thousands would make room for fewer jobs
-    /// of all. A quarter, because the next week's recordings are others. But never less than the highest peak of a request
-    /// that was transcribed: what worked must not fail for it. And never less than the limit is now if requests were
-    /// stopped by it, for how much those needed nobody has seen.
+    /// It is a quarter more than 99.9 % of the transcribed requests needed. We do not use the
+    /// highest peak, because each job takes its whole limit from the budget: one request in
+    /// thousands would leave room for fewer jobs. We add a quarter, because next week's recordings
+    /// are different. The limit is never lower than the highest peak of a transcribed request, so
+    /// that the same request still succeeds. If requests were stopped by the current limit, the
+    /// proposal is not below it, because nobody knows how much those needed.
     fn proposal(&self) -> Option<u64> {
         if self.peaks.count() < ENOUGH {
             return None;
@@ -91,7 +93,7 @@ impl Need {
         })
     }
 
-    /// What is to be known beside the figures.
+    /// Remarks to the figures.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let measured = self.peaks.count();
@@ -119,7 +121,7 @@ impl Need {
     }
 }
 
-/// Prints what is proposed; tells whether that succeeded.
+/// Prints the proposals; returns true on success.
 pub fn run(arguments: &Advise) -> bool {
     match show(arguments) {
         Ok(()) => true,
@@ -133,7 +135,7 @@ pub fn run(arguments: &Advise) -> bool {
 fn show(arguments: &Advise) -> Result<(), Error> {
     let mut needs = BTreeMap::<Text, Need>::new();
     journal::read(&arguments.journal, SINCE, |entry| {
-        // Without a job there was no use of memory, and where the model is not known no limit.
+        // A request without a job used no memory, and one without a model had no limit.
         if entry.is_served() && (needs.len() < MAX_MODELS || needs.contains_key(&entry.model)) {
             needs.entry(entry.model.clone()).or_default().add(&entry);
         }
@@ -218,7 +220,7 @@ fn as_text(needs: &BTreeMap<Text, Need>) -> Vec<Line> {
     lines
 }
 
-/// A limit as the configuration has it.
+/// A limit in the form of the configuration.
 fn mebibytes(bytes: u64) -> String {
     format!("{}M", bytes >> 20)
 }
@@ -234,7 +236,7 @@ fn key(name: &str) -> String {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
         }
-        // Neither fails nor has control characters: a `Text` has none.
+        // This cannot fail, and the name has no control characters: a `Text` has none.
         let _ = quoted.write_char(c);
     }
     quoted + "\""
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn a_quarter_more_than_nearly_all_needed() {
         let proposal = need((0..10_000).map(|n| 100 + n % 100)).proposal().unwrap();
-        // 199 MiB and a quarter, a 64th of room for the histogram, a multiple of 16.
+        // 199 MiB and a quarter, 1/64 more for the histogram, rounded up to a multiple of 16.
         assert!([256 << 20, 272 << 20].contains(&proposal), "{proposal}");
     }
 

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and its defaults.
+//! The command line: commands, options and their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::endpoint::Endpoint;
 use crate::raw::Raw;
 
-/// Nobody reads faster, and the service has better things to do.
+/// Shortest interval: faster updates cannot be read, and would burden the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Talk to the stt-isolated service.
@@ -21,12 +21,12 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
                   Some commands have more: see their help."
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command with its arguments.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// All commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the text spoken in audio files
@@ -56,8 +56,8 @@ pub enum Command {
                   Ctrl-C ends the recording, which is then transcribed; a second one gives up."
 )]
 pub struct Transcribe {
-    /// Audio files in any format that the service decodes; folders, for all files in them that are named like audio; "-"
-    /// for standard input
+    /// Audio files in any format that the service decodes; folders, for all files in them that are
+    /// named like audio; "-" for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The model to use [default: the service's own]
@@ -72,26 +72,27 @@ pub struct Transcribe {
     /// Write in English what is said, with models that can
     #[arg(long, conflicts_with_all = ["language", "stream"])]
     pub translate: bool,
-    /// What to print
+    /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Print words as they are understood; with --format json, each event as a line
     #[arg(long, conflicts_with_all = ["output", "jobs"])]
     pub stream: bool,
-    /// The recordings are samples without a header, as from `arecord -t raw`: format=S16_LE,rate=16000,channels=1 (which
-    /// is what parts that are left out mean)
+    /// The recordings are samples without a header, as from `arecord -t raw`:
+    /// format=S16_LE,rate=16000,channels=1 (which is what parts that are left out mean)
     #[arg(long, value_name = "WHAT")]
     pub raw: Option<Raw>,
     /// Transcribe so many at the same time; results stay in order
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
-    /// Write each result into this folder as NAME.txt, .json, .srt or .vtt; a file that exists is never overwritten
+    /// Write each result into this folder as NAME.txt, .json, .srt or .vtt; a file that exists is
+    /// never overwritten
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Tell on standard error what each file took: memory, processor and waiting time
     #[arg(short, long)]
     pub verbose: bool,
-    /// Where and for how long.
+    /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
 }
@@ -105,15 +106,16 @@ pub struct Models {
     /// Print the service's whole list instead
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
-    /// Where and for how long.
+    /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
 }
 
-/// `sttctl model`: what is in the models directory.
+/// `sttctl model`: manages the models directory.
 #[derive(Debug, Subcommand)]
 pub enum Model {
-    /// Try a file of whisper.cpp in the service's own sandbox, and put it into the models directory if it is good
+    /// Try a file of whisper.cpp in the service's own sandbox, and put it into the models directory
+    /// if it is good
     #[command(
         after_help = "Exit status: 0 if it was installed, 1 if not (nothing is left behind then), 2 for a wrong command \
                       line, 130 after Ctrl-C.\n\n\
@@ -135,13 +137,13 @@ pub struct Install {
     /// The name under which it is served [default: that of the file, without its .bin]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// What its SHA-256 must be, in hexadecimal
+    /// Expected SHA-256 of the file, in hexadecimal
     #[arg(long, value_name = "SUM", value_parser = sum)]
     pub sha256: Option<String>,
     /// Replace a model that has this name already
     #[arg(long)]
     pub force: bool,
-    /// Where, and what then.
+    /// Models directory, and whether to reload.
     #[command(flatten)]
     pub place: Place,
 }
@@ -152,12 +154,12 @@ pub struct Remove {
     /// The name under which it is served
     #[arg(value_name = "NAME", value_parser = name)]
     pub name: String,
-    /// Where, and what then.
+    /// Models directory, and whether to reload.
     #[command(flatten)]
     pub place: Place,
 }
 
-/// Arguments of both.
+/// Arguments of `install` and `remove`.
 #[derive(Debug, Args)]
 pub struct Place {
     /// The models directory
@@ -173,7 +175,7 @@ pub struct Place {
     pub reload: bool,
 }
 
-/// The names that the service takes.
+/// Checks a model name by the service's rules.
 pub fn name(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) || text.starts_with('.') {
@@ -202,7 +204,7 @@ pub struct Status {
     /// Print the service's whole answer instead
     #[arg(long)]
     pub json: bool,
-    /// Where and for how long.
+    /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
 }
@@ -219,7 +221,7 @@ pub struct Top {
     /// Look twice, print what is seen without any escape sequence, and end; so without a terminal
     #[arg(long)]
     pub once: bool,
-    /// Where and for how long.
+    /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
 }
@@ -234,7 +236,7 @@ pub struct Report {
     /// Where the page goes, over what is there; "-" is standard output, which is the default
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Which entries.
+    /// Source and period of the journal entries.
     #[command(flatten)]
     pub journal: Journal,
 }
@@ -249,7 +251,7 @@ pub struct Advise {
     /// Print all figures as JSON instead
     #[arg(long)]
     pub json: bool,
-    /// Which entries.
+    /// Source and period of the journal entries.
     #[command(flatten)]
     pub journal: Journal,
 }
@@ -257,14 +259,14 @@ pub struct Advise {
 /// Arguments of every command that reads the journal.
 #[derive(Debug, Args)]
 pub struct Journal {
-    /// From when on: a length of time up to now ("24h", "7d"), or what journalctl takes ("yesterday", "2026-11-23 08:00")
-    /// [default: 24h; advise: 7d]
+    /// From when on: a length of time up to now ("24h", "7d"), or what journalctl takes
+    /// ("yesterday", "2026-11-23 08:00") [default: 24h; advise: 7d]
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Until when, likewise [default: now]
+    /// Until when, in the same forms [default: now]
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// Whose entries
+    /// Unit that wrote the entries
     #[arg(long, value_name = "UNIT", default_value = "stt-isolated.service")]
     pub unit: String,
     /// Read lines that `journalctl -o json` wrote instead of the journal; "-" is standard input
@@ -283,7 +285,8 @@ pub struct Server {
         default_value = "/run/stt-isolated/http.sock"
     )]
     pub socket: Endpoint,
-    /// Give up on one request, retries included, after this long ("90s", "10m") [default: never; status and top: 10s]
+    /// Give up on one request, retries included, after this long ("90s", "10m") [default: never;
+    /// status and top: 10s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
 }
@@ -297,7 +300,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-/// What `sttctl transcribe` prints.
+/// Output formats of `sttctl transcribe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The text and a newline
@@ -314,7 +317,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The value of the API's `response_format` field.
+    /// Value of the API's `response_format` field.
     pub fn field(self) -> &'static str {
         match self {
             Format::Text => "text",
@@ -325,7 +328,7 @@ impl Format {
         }
     }
 
-    /// How the name of a file in this format ends.
+    /// Extension of a file in this format.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Text => "txt",
@@ -337,7 +340,7 @@ impl Format {
 }
 
 impl Cli {
-    /// The command line; whatever is wrong with it ends the program.
+    /// Parses the command line; a mistake in it ends the program.
     pub fn read() -> Cli {
         let cli = Cli::parse();
         if let Command::Transcribe(arguments) = &cli.command
@@ -352,7 +355,7 @@ impl Cli {
 }
 
 impl Transcribe {
-    /// What clap cannot be told.
+    /// Checks that clap cannot express.
     fn check(&self) -> Result<(), &'static str> {
         if self.stream && !matches!(self.format, Format::Text | Format::Json) {
             return Err("--stream goes with --format text or json only");

@@ -1,4 +1,4 @@
-//! One request and its answer: sending, limits on what comes back, when to try again.
+//! One request and its answer: sending, limits on the answer, and retries.
 
 use std::error::Error as _;
 use std::io;
@@ -19,25 +19,25 @@ use crate::cli::Server;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 
-/// The longest answer accepted: a day of speech with the time of every word is shorter.
+/// Longest accepted answer, in bytes: a day of speech with the time of every word is shorter.
 const ANSWER_LIMIT: usize = 64 << 20;
 
-/// The longest error message accepted.
+/// Longest accepted error message, in bytes.
 const ERROR_LIMIT: usize = 1 << 20;
 
-/// How often a request that the server had no room for is sent again.
+/// Number of retries if the server has no room for a request.
 pub const RETRIES: u32 = 2;
 
-/// The longest that the server may ask to wait before that, as its API promises.
+/// Longest pause that the server may ask for, as its API promises.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
-/// Takes a good answer piece by piece, as it comes.
+/// Receives a successful answer piece by piece.
 pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
-/// The body of a request.
+/// Body of a request.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// A complete answer, good or bad.
+/// A complete answer, successful or not.
 #[derive(Debug)]
 pub struct Answer {
     status: StatusCode,
@@ -46,11 +46,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body of a good answer.
+    /// The body of a successful answer.
     ///
     /// # Errors
     ///
-    /// The server's own words if it did not do what was asked.
+    /// The request failed; the error has the server's own message.
     pub fn into_body(self) -> Result<Bytes, Error> {
         if self.status.is_success() {
             return Ok(self.body);
@@ -67,12 +67,12 @@ impl Answer {
         })
     }
 
-    /// The value of a header, if it is there and made of visible characters.
+    /// Value of a header, if it exists and has only visible characters.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How long the server asks to wait before the same request may succeed.
+    /// The pause that the server asks for before a retry.
     fn retry_after(&self) -> Option<Duration> {
         let full = matches!(
             self.status,
@@ -86,7 +86,7 @@ impl Answer {
     }
 }
 
-/// The first words of an error that is not the API's own, such as a proxy's.
+/// The first words of an error that does not come from the API, but for example from a proxy.
 fn beginning(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     match text.trim() {
@@ -95,13 +95,13 @@ fn beginning(body: &[u8]) -> String {
     }
 }
 
-/// Sends a request and gives its answer; `prepare` makes the request anew for each attempt, of which there are `retries`
-/// more than one, and `notice` is called with a line to show before each wait. With `take`, the body of a good answer goes
-/// there.
+/// Sends a request and returns its answer. `prepare` makes the request for each attempt; there are
+/// up to `retries` retries. Before each pause, `notice` is called with a line to show. With `take`,
+/// the body of a successful answer goes there.
 ///
 /// # Errors
 ///
-/// Everything that leaves the request without a complete answer. An answer that says no is not one of them.
+/// The request has no complete answer. An answer that reports a failure is not an error here.
 pub async fn ask(
     server: &Server,
     retries: u32,
@@ -134,7 +134,7 @@ pub async fn ask(
     }
 }
 
-/// Asks for a page, and gives the answer.
+/// Sends a GET request and returns the answer.
 ///
 /// # Errors
 ///
@@ -167,7 +167,7 @@ async fn exchange(
     });
     match future::select(answer, pin!(connection)).await {
         Either::Left((answer, _)) => answer,
-        // The connection is over; what it received, or the reason why there is nothing, is already there.
+        // The connection is over. The answer, or the reason why there is none, is already there.
         Either::Right((_, answer)) => answer.await,
     }
 }
@@ -193,7 +193,7 @@ async fn receive(
         None => match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if good => return Err(broken_off(error, limit)),
-            // The status and the headers say more than the loss of the message.
+            // The status and the headers matter more than the lost message.
             Err(_) => Bytes::new(),
         },
     };
@@ -217,7 +217,7 @@ fn explain(error: hyper::Error) -> Error {
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>());
     match io {
-        // The request's body is the one thing that is ours, and it fails only by reading the file.
+        // Only the request's body is ours, and it fails only if the file cannot be read.
         Some(io) if error.is_user() => Error::Read(io::Error::new(io.kind(), io.to_string())),
         Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Closed("in the middle of its answer")

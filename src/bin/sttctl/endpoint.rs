@@ -1,4 +1,4 @@
-//! Where the server is, and how to get a connection to it.
+//! The server's address, and connecting to it.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -15,10 +15,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 
-/// How long a server may take to accept a connection.
+/// Longest time to connect to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before a Unix socket whose queue was full is tried again: it cannot be waited for.
+/// Pause before the next attempt if a Unix socket's queue was full: the kernel cannot report when
+/// there is room.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// The address of a server.
@@ -62,7 +63,7 @@ fn tcp(address: &str, default_port: Option<u16>) -> Result<Endpoint, String> {
 }
 
 impl Endpoint {
-    /// The value of the `Host` header.
+    /// Value of the `Host` header.
     pub fn host(&self) -> &str {
         match self {
             Endpoint::Unix(_) => "localhost",
@@ -70,11 +71,11 @@ impl Endpoint {
         }
     }
 
-    /// Connects, in five seconds at most.
+    /// Connects, within five seconds.
     ///
     /// # Errors
     ///
-    /// Names the address, and what to do about it where that is known.
+    /// Names the address and, if known, the remedy.
     pub async fn connect(&self) -> Result<Connection, Error> {
         let attempt = async {
             Ok::<Box<dyn Stream>, io::Error>(match self {
@@ -122,7 +123,7 @@ impl Endpoint {
 async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
-            // EAGAIN: the listener's queue is full at this moment.
+            // EAGAIN: the listener's queue is full.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 tokio::time::sleep(BACKLOG_PAUSE).await;
             }
@@ -136,16 +137,16 @@ fn owning_group(path: &Path) -> Option<String> {
     Some(Group::from_gid(Gid::from_raw(gid)).ok()??.name)
 }
 
-/// What a connection is made of: either kind of socket.
+/// Both kinds of sockets.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A connection whose answer can still be read when the server no longer reads.
+/// A connection whose answer can be read even after the server stopped reading.
 ///
-/// A server may answer 413 and hang up while the upload is under way. hyper gives a connection up at the
-/// first failed write and would report a broken pipe although the answer lies in the receive buffer. So a
-/// write to a peer that has hung up stays pending here: reading gives the answer, or the end of file,
-/// and either one ends the exchange.
+/// A server may answer 413 and hang up during the upload. hyper gives up a connection at the first
+/// failed write and would report a broken pipe, although the answer lies in the receive buffer. So
+/// a write to a peer that has hung up stays pending here: reading returns the answer or the end of
+/// file, and either one ends the exchange.
 pub struct Connection {
     stream: Box<dyn Stream>,
     deaf: bool,

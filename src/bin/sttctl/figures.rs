@@ -1,18 +1,18 @@
-//! What one request took, from the headers of its answer, in units for people.
+//! Shows the cost of a request, from the headers of its answer, in units for people.
 
 use indicatif::BinaryBytes;
 use serde_json::Value;
 
 use crate::client::Answer;
 
-/// How the value of a header is shown.
+/// How to show the value of a header.
 enum Unit {
     Word,
     Bytes,
     Milliseconds,
 }
 
-/// The headers in the order in which they are shown, with their names for people.
+/// The headers in display order, with their names for people.
 const FIGURES: [(&str, &str, Unit); 10] = [
     ("x-request-id", "request", Unit::Word),
     ("x-stt-isolation", "isolation", Unit::Word),
@@ -26,7 +26,8 @@ const FIGURES: [(&str, &str, Unit); 10] = [
     ("x-stt-pid", "pid", Unit::Word),
 ];
 
-/// The figures that the answer, or the last event of its stream, has, on one line; `None` if there are none.
+/// One line with the figures of the answer, or of the last event of its stream; `None` if there are
+/// none.
 pub fn line(answer: &Answer, last: Option<&Value>) -> Option<String> {
     let of_stream = |header: &str| {
         let name = header.strip_prefix("x-stt-")?.replace('-', "_");

@@ -1,12 +1,13 @@
-//! Values counted by their size: any number of them in bounded memory, and percentiles that are never too low.
+//! Counts values by size: any number of values in bounded memory, with percentiles that are never
+//! too low.
 
 use std::collections::BTreeMap;
 
-/// Each power of two has 2^6 buckets: a percentile is at most 1/64 more than the value.
+/// Each power of two has 2^6 buckets: a percentile exceeds the value by at most 1/64.
 const BITS: u32 = 6;
 const PER_OCTAVE: u64 = 1 << BITS;
 
-/// Counts of values; at most some 3,700 buckets, whatever comes.
+/// Counts of values; at most about 3,700 buckets for any values.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     counts: BTreeMap<u64, u64>,
@@ -15,14 +16,14 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one value.
+    /// Counts one value in its bucket.
     pub fn add(&mut self, value: u64) {
         *self.counts.entry(bucket(value)).or_default() += 1;
         self.total += 1;
         self.max = self.max.max(value);
     }
 
-    /// Counts all that `other` has counted.
+    /// Adds all counts of `other`.
     pub fn merge(&mut self, other: &Histogram) {
         for (bucket, count) in &other.counts {
             *self.counts.entry(*bucket).or_default() += count;
@@ -31,17 +32,18 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Number of values.
+    /// Number of counted values.
     pub fn count(&self) -> u64 {
         self.total
     }
 
-    /// The largest value, exactly; `None` without any.
+    /// The exact largest value; `None` without any.
     pub fn max(&self) -> Option<u64> {
         (self.total > 0).then_some(self.max)
     }
 
-    /// What this share of the values does not exceed, `share` from 0 to 1; `None` without values. At most 1/64 too much.
+    /// The value that this share of the values does not exceed, `share` from 0 to 1; `None` without
+    /// values. At most 1/64 too high.
     pub fn percentile(&self, share: f64) -> Option<u64> {
         let rank = ((share * self.total as f64).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;
@@ -61,7 +63,7 @@ fn bucket(value: u64) -> u64 {
     (u64::from(shift) << BITS) + (value >> shift)
 }
 
-/// The largest value that is counted in this bucket.
+/// Largest value that is counted in this bucket.
 fn largest(bucket: u64) -> u64 {
     if bucket < 2 * PER_OCTAVE {
         return bucket;

@@ -1,5 +1,5 @@
-//! `sttctl model`: files come into the models directory when the daemon's own program has tried them, and whole or not at
-//! all.
+//! `sttctl model`: puts a file into the models directory after the daemon's own program has tested
+//! it, completely or not at all.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -17,75 +17,75 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{self, Install, Model, Remove};
 use crate::error::report;
 
-/// The program that tries a model; it is beside this one.
+/// Program that tests a model, in the same folder as this one.
 const DAEMON: &str = "stt-isolated";
 
-/// What looks into the models directory.
+/// Unit that reads the models directory.
 const UNIT: &str = "stt-isolated.service";
 
-/// How the name of a model's file ends.
+/// Extension of a model's file.
 const EXTENSION: &str = "bin";
 
-/// Bytes that are copied at once.
+/// Bytes copied at once.
 const BLOCK: usize = 1 << 20;
 
-/// As shells have it for a program that a signal ended.
+/// Exit status if a signal ended the program, as in a shell.
 const INTERRUPTED: u8 = 130;
 
-/// Why nothing was changed.
+/// Reasons why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    /// The file is no file, or not for this user.
+    /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
-    /// A folder, a pipe.
+    /// The path is a folder, a pipe or a device.
     #[error(
         "not a regular file; the folder of a model for Vosk is tried with `{DAEMON} check-model FOLDER` and copied there \
          by hand"
     )]
     NotAFile,
-    /// Its name cannot be the model's.
+    /// Its file name cannot be the model's name.
     #[error("{0}: choose one with --name")]
     Name(String),
-    /// The directory is missing, or not for this user.
+    /// The directory is missing, or this user may not write to it.
     #[error("cannot write into {}: {source}{}", directory.display(), hint(.source))]
     Directory {
-        /// The models directory.
+        /// Path of the models directory.
         directory: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Another model would be lost.
+    /// The command would replace another model.
     #[error("there is a model `{0}` already: choose another --name, or replace it with --force")]
     Taken(String),
-    /// What has the name is no file.
+    /// The path with this name is not a file.
     #[error("{} is no file: remove it yourself", .0.display())]
     Other(PathBuf),
-    /// What was to be removed is not there.
+    /// The model to remove does not exist.
     #[error("there is no {}; models that the configuration names are removed there", .0.display())]
     Missing(PathBuf),
-    /// It is not what was expected.
+    /// The checksum does not match.
     #[error("its SHA-256 is {found}, not {expected}: it is damaged, or another file")]
     Sum {
-        /// What it is.
+        /// SHA-256 of the file.
         found: String,
-        /// What it was to be.
+        /// SHA-256 that the user expects.
         expected: String,
     },
-    /// The program that tries it cannot be started.
+    /// The program that tests the model cannot be started.
     #[error("it cannot be tried: {}: {source}", program.display())]
     Daemon {
-        /// The daemon's program.
+        /// Path of the daemon's program.
         program: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The service could not use it.
+    /// The service could not use the model.
     #[error("it cannot be served: {0}")]
     Unfit(String),
 }
 
-/// What a user can do about it.
+/// Advice for the user.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; run this as root (sudo)",
@@ -94,7 +94,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Installs or removes, and tells whether that succeeded.
+/// Installs or removes a model; the exit status says whether that succeeded.
 pub async fn run(arguments: &Model) -> ExitCode {
     let (done, place) = match arguments {
         Model::Install(arguments) => (install_unless_told(arguments).await, &arguments.place),
@@ -110,7 +110,7 @@ pub async fn run(arguments: &Model) -> ExitCode {
         Ok(message) => message,
         Err(status) => return status,
     };
-    // It is done, whether anybody reads so or not.
+    // The work is done, even if the message cannot be written.
     let _ = writeln!(io::stdout(), "{message}");
     if place.reload {
         return reload().await;
@@ -122,7 +122,7 @@ pub async fn run(arguments: &Model) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Installs, unless a signal comes; what is wrong is told already.
+/// Installs unless a signal comes. Problems have already been reported.
 async fn install_unless_told(arguments: &Install) -> Result<String, ExitCode> {
     let file = Some(arguments.file.as_path());
     let mut signals = Signals::catch().map_err(|error| {
@@ -141,7 +141,7 @@ async fn install_unless_told(arguments: &Install) -> Result<String, ExitCode> {
     }
 }
 
-/// What ends an installation early; caught from before there is anything to clear away.
+/// Signals that end an installation early. They are caught before there is anything to clean up.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -163,8 +163,8 @@ impl Signals {
     }
 }
 
-/// Copies the file into the directory under a hidden name, tries the copy, and gives it its name. What is installed is
-/// what was tried, whatever becomes of the file meanwhile.
+/// Copies the file into the directory under a hidden name, tests the copy, and renames it. So the
+/// installed file is the tested one, even if the source changes meanwhile.
 async fn install(arguments: &Install) -> Result<String, Error> {
     let Install { file, place, .. } = arguments;
     let name = match &arguments.name {
@@ -205,7 +205,7 @@ async fn install(arguments: &Install) -> Result<String, Error> {
         io::ErrorKind::AlreadyExists => Error::Taken(name.clone()),
         _ => unwritable(failed.error),
     })?;
-    // Its name shall outlive a loss of power as well.
+    // Make the name survive a loss of power.
     let directory = File::open(&place.directory).and_then(|directory| directory.sync_all());
     directory.map_err(unwritable)?;
     Ok(format!(
@@ -226,7 +226,7 @@ fn refuse_taken(name: &str, target: &Path, arguments: &Install) -> Result<(), Er
     }
 }
 
-/// Fills `copy` with what is in `source`, for everybody to read; gives its SHA-256.
+/// Copies `source` into `copy`, readable for everybody; returns its SHA-256.
 async fn fill(
     copy: &NamedTempFile,
     source: File,
@@ -256,7 +256,8 @@ async fn fill(
     Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Has the daemon's program load the model and transcribe with it; `file` is what the user calls it.
+/// Lets the daemon's program load the model and transcribe with it; `file` is the user's name for
+/// it.
 async fn try_out(copy: &Path, file: &Path) -> Result<(), Error> {
     let own = env::current_exe();
     let program = own.map_or_else(|_| DAEMON.into(), |own| own.with_file_name(DAEMON));
@@ -295,7 +296,7 @@ fn remove(arguments: &Remove) -> Result<String, Error> {
     Ok(format!("{} is removed.", file.display()))
 }
 
-/// Has systemd tell the service, if it runs; one that does not will look when it is started.
+/// Lets systemd tell a running service; a stopped one reads the directory at its start.
 async fn reload() -> ExitCode {
     let mut command = Command::new("systemctl");
     match command.args(["try-reload-or-restart", UNIT]).status().await {

@@ -1,34 +1,34 @@
-//! Lines for people: how they look, how wide they are, and how they get to the terminal.
+//! Lines for people: their style, their width, and their way to the terminal.
 
 use std::io::{self, Write};
 
 use console::{measure_text_width, truncate_str};
 use crossterm::style::{ContentStyle, Stylize};
 
-/// One line, all of it in one style.
+/// A line with one style.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Without control characters.
+    /// Text without control characters.
     pub text: String,
-    /// How it looks where that is possible.
+    /// Style on a terminal that supports it.
     pub style: Style,
 }
 
-/// How a line looks on a terminal.
+/// Style of a line on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// As anything else.
+    /// Text without any emphasis.
     Plain,
-    /// What is read first.
+    /// The most important text.
     Strong,
-    /// Above the columns of a table.
+    /// Heading of a table's columns.
     Heading,
-    /// What is wrong.
+    /// A problem, shown in red.
     Alarm,
 }
 
 impl Line {
-    /// A line as anything else.
+    /// A line in the plain style.
     pub fn plain(text: impl Into<String>) -> Line {
         Line {
             text: text.into(),
@@ -41,7 +41,7 @@ impl Line {
         Line { style, ..self }
     }
 
-    /// As much of the line as fits into so many columns.
+    /// The line, cut to `width` columns.
     pub fn clipped(self, width: usize) -> Line {
         let tail = if width > 10 { "..." } else { "" };
         Line {
@@ -50,11 +50,11 @@ impl Line {
         }
     }
 
-    /// Writes the line without its end, with escape sequences if it goes to a terminal.
+    /// Writes the line without a line end, with escape sequences if `terminal`.
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// An error of `out`.
     pub fn write(&self, out: &mut impl Write, terminal: bool) -> io::Result<()> {
         let plain = ContentStyle::new();
         let style = match self.style {
@@ -71,8 +71,8 @@ impl Line {
     }
 }
 
-/// Words in lines of at most `width` columns: `label` before the first, blanks before the others. Only a word that is
-/// longer itself makes a longer line.
+/// Text in lines of at most `width` columns: `label` before the first, blanks before the others.
+/// Only a word that is longer than that makes a longer line.
 pub fn wrap(label: &str, text: &str, width: usize) -> Vec<Line> {
     let indent = " ".repeat(measure_text_width(label));
     let mut lines = vec![label.to_owned()];
@@ -96,11 +96,12 @@ pub fn wrap(label: &str, text: &str, width: usize) -> Vec<Line> {
     lines.into_iter().map(Line::plain).collect()
 }
 
-/// Writes all lines on standard output, plain unless that is a terminal and `styles` are wanted.
+/// Writes all lines to standard output, in their styles if it is a terminal and `styles` are
+/// wanted.
 ///
 /// # Errors
 ///
-/// It cannot be written to.
+/// Standard output cannot be written.
 pub fn print(lines: &[Line], styles: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in lines {

@@ -1,4 +1,4 @@
-//! The client: the same public API as anybody's, and the journal's entries.
+//! The command-line client: uses the public API and the journal's entries.
 
 mod advise;
 mod cli;
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
             Command::Report(arguments) => success(report::run(arguments)),
         }
     });
-    // Waiting for a name look-up or a read that was given up would make a time-out pointless.
+    // Without this, an abandoned name look-up or read would delay the exit, and time-outs would be
+    // pointless.
     runtime.shutdown_background();
     status
 }

@@ -1,4 +1,4 @@
-//! `sttctl models`: what can be asked for, what it takes, and why something cannot.
+//! `sttctl models`: lists the models, their memory, and why one cannot serve.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -14,7 +14,7 @@ use crate::problems;
 use crate::stats::{self, Model as State, Stats};
 use crate::text::{Text, known, size};
 
-/// What is above the columns.
+/// Headings of the columns.
 const HEADING: [&str; 8] = [
     "NAME", "STATE", "ENGINE", "MODE", "ZYGOTE", "PSS", "JOB PEAK", "ALIASES",
 ];
@@ -29,7 +29,7 @@ struct Model {
     id: String,
 }
 
-/// Prints the models; tells whether that succeeded.
+/// Prints the models; returns true on success.
 pub async fn run(arguments: &Models) -> bool {
     let shown = if arguments.json || arguments.quiet {
         list(arguments).await
@@ -73,7 +73,7 @@ async fn table(arguments: &Models) -> Result<(), Error> {
     line::print(&lines(&Stats::parse(&body)?, width), terminal).map_err(Error::Write)
 }
 
-/// A row for each model, and below them why some cannot be asked for; in lines of at most `width` columns.
+/// One row for each model, and below the reasons why some cannot serve; at most `width` columns.
 fn lines(stats: &Stats, width: usize) -> Vec<Line> {
     let models = stats.models.iter().map(|(name, model)| row(name, model));
     let rows: Vec<[String; 8]> = [HEADING.map(str::to_owned)]
@@ -109,7 +109,7 @@ fn lines(stats: &Stats, width: usize) -> Vec<Line> {
 }
 
 fn row(name: &Text, model: &State) -> [String; 8] {
-    // The newest: another one is on its way out.
+    // The newest zygote; an older one is about to end.
     let zygote = model.zygotes.last();
     let memory = zygote.and_then(|zygote| zygote.rss_bytes.or(zygote.memory_bytes));
     let limit = known(model.memory_limit_bytes, size);

@@ -1,8 +1,8 @@
-//! What is wrong with the service, in the order in which somebody should care.
+//! Lists the service's problems, the most urgent first.
 
 use crate::stats::Stats;
 
-/// One sentence for each model that cannot be asked for.
+/// One sentence for each model that cannot serve.
 pub fn of_models(stats: &Stats) -> impl Iterator<Item = String> {
     let bad = stats.models.iter().filter(|(_, model)| !model.is_ready());
     bad.map(|(name, model)| {
@@ -14,7 +14,7 @@ pub fn of_models(stats: &Stats) -> impl Iterator<Item = String> {
     })
 }
 
-/// One sentence for each thing; none if all is well.
+/// One sentence for each problem; empty if all is well.
 pub fn of(stats: &Stats) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(of_models(stats));

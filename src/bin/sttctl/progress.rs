@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while a file is under way; nothing at all elsewhere.
+//! Shows progress while files are transcribed, if standard error is a terminal.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::error::{one_line, report};
 
-/// All that is shown: a line for each file under way and, if there are several files, one for all of them.
+/// The display: a line for each file in progress and, if there are several files, one for all of
+/// them.
 #[derive(Debug)]
 pub struct Display {
     lines: MultiProgress,
@@ -15,7 +16,7 @@ pub struct Display {
 }
 
 impl Display {
-    /// For so many files.
+    /// A display for this many files.
     pub fn new(files: usize) -> Display {
         // indicatif draws only if standard error is a terminal.
         let lines = MultiProgress::new();
@@ -28,19 +29,19 @@ impl Display {
         Display { lines, all }
     }
 
-    /// One more file is over.
+    /// Counts one more finished file.
     pub fn next(&self) {
         if let Some(all) = &self.all {
             all.inc(1);
         }
     }
 
-    /// Does something that writes on the terminal.
+    /// Hides the display while `write` writes to the terminal.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.lines.suspend(write)
     }
 
-    /// Takes everything away.
+    /// Removes the display from the terminal.
     pub fn end(&self) {
         if let Some(all) = &self.all {
             all.finish_and_clear();
@@ -48,10 +49,10 @@ impl Display {
     }
 }
 
-/// How often what moves does so.
+/// Interval at which animations move.
 const TICK: Duration = Duration::from_millis(120);
 
-/// The progress of one file; clones show the same.
+/// Progress of one file; clones share the same line.
 #[derive(Clone, Debug)]
 pub struct Progress {
     line: ProgressBar,
@@ -59,7 +60,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For one file, not yet shown.
+    /// A line for one file, not yet shown.
     pub fn new(display: &Display, file: &Path) -> Progress {
         let line = ProgressBar::new(0).with_prefix(one_line(&file.to_string_lossy()));
         Progress {
@@ -68,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// A recording whose end is not known is being sent.
+    /// Shows that a recording of unknown length is being sent.
     pub fn listen(&self) {
         self.line.set_style(style(
             "{spinner} {prefix}: listening, {binary_bytes}, {elapsed}",
@@ -77,7 +78,7 @@ impl Progress {
         self.line.enable_steady_tick(TICK);
     }
 
-    /// An upload of `total` bytes begins, for the first time or again.
+    /// Shows that an upload of `total` bytes begins, for the first time or again.
     pub fn start(&self, total: u64) {
         self.line.disable_steady_tick();
         self.line.set_style(style(
@@ -87,7 +88,7 @@ impl Progress {
         self.line.reset();
     }
 
-    /// `count` more bytes were sent; `all` if they were the last.
+    /// Adds `count` sent bytes; `all` is true if they were the last.
     pub fn sent(&self, count: u64, all: bool) {
         self.line.inc(count);
         if all {
@@ -98,12 +99,12 @@ impl Progress {
         }
     }
 
-    /// Prints a line about the file on standard error, terminal or not.
+    /// Prints a line about the file on standard error, even without a terminal.
     pub fn report(&self, file: &Path, message: &str) {
         self.lines.suspend(|| report(Some(file), message));
     }
 
-    /// Takes the display away.
+    /// Removes the file's line.
     pub fn end(&self) {
         self.line.finish_and_clear();
     }

@@ -1,9 +1,10 @@
-//! `--raw`: what samples without a header are, in the words of `arecord` or ffmpeg, and as a media type.
+//! `--raw`: the format of samples without a header, in the words of `arecord` or ffmpeg, and as a
+//! media type.
 
 use std::str::FromStr;
 
-/// The names that `arecord -f` takes, and ffmpeg's for the same, which the service knows. ALSA's `S24_LE` fills four bytes
-/// and has none.
+/// Names that `arecord -f` takes, with ffmpeg's names, which the service knows. ALSA's `S24_LE`
+/// fills four bytes and has no equivalent.
 const ENCODINGS: [(&str, &str); 12] = [
     ("S16_LE", "s16le"),
     ("S16_BE", "s16be"),
@@ -19,7 +20,7 @@ const ENCODINGS: [(&str, &str); 12] = [
     ("A_LAW", "alaw"),
 ];
 
-/// What the samples are.
+/// Format of the samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw {
     encoding: &'static str,
@@ -63,7 +64,7 @@ fn encoding(name: &str) -> Result<&'static str, String> {
 }
 
 impl Raw {
-    /// The same for the service.
+    /// The same as a media type for the service.
     pub fn media_type(&self) -> String {
         let Raw {
             encoding,

@@ -1,4 +1,4 @@
-//! `GET /v1/stats` as far as it is shown. Whatever is missing or null is taken for not known.
+//! Parses the shown parts of `GET /v1/stats`. Missing values and null mean unknown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,138 +12,138 @@ use crate::client;
 use crate::error::Error;
 use crate::text::Text;
 
-/// The version of the answer that is understood.
+/// Supported version of the answer.
 const SCHEMA: u64 = 2;
 
-/// The service answers this at once, or something is wrong with it.
+/// Longest wait for the answer, which the service normally gives at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The whole answer.
+/// Root object of the answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Stats {
-    /// The service's version.
+    /// Version of the service.
     pub version: Text,
-    /// Since it started.
+    /// Time since the service started.
     pub uptime_seconds: Option<f64>,
-    /// What its jobs are confined by.
+    /// Isolation of the jobs.
     pub isolation: Isolation,
-    /// What cannot be exceeded.
+    /// Bounds of the whole service.
     pub bounds: Bounds,
-    /// The process that answered.
+    /// Figures of the supervisor process itself.
     pub supervisor: Supervisor,
-    /// The sums of all models.
+    /// Sums over all models.
     pub total: Activity,
-    /// By their names.
+    /// State of each model, by name.
     pub models: BTreeMap<Text, Model>,
     /// Requests that have a job.
     pub jobs: Vec<Job>,
-    /// Those who have requests here now.
+    /// Users that have requests now.
     pub clients: Vec<Client>,
 }
 
-/// What jobs are confined by.
+/// Isolation of the jobs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Isolation {
-    /// Of models that have none of their own.
+    /// Mode of the models that do not set one.
     pub mode: Text,
-    /// Whether each job has a cgroup of its own.
+    /// True if each job has its own cgroup.
     pub confined: Option<bool>,
-    /// What weakens it.
+    /// Reasons why the isolation is weaker than it could be.
     pub warnings: Vec<Text>,
 }
 
-/// What cannot be exceeded.
+/// Bounds of the whole service.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Bounds {
-    /// Jobs at once.
+    /// Largest number of running jobs.
     pub max_running: Option<u64>,
-    /// Requests that wait.
+    /// Largest number of waiting requests.
     pub max_queued: Option<u64>,
-    /// Limits of all jobs together.
+    /// Bound for the sum of all jobs' memory limits.
     pub memory_budget_bytes: Option<u64>,
 }
 
-/// The process that answered.
+/// The supervisor process, which answered.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Supervisor {
-    /// Its process id.
+    /// Process id of the supervisor.
     pub pid: Option<i64>,
-    /// All its memory.
+    /// Resident memory of the supervisor.
     pub rss_bytes: Option<u64>,
-    /// What of it is its own.
+    /// Anonymous part of the resident memory.
     pub anon_bytes: Option<u64>,
-    /// CPU time since it started.
+    /// CPU time since the start.
     pub cpu_seconds: Option<f64>,
-    /// Number of its threads.
+    /// Number of the supervisor's threads.
     pub threads: Option<u64>,
-    /// Number of its open descriptors.
+    /// Number of open descriptors.
     pub descriptors: Option<u64>,
-    /// Clients that are connected.
+    /// Number of connected clients.
     pub connections: Option<u64>,
 }
 
-/// What is done and was done.
+/// Current and past activity.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Activity {
-    /// Requests that wait for a job.
+    /// Number of requests that wait for a job.
     pub queued: u64,
-    /// Requests that have one.
+    /// Number of requests that have a job.
     pub running: u64,
-    /// Jobs that wait for a request.
+    /// Number of jobs that wait for a request.
     pub spares: u64,
-    /// Limits of all jobs together.
+    /// Sum of the memory limits of all jobs.
     pub memory_committed_bytes: Option<u64>,
-    /// How many were accepted, and how they ended.
+    /// Number of accepted requests, and of ended ones by outcome.
     pub requests: BTreeMap<Text, u64>,
-    /// How many were not, and why.
+    /// Number of refused requests by reason.
     pub refused: BTreeMap<Text, u64>,
 }
 
-/// One model.
+/// State of one model.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Model {
-    /// Other names for it.
+    /// Additional names of the model.
     pub aliases: Vec<Text>,
-    /// Its engine.
+    /// Name of the model's engine.
     pub engine: Text,
-    /// What serves its requests.
+    /// Mode of the model: `process`, `hybrid` or `thread`.
     pub mode: Text,
-    /// Whether it can be asked for.
+    /// State of the model: whether requests for it can be served.
     pub health: Text,
-    /// Why not.
+    /// The reason if it cannot serve.
     pub reason: Option<Text>,
-    /// Of one job.
+    /// Memory limit of one job.
     pub memory_limit_bytes: Option<u64>,
-    /// The most that one had for a request; 0 is not known.
+    /// Highest memory use of a job for a request; 0 if unknown.
     pub job_memory_peak_bytes: u64,
-    /// What its jobs are forked from.
+    /// The model's zygotes, from which its jobs are forked.
     pub zygotes: Vec<Zygote>,
-    /// What it does and did.
+    /// Activity of this model.
     #[serde(flatten)]
     pub activity: Activity,
 }
 
-/// What a model's jobs are forked from.
+/// A zygote, from which a model's jobs are forked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Zygote {
-    /// Its process id.
+    /// Process id of the zygote.
     pub pid: Option<i64>,
-    /// What its cgroup counts.
+    /// Memory counted by its cgroup.
     pub memory_bytes: Option<u64>,
-    /// All its memory, the model's pages included; often hidden from the service.
+    /// Resident memory including the model's pages; often hidden from the service.
     pub rss_bytes: Option<u64>,
-    /// The same, where what is shared counts by its share.
+    /// Memory where each shared page counts by its share.
     pub pss_bytes: Option<u64>,
-    /// Jobs that it forked.
+    /// Number of jobs that it forked.
     pub forks: u64,
-    /// Since it started.
+    /// Time since the zygote started.
     pub age_seconds: Option<f64>,
 }
 
@@ -151,62 +151,62 @@ pub struct Zygote {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Job {
-    /// Its number since the service started.
+    /// Number of the request since the service started.
     pub id: u64,
-    /// As in the answer's header.
+    /// Request id, as in the answer's header.
     pub request_id: Text,
-    /// Which model it asked for.
+    /// Name of the requested model.
     pub model: Text,
-    /// Whose it is.
+    /// User id of the client.
     pub uid: Option<u64>,
-    /// The process that serves it.
+    /// Process id of the job.
     pub pid: Option<i64>,
-    /// Since it has the job.
+    /// Time since the request has the job.
     pub age_seconds: Option<f64>,
-    /// How far it is.
+    /// Current step of the request.
     pub stage: Text,
-    /// Audio read so far.
+    /// Length of the audio read so far.
     pub audio_seconds: Option<f64>,
-    /// Memory now.
+    /// Current memory use of the job.
     pub memory_bytes: Option<u64>,
-    /// The most that it had.
+    /// Highest memory use so far.
     pub memory_peak_bytes: Option<u64>,
-    /// The most that it may have.
+    /// Memory limit of the job.
     pub memory_limit_bytes: Option<u64>,
-    /// CPU time so far.
+    /// CPU time used so far.
     pub cpu_seconds: Option<f64>,
 }
 
-/// Somebody who has requests here now.
+/// A user that has requests now.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Client {
-    /// Who; nobody in particular over TCP.
+    /// User id; `None` for clients over TCP.
     pub uid: Option<u64>,
-    /// Requests that have a job.
+    /// Number of the user's requests that have a job.
     pub running: u64,
-    /// Requests that wait for one.
+    /// Number of the user's requests that wait.
     pub queued: u64,
-    /// Caps of its own, 0 for none.
+    /// The user's own cap on running jobs; 0 for none.
     pub max_running: u64,
-    /// Likewise.
+    /// The user's own cap on waiting requests; 0 for none.
     pub max_queued: u64,
 }
 
 impl Activity {
-    /// Requests that were taken on.
+    /// Number of accepted requests.
     pub fn accepted(&self) -> u64 {
         sum(&self.requests, |name| name == "accepted")
     }
 
-    /// Requests that ended in an error; those aside whose client was gone.
+    /// Number of requests that ended in an error, except those whose client had gone.
     pub fn failed(&self) -> u64 {
         sum(&self.requests, |name| {
             !["accepted", "ok", "cancelled"].contains(&name)
         })
     }
 
-    /// Requests that were turned away at once.
+    /// Number of requests that were refused at once.
     pub fn refused(&self) -> u64 {
         sum(&self.refused, |_| true)
     }
@@ -218,18 +218,18 @@ fn sum(counts: &BTreeMap<Text, u64>, which: impl Fn(&str) -> bool) -> u64 {
 }
 
 impl Model {
-    /// Whether it can be asked for.
+    /// True if the model can serve requests.
     pub fn is_ready(&self) -> bool {
         self.health.as_ref() == "ready"
     }
 }
 
 impl Stats {
-    /// Reads an answer.
+    /// Parses an answer.
     ///
     /// # Errors
     ///
-    /// It is of another schema, or makes no sense.
+    /// The answer has another schema or is invalid.
     pub fn parse(body: &[u8]) -> Result<Stats, Error> {
         let nonsense = |error: serde_json::Error| Error::Nonsense(error.to_string());
         let mut answer: Value = serde_json::from_slice(body).map_err(nonsense)?;
@@ -247,13 +247,13 @@ impl Stats {
         serde_json::from_value(answer).map_err(nonsense)
     }
 
-    /// Whether every model can be asked for.
+    /// True if every model can serve requests.
     pub fn is_ready(&self) -> bool {
         !self.models.is_empty() && self.models.values().all(Model::is_ready)
     }
 }
 
-/// Null and missing are the same here, and defaults are for what is missing only.
+/// Removes nulls, because serde uses defaults only for missing values.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -268,11 +268,11 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// Asks the service.
+/// Requests the statistics from the service.
 ///
 /// # Errors
 ///
-/// There is no answer, or one that says no.
+/// The service does not answer, or answers with an error.
 pub async fn ask(server: &Server, notice: impl Fn(&str)) -> Result<Bytes, Error> {
     let server = Server {
         timeout: Some(server.timeout.unwrap_or(PATIENCE)),

@@ -1,4 +1,4 @@
-//! `sttctl status`: one screen, what is wrong first.
+//! `sttctl status`: one screen, with problems first.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use crate::problems;
 use crate::stats::{self, Activity, Bounds, Client, Model, Stats};
 use crate::text::{Text, count, known, size, time};
 
-/// Like systemctl's for a unit that is not active.
+/// Exit status if the service is not ready, as systemctl gives it for an inactive unit.
 const NOT_READY: u8 = 3;
 
-/// Prints how the service is; the exit status tells whether that is well.
+/// Prints the state of the service; the exit status says whether all is well.
 pub async fn run(arguments: &Status) -> ExitCode {
     match show(arguments).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -33,7 +33,7 @@ pub async fn run(arguments: &Status) -> ExitCode {
 async fn show(arguments: &Status) -> Result<bool, Error> {
     let body = stats::ask(&arguments.server, |line| report(None, line)).await?;
     if arguments.json {
-        // Before it is read: it may be of a schema that only others understand.
+        // Print before parsing: the answer may have a schema that only other programs understand.
         print_raw(&body).map_err(Error::Write)?;
     }
     let stats = Stats::parse(&body)?;
@@ -168,7 +168,8 @@ fn memory(stats: &Stats) -> String {
     }
 }
 
-/// How requests ended, most of them first; what never happened is left out.
+/// Numbers of requests by outcome, the most frequent first; outcomes that never happened are left
+/// out.
 fn requests(activity: &Activity) -> Vec<(&'static str, String)> {
     let happened = |counts: &BTreeMap<Text, u64>| {
         let mut counts: Vec<(&Text, &u64)> = counts.iter().collect();

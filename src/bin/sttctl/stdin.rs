@@ -1,5 +1,5 @@
-//! A recording that comes through standard input, perhaps from a microphone: it is over when its writer says so, or soon
-//! after Ctrl-C.
+//! A recording from standard input, perhaps from a microphone. It ends when its writer ends it, or
+//! soon after Ctrl-C.
 
 use std::fs::File as StdFile;
 use std::io::{self, IsTerminal};
@@ -18,25 +18,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Error;
 
-/// How much is in memory at a time.
+/// Bytes in memory at a time.
 const CHUNK: usize = 128 << 10;
 
-/// The terminal sends Ctrl-C to the recorder, too, whose last samples are still to come. A writer that does not heed it is
-/// waited for no longer.
+/// After Ctrl-C, longest wait for the end of the input. The terminal sends Ctrl-C to the recorder,
+/// too, which then writes its last samples. A writer that ignores it is not waited for any longer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What Ctrl-C means: the end of the recording while there is one, and of the program otherwise.
+/// Meaning of Ctrl-C: while there is a recording it ends the recording, otherwise the program.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     recording: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Ends when Ctrl-C is to end the program.
+    /// Waits for a Ctrl-C that ends the program.
     ///
     /// # Errors
     ///
-    /// The signal cannot be had.
+    /// The signal cannot be caught.
     pub async fn given(&self) -> io::Result<()> {
         let mut interrupts = interrupts()?;
         while interrupts.recv().await.is_some() {
@@ -52,7 +52,7 @@ fn interrupts() -> io::Result<Signal> {
     signal(SignalKind::interrupt())
 }
 
-/// A recording whose first bytes are there.
+/// A recording whose first bytes have arrived.
 pub struct Recording {
     first: Bytes,
     rest: File,
@@ -60,7 +60,8 @@ pub struct Recording {
     open: Open,
 }
 
-/// As long as this lives, Ctrl-C ends the recording. A service that refuses drops it unread.
+/// While this lives, Ctrl-C ends the recording. If the service refuses the request, it is dropped
+/// unread.
 struct Open(Interrupt);
 
 impl Drop for Open {
@@ -70,7 +71,7 @@ impl Drop for Open {
 }
 
 impl Recording {
-    /// Waits for the first bytes, for which a service would not wait as long.
+    /// Waits for the first bytes. A service would not wait that long.
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl Recording {
         })
     }
 
-    /// The bytes as they come.
+    /// The bytes as they arrive.
     pub fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         let first = stream::iter([Ok(self.first)]);
         let state = (self.rest, self.over, self.open);
@@ -118,7 +119,7 @@ impl Recording {
     }
 }
 
-/// What is there, once there is something; nothing at the end.
+/// Reads the available bytes, once there are some; empty at the end.
 async fn read(file: &mut File) -> io::Result<Bytes> {
     let mut piece = BytesMut::with_capacity(CHUNK);
     file.read_buf(&mut piece).await?;

@@ -1,4 +1,4 @@
-//! Words, sizes and times as they are shown.
+//! Formats text, sizes and times for display.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::error::one_line;
 
-/// Words of the service, fit to be shown: neither control characters nor such as hide or turn around others.
-/// What it did not say is a dash.
+/// Text from the service, made safe to show: no control characters, and none that hide or reverse
+/// others. Missing text is a dash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(String);
@@ -41,12 +41,12 @@ impl AsRef<str> for Text {
     }
 }
 
-/// `value` as `show` has it, or a dash.
+/// `value` formatted by `show`, or a dash.
 pub fn known<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".into(), show)
 }
 
-/// A number of things.
+/// A number of things, with the plural if needed.
 pub fn count(number: impl Into<Option<u64>>, thing: &str) -> String {
     match number.into() {
         Some(1) => format!("1 {thing}"),
@@ -54,7 +54,7 @@ pub fn count(number: impl Into<Option<u64>>, thing: &str) -> String {
     }
 }
 
-/// Bytes to the base of 1024, in five columns.
+/// Bytes in five columns, with powers of 1024.
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = "KMGTPE".chars();
@@ -80,12 +80,12 @@ pub fn time(seconds: f64) -> String {
     }
 }
 
-/// A share of one processor, in hundredths.
+/// A share of one processor, in percent.
 pub fn percent(share: f64) -> String {
     decimal(share * 100.0, true)
 }
 
-/// Three digits, as long as that is enough: one behind the point only where it tells something.
+/// Up to three digits, with one decimal only if it says something.
 fn decimal(value: f64, fraction: bool) -> String {
     if fraction && value < 99.95 {
         format!("{value:.1}")

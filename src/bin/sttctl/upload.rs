@@ -19,19 +19,19 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::stdin::Recording;
 
-/// How much of the file is in memory at a time.
+/// Bytes of the file in memory at a time.
 const CHUNK: usize = 128 << 10;
 
-/// Everything about a request but the recording itself.
+/// Everything in a request except the recording itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Form<'a> {
-    /// Who is asked.
+    /// Address of the server.
     pub endpoint: &'a Endpoint,
-    /// What is asked for, as the path of a URL.
+    /// Path of the request's URL.
     pub page: &'a str,
     /// Names and values of the text fields.
     pub fields: &'a [(&'a str, &'a str)],
-    /// What the recording is.
+    /// Media type of the recording.
     pub media_type: &'a str,
 }
 
@@ -40,7 +40,7 @@ impl Form<'_> {
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, or is not one whose length is known.
+    /// The file cannot be opened, or its length is unknown.
     pub async fn of_file(&self, path: &Path, progress: &Progress) -> Result<Request<Body>, Error> {
         let (file, size) = open(path).await?;
         let name = path.file_name().unwrap_or(path.as_os_str());
@@ -57,7 +57,7 @@ impl Form<'_> {
             .map_err(|error| Error::Http(error.to_string()))
     }
 
-    /// Makes the request that uploads what comes through standard input likewise, in chunks as it comes.
+    /// Makes the request that uploads standard input as the field `file`, in chunks as it comes.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Form<'_> {
             )
     }
 
-    /// What separates the parts of the body, and what stands before and behind the recording.
+    /// The separator of the body's parts, and the bytes before and after the recording.
     fn around(&self, name: &str) -> (String, String, String) {
         let boundary = format!("sttctl-{}", uuid::Uuid::new_v4().simple());
         let head = head(&boundary, self, name);
@@ -100,7 +100,7 @@ impl Form<'_> {
 }
 
 async fn open(path: &Path) -> Result<(File, u64), Error> {
-    // Without O_NONBLOCK, a named pipe that nobody writes to would block here for ever.
+    // Without O_NONBLOCK, opening a named pipe without a writer would block here forever.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -116,8 +116,8 @@ async fn open(path: &Path) -> Result<(File, u64), Error> {
     }
 }
 
-/// Everything before the file's own bytes. The text fields come first, so that a server can refuse them
-/// before it has read the audio.
+/// Everything before the file's own bytes. The text fields come first, so that a server can refuse
+/// them before it has read the audio.
 fn head(boundary: &str, form: &Form<'_>, file_name: &str) -> String {
     let mut head = String::new();
     for (name, value) in form.fields {
@@ -134,9 +134,9 @@ fn head(boundary: &str, form: &Form<'_>, file_name: &str) -> String {
     head
 }
 
-/// A file's name inside quotes, percent-encoded as browsers do it where it could end the quotes or the
-/// line. Other control characters are no part of a header either, and a backslash would be an escape to
-/// some parsers and not to others. Anything beyond ASCII stays UTF-8.
+/// A file name inside quotes, percent-encoded as browsers do it for characters that would end the
+/// quotes or the line. Other control characters do not belong in a header either, and some parsers
+/// take a backslash for an escape. Characters beyond ASCII stay UTF-8.
 fn quoted(name: &str) -> String {
     let mut quoted = String::with_capacity(name.len());
     for c in name.chars() {
@@ -163,7 +163,7 @@ fn frames(
             }
             let mut chunk = BytesMut::with_capacity(CHUNK);
             let count = content.read_buf(&mut chunk).await? as u64;
-            // The length is already promised to the server.
+            // The server already knows the promised length.
             let Some(left) = left.checked_sub(count).filter(|_| count > 0) else {
                 return Err(io::Error::other("it became shorter while it was sent"));
             };

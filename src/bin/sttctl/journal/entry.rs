@@ -1,10 +1,11 @@
-//! One entry about one request. Whatever it says may be a lie: numbers are checked, words cut and cleaned.
+//! One journal entry about a request. Its contents are untrusted: numbers are checked, text is cut
+//! and cleaned.
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::text::Text;
 
-/// The fields that are asked for.
+/// The requested fields of an entry.
 pub const FIELDS: [&str; 14] = [
     "MESSAGE",
     "MESSAGE_ID",
@@ -22,34 +23,34 @@ pub const FIELDS: [&str; 14] = [
     "STT_WALL_MS",
 ];
 
-/// The longest name, of a model or a host, in characters.
+/// Longest name of a model or a host, in characters.
 const MAX_NAME: usize = 64;
 
-/// The longest message, in characters.
+/// Longest message, in characters.
 const MAX_MESSAGE: usize = 300;
 
-/// Times that no clock shows: from the year 10,000 on, in seconds.
+/// End of the accepted times: the year 10,000, in seconds since 1970.
 const END_OF_TIME: u64 = 253_402_300_800;
 
-/// How a request ended.
+/// Kinds of outcomes, as the report groups them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// With its transcript.
+    /// The request got its transcript.
     Ok,
-    /// Its recording cannot be transcribed: unreadable or too long.
+    /// The recording cannot be transcribed: it is unreadable or too long.
     Recording,
-    /// Its job needed more memory than it may have.
+    /// The job needed more memory than its limit.
     Memory,
-    /// Its job failed: crashed, misbehaved, ran out of time, or the library said no.
+    /// The job failed: it crashed, misbehaved, ran out of time, or its library reported an error.
     Failed,
-    /// Its client or the service went away.
+    /// The client disconnected, or the service stopped.
     GivenUp,
-    /// It got no job.
+    /// The request got no job.
     Refused,
 }
 
 impl Outcome {
-    /// All, in the order in which they are shown.
+    /// All outcomes in display order.
     pub const ALL: [Outcome; 6] = [
         Outcome::Ok,
         Outcome::Recording,
@@ -59,7 +60,7 @@ impl Outcome {
         Outcome::Refused,
     ];
 
-    /// For people.
+    /// Name of the outcome for people.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Ok => "transcribed",
@@ -71,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// Those that the service's own words stand for; a word that is not known yet is a failure.
+    /// Outcome for the service's own word; an unknown word counts as a failure.
     fn of(word: &str) -> Outcome {
         match word {
             "ok" => Outcome::Ok,
@@ -86,47 +87,48 @@ impl Outcome {
     }
 }
 
-/// What is known of one request. Sizes are bytes, times milliseconds; `None` is not known.
+/// A request as its entry describes it. Sizes in bytes, times in milliseconds; `None` if unknown.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Which kind of entry it is.
+    /// Kind of the entry (`MESSAGE_ID`).
     pub kind: String,
-    /// When it was written, that is at the request's end, in microseconds since 1970.
+    /// Time of the entry, which is the end of the request, in microseconds since 1970.
     pub time: u64,
-    /// What is told about it.
+    /// Message of the entry.
     pub message: Text,
-    /// Where.
+    /// Host that wrote the entry.
     pub host: Text,
-    /// Its model.
+    /// Name of the model.
     pub model: Text,
-    /// As in the answer's header.
+    /// Request id, as in the answer's header.
     pub request: Text,
-    /// How it ended, sorted.
+    /// Kind of outcome, for grouping.
     pub outcome: Outcome,
-    /// The service's own word for that.
+    /// The service's own word for the outcome.
     pub word: Text,
-    /// The length of its recording, as far as it was read.
+    /// Length of the recording, up to the point that was read.
     pub audio: Option<u64>,
-    /// From its job's beginning to its end.
+    /// Time from the job's assignment to the end of the request.
     pub wall: Option<u64>,
-    /// Until it had a job.
+    /// Time until the request had a job.
     pub queue: Option<u64>,
-    /// The most memory that its job had.
+    /// Highest memory use of the job.
     pub peak: Option<u64>,
-    /// The most that it may have had; `None` without a cgroup.
+    /// Memory limit of the job; `None` without a cgroup.
     pub limit: Option<u64>,
-    /// What its job had more of its own at its end than before; `None` if the job did not live to be asked.
+    /// Increase of the job's anonymous memory during the request; `None` if the job died before it
+    /// was measured.
     pub leak: Option<u64>,
 }
 
 impl Entry {
-    /// Whether it had a job.
+    /// True if the request had a job.
     pub fn is_served(&self) -> bool {
         self.wall.is_some()
     }
 }
 
-/// As journalctl writes it; numbers are text as well.
+/// An entry as journalctl writes it, where numbers are text.
 #[derive(Deserialize)]
 struct Raw {
     #[serde(rename = "__REALTIME_TIMESTAMP")]
@@ -161,8 +163,8 @@ struct Raw {
     before: Field,
 }
 
-/// The value of a field: text; bytes, if it is no clean text; the first of several, if it was given more than once; and
-/// nothing at all if it is too long.
+/// Value of a field: text, or bytes if it is not clean text. If the field occurs several times, the
+/// first value counts. A value that is too long is null.
 #[derive(Default)]
 struct Field(Option<String>);
 
@@ -218,7 +220,7 @@ impl Field {
         self.0.as_ref()?.parse().ok()
     }
 
-    /// At most `most` characters of it.
+    /// The text, cut to `most` characters.
     fn text(self, most: usize) -> Text {
         match self.0 {
             Some(text) if !text.is_empty() => {
@@ -229,7 +231,7 @@ impl Field {
     }
 }
 
-/// The entry on this line; `None` if it is none.
+/// Parses a line; `None` if it is not an entry about a request.
 pub fn parse(line: &[u8]) -> Option<Entry> {
     let raw: Raw = serde_json::from_slice(line).ok()?;
     let time = raw.time.number()?;
@@ -238,7 +240,7 @@ pub fn parse(line: &[u8]) -> Option<Entry> {
     }
     let word = raw.outcome.text(MAX_NAME);
     let outcome = Outcome::of(word.as_ref());
-    // In mode thread there is no memory of a request's own.
+    // In mode `thread` a request has no memory of its own.
     let is_measured = raw.wall.number().is_some() && raw.mode.0.as_deref() != Some("thread");
     let lived =
         matches!(outcome, Outcome::Ok | Outcome::Recording) || word.as_ref() == "engine_failed";

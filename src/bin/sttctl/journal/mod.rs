@@ -1,4 +1,4 @@
-//! The service's entries about its requests, from the journal or from lines that somebody exported from it.
+//! Reads the service's entries about requests, from the journal or from exported lines.
 
 mod entry;
 
@@ -13,10 +13,10 @@ pub use self::entry::{Entry, Outcome};
 use crate::cli::Journal;
 use crate::error::Error;
 
-/// The longest line that is looked at; the journal's own are some 2 KiB long.
+/// Longest line that is parsed; the journal's own have about 2 KiB.
 const MAX_LINE: usize = 64 * 1024;
 
-/// The kinds of entries that are about one request each.
+/// The kinds of entries that are about a single request.
 const KINDS: [&str; 8] = [
     events::REQUEST_OK,
     events::REQUEST_FAILED,
@@ -28,12 +28,12 @@ const KINDS: [&str; 8] = [
     events::REQUEST_REFUSED,
 ];
 
-/// Gives each entry about a request to `take`, in the journal's order; tells how many lines were no entries at all.
-/// No more than one line is held at a time.
+/// Passes each entry about a request to `take`, in the journal's order. Returns the number of lines
+/// that were not entries. Only one line is held in memory.
 ///
 /// # Errors
 ///
-/// The journal, or the file, cannot be read; or nothing in it is an entry of a journal.
+/// The journal or the file cannot be read, or it contains no journal entry at all.
 pub fn read(
     arguments: &Journal,
     default_since: &str,
@@ -62,7 +62,7 @@ fn journalctl(
     if let Some(until) = &arguments.until {
         command.arg(format!("--until={}", moment(until)));
     }
-    // Anybody may write to the journal, but only the journal itself says whose entry it is.
+    // Any program may write to the journal, but only the journal itself sets the unit of an entry.
     command.arg(format!("_SYSTEMD_UNIT={}", arguments.unit));
     command.args(KINDS.map(|kind| format!("MESSAGE_ID={kind}")));
     let mut child = command
@@ -74,7 +74,7 @@ fn journalctl(
         Some(stdout) => lines(BufReader::new(stdout), take),
         None => Ok(0),
     };
-    // What it has to say against it, it has said itself.
+    // journalctl has printed its own error message.
     let status = child.wait().map_err(Error::NoJournal)?;
     if !status.success() {
         return Err(Error::Journalctl(status));
@@ -82,7 +82,7 @@ fn journalctl(
     skipped
 }
 
-/// "24h" as journalctl understands it; whatever is no length of time is its own business.
+/// Converts "24h" to a form that journalctl understands; other text is passed on unchanged.
 fn moment(text: &str) -> String {
     match humantime::parse_duration(text) {
         Ok(ago) => format!("-{}s", ago.as_secs()),
@@ -95,7 +95,7 @@ fn lines(mut input: impl BufRead, take: &mut impl FnMut(Entry)) -> Result<u64, E
     let mut line = Vec::new();
     while next(&mut input, &mut line).map_err(Error::Read)? {
         match entry::parse(&line) {
-            // journalctl's remarks, such as "-- No entries --".
+            // Remarks of journalctl, such as "-- No entries --".
             _ if line.is_empty() || line.starts_with(b"-- ") => {}
             Some(entry) => {
                 understood += 1;
@@ -112,7 +112,8 @@ fn lines(mut input: impl BufRead, take: &mut impl FnMut(Entry)) -> Result<u64, E
     Ok(skipped)
 }
 
-/// The next line without its end; one that is too long comes cut off. `false` at the end.
+/// Reads the next line without its end, and cuts it if it is too long. Returns false at the end of
+/// the input.
 fn next(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let read = input.take(MAX_LINE as u64).read_until(b'\n', line)?;

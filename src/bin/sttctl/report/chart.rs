@@ -1,11 +1,11 @@
-//! Charts as SVG: scales with round numbers, axes, and what is drawn between them.
+//! Charts as SVG: scales with round numbers, axes, and marks between them.
 
 use std::fmt::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::escaped::Escaped;
 
-/// The size of a chart in its own units, and what around it is for the axes.
+/// Size of a chart in its own units, and the margins for the axes.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 62.0;
@@ -13,7 +13,7 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
-/// Steps of time between two marks, in seconds.
+/// Possible distances between two marks of the time axis, in seconds.
 const STEPS: [u64; 18] = [
     1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
     2_592_000, 31_536_000,
@@ -21,27 +21,27 @@ const STEPS: [u64; 18] = [
 
 /// A chart over time.
 pub struct Chart {
-    /// What has been drawn so far.
+    /// The drawing so far.
     pub svg: String,
     from: f64,
     to: f64,
     scale: Scale,
 }
 
-/// From a value to a height.
+/// Converts a value to a height.
 #[derive(Clone, Copy, Debug)]
 pub enum Scale {
-    /// From 0 to the first, with a mark at each multiple of the second.
+    /// From 0 to the first number, with a mark at each multiple of the second.
     Linear(f64, f64),
-    /// Between two powers of ten; what is less lies on the lower one.
+    /// Between two powers of ten; smaller values lie on the lower one.
     Logarithmic(f64, f64),
 }
 
-/// What stands beside a mark of the vertical axis.
+/// Makes the text at a mark of the vertical axis.
 pub type Label = fn(f64) -> String;
 
 impl Scale {
-    /// From 0 to a round number above `most`.
+    /// A scale from 0 to a round number above `most`.
     pub fn linear(most: f64) -> Scale {
         let step = round(most / 4.0);
         Scale::Linear(((most / step).ceil() * step).max(step), step)
@@ -53,14 +53,14 @@ impl Scale {
         Scale::Linear(((most / step).ceil() * step).max(step), step)
     }
 
-    /// From the power of ten below `least` to that above `most`; `least` is not 0.
+    /// A scale from the power of ten below `least` to that above `most`; `least` must not be 0.
     pub fn logarithmic(least: f64, most: f64) -> Scale {
         let low = least.log10().floor();
         let high = most.max(least).log10().ceil().max(low + 1.0);
         Scale::Logarithmic(10f64.powf(low), 10f64.powf(high))
     }
 
-    /// From 0 at the lower end to 1 at the upper one.
+    /// Position from 0 (lower end) to 1 (upper end).
     fn place(self, value: f64) -> f64 {
         let share = match self {
             Scale::Linear(most, _) => value / most,
@@ -85,7 +85,7 @@ impl Scale {
     }
 }
 
-/// 1, 2, 2.5 or 5 times a power of ten, and not less than `value`.
+/// The smallest of 1, 2, 2.5 or 5 times a power of ten that is not less than `value`.
 fn round(value: f64) -> f64 {
     let power = 10f64.powf(value.max(1e-3).log10().floor());
     let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power);
@@ -94,8 +94,8 @@ fn round(value: f64) -> f64 {
 }
 
 impl Chart {
-    /// An empty chart with its axes, from one time to another (seconds since 1970), which tells whoever cannot see it
-    /// what it shows.
+    /// An empty chart with its axes over `period` (seconds since 1970). `label` describes it for
+    /// readers who cannot see it.
     pub fn new(label: &str, period: (u64, u64), scale: Scale, name: Label) -> Chart {
         let (from, to) = period;
         let mut chart = Chart {
@@ -134,26 +134,26 @@ impl Chart {
 
     /// Adds to the drawing.
     pub fn put(&mut self, what: fmt::Arguments<'_>) {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = self.svg.write_fmt(what);
     }
 
-    /// Where a time is, in seconds since 1970.
+    /// Horizontal position of a time, in seconds since 1970.
     pub fn x(&self, time: f64) -> f64 {
         let share = (time - self.from) / (self.to - self.from);
         LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    /// Where a value is.
+    /// Vertical position of a value.
     pub fn y(&self, value: f64) -> f64 {
         HEIGHT - BOTTOM - self.scale.place(value) * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// A column on top of others, with what is told about it.
+    /// A column on top of others, with its description.
     pub fn column(&mut self, class: &str, times: (f64, f64), values: (f64, f64), title: &str) {
         let (left, right) = (self.x(times.0), self.x(times.1));
         let (low, high) = (self.y(values.0), self.y(values.1));
-        // A gap between two columns, as long as there is room for one.
+        // A gap between two columns, if there is room for one.
         let width = (right - left - 1.0).max(1.0);
         let height = (low - high).max(0.5);
         let title = Escaped(title);
@@ -162,7 +162,7 @@ impl Chart {
         ));
     }
 
-    /// A point for `count` things; `size` is that for a single one.
+    /// A point for `count` things; `size` is the size for a single one.
     pub fn point(&mut self, time: f64, value: f64, (size, count): (f64, u64), title: &str) {
         let (x, y) = (self.x(time), self.y(value));
         let radius = (size + (count as f64).log2() * 0.45).min(8.0);
@@ -183,7 +183,7 @@ impl Chart {
         ));
     }
 
-    /// A line through points, in pieces where some are missing; a point alone is a dot.
+    /// A line through points, interrupted at missing ones; a single point is a dot.
     pub fn line(&mut self, class: &str, points: &[Option<(f64, f64)>]) {
         for piece in points.split(Option::is_none) {
             let places = piece.iter().flatten();
@@ -201,14 +201,14 @@ impl Chart {
         }
     }
 
-    /// The whole.
+    /// Ends the drawing and returns the SVG.
     pub fn finish(mut self) -> String {
         self.svg.push_str("</svg>");
         self.svg
     }
 }
 
-/// A moment in UTC, as "2026-11-23 14:08:34"; in seconds since 1970, before the year 10,000.
+/// A time (seconds since 1970, before the year 10,000) in UTC, as "2026-11-23 14:08:34".
 pub fn moment(seconds: u64) -> String {
     let mut text = String::new();
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
@@ -218,7 +218,7 @@ pub fn moment(seconds: u64) -> String {
     }
 }
 
-/// A moment as a mark of an axis with such steps: no more of it than is needed.
+/// A time as a mark of an axis with this step, with only the necessary parts.
 fn short(seconds: u64, step: u64) -> String {
     let text = moment(seconds);
     let part = match step {

@@ -1,8 +1,8 @@
-//! Words on their way into HTML.
+//! Escapes text for HTML.
 
 use std::fmt::{self, Write as _};
 
-/// Words that may be anybody's, fit to stand in HTML, within quotes as well.
+/// Untrusted text that is safe in HTML, including quoted attributes.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! `sttctl report`: what the journal knows of a time, as one page to look at.
+//! `sttctl report`: makes one page from the journal's entries of a period.
 
 mod chart;
 mod escaped;
@@ -17,10 +17,10 @@ use crate::cli::Report;
 use crate::error::{Error, report};
 use crate::journal;
 
-/// What is reported when nobody says since when.
+/// Default begin of the period.
 const SINCE: &str = "24h";
 
-/// Makes the page; tells whether that succeeded.
+/// Makes the page; returns true on success.
 pub fn run(arguments: &Report) -> bool {
     match make(arguments) {
         Ok(()) => true,
@@ -36,7 +36,7 @@ fn make(arguments: &Report) -> Result<(), Error> {
         .output
         .as_deref()
         .filter(|path| *path != Path::new("-"));
-    // Better known before the journal is read.
+    // Check this before the journal is read.
     if output.is_none() && io::stdout().is_terminal() {
         return Err(Error::PageOnTerminal);
     }
@@ -54,7 +54,8 @@ fn make(arguments: &Report) -> Result<(), Error> {
     }
 }
 
-/// Writes the page all at once or not at all: who looks at a report that is made every hour never sees half of one.
+/// Writes the page completely or not at all, so that a reader of an hourly report never sees half a
+/// page.
 fn save(path: &Path, page: &[u8]) -> Result<(), Error> {
     let wrong = |source: io::Error| Error::Save {
         path: path.to_owned(),
@@ -64,7 +65,7 @@ fn save(path: &Path, page: &[u8]) -> Result<(), Error> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    // As any other file that a program makes: open as far as the umask lets it be.
+    // The usual mode of a new file: limited only by the umask.
     let mut file = tempfile::Builder::new()
         .prefix(".sttctl-")
         .permissions(Permissions::from_mode(0o666))

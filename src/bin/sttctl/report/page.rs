@@ -1,4 +1,5 @@
-//! The report as one page of HTML that needs nothing else: no other file, no network, and to be read no script.
+//! The report as one self-contained HTML page: it needs no other file and no network, and is
+//! readable without scripts.
 
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,11 +15,11 @@ use crate::text::{known, size, time};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The whole page. `skipped` lines were no entries.
+/// The whole page. `skipped` is the number of lines that were not entries.
 ///
 /// # Errors
 ///
-/// None: text takes everything.
+/// None in practice, because writing to a string cannot fail.
 pub fn write(tally: &Tally, skipped: u64) -> Result<String, fmt::Error> {
     let mut page = String::new();
     let hosts: Vec<&str> = tally.hosts.iter().map(AsRef::as_ref).collect();
@@ -41,7 +42,7 @@ pub fn write(tally: &Tally, skipped: u64) -> Result<String, fmt::Error> {
             tiles(&mut page, &tally.total)?;
             models_nav(&mut page, tally)?;
             page.push_str("</header>\n<main>\n");
-            // A single request has a chart as well.
+            // Even a single request gets a chart.
             let period = match to - from {
                 0..60 => (from.saturating_sub(30), to + 30),
                 _ => (from, to + 1),
@@ -99,7 +100,7 @@ fn percentile(of: &Histogram, share: f64, show: fn(u64) -> String) -> String {
     known(of.percentile(share), show)
 }
 
-/// 1234567 as "1 234 567", with spaces at which no line breaks.
+/// 1234567 as "1 234 567", with non-breaking spaces.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -115,7 +116,7 @@ fn grouped(number: u64) -> String {
 fn percent(part: u64, whole: u64) -> String {
     match whole {
         0 => "-".into(),
-        // All is all, and nearly all is not.
+        // Only the whole is shown as 100 %, never a rounded part.
         _ if part == whole => "100 %".into(),
         _ => format!(
             "{:.1} %",
@@ -226,7 +227,7 @@ fn legend(page: &mut String, total: &Model, which: impl Fn(Outcome) -> bool) -> 
 fn requests(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {
     let timeline = &tally.timeline;
     let length = timeline.step();
-    // The columns at both ends are whole.
+    // The columns at both ends have their full width.
     let (from, to) = period;
     let period = (from / length * length, to.div_ceil(length) * length);
     let most = timeline.steps().map(|(_, step)| step.ended.iter().sum());
@@ -274,7 +275,7 @@ fn requests(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result
     Ok(())
 }
 
-/// What is told about a point.
+/// Description of a point.
 fn about(entry: &Entry, count: u64) -> String {
     let seconds = entry.time / 1_000_000;
     let mut text = format!("{}, {}, {}", moment(seconds), entry.model, entry.word);
@@ -300,10 +301,11 @@ fn about(entry: &Entry, count: u64) -> String {
     text
 }
 
-/// Points, in a group for each model and outcome; what is bad is drawn last, over the others.
+/// Draws the points, in a group for each model and outcome. Bad outcomes come last, on top of the
+/// others.
 fn scatter(chart: &mut Chart, points: &Thinned<Point>, value: fn(u64) -> f64) {
     let mut cells: Vec<_> = points.iter().collect();
-    // Few are to be seen as well as many.
+    // Fewer points are drawn larger, so that they can be seen.
     let radius = if cells.len() < 300 { 4.0 } else { 2.6 };
     cells.sort_by_key(|(group, cell)| (cell.what.entry.outcome, *group));
     for group in cells.chunk_by(|one, other| one.0 == other.0) {
@@ -471,7 +473,7 @@ fn leaks(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {
     Ok(())
 }
 
-/// Single requests as rows.
+/// A table of single requests.
 fn list<'a>(
     page: &mut String,
     summary: &str,

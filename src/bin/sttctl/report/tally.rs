@@ -1,4 +1,4 @@
-//! All that a report tells, gathered entry by entry in bounded memory.
+//! Collects all figures of a report, entry by entry in bounded memory.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,48 +9,48 @@ use crate::histogram::Histogram;
 use crate::journal::{Entry, Outcome};
 use crate::text::Text;
 
-/// Models that are told apart; there are seldom more than three.
+/// Largest number of models listed separately; there are rarely more than three.
 const MAX_MODELS: usize = 24;
 
-/// Hosts that are named.
+/// Largest number of host names.
 const MAX_HOSTS: usize = 8;
 
-/// Different words for the ways in which requests ended; the service has some 14.
+/// Largest number of different outcome words; the service has about 14.
 const MAX_WORDS: usize = 40;
 
-/// The most points of one plot: each takes some 250 bytes of the page.
+/// Largest number of points in a plot: each takes about 250 bytes of the page.
 const MAX_POINTS: usize = 2000;
 
-/// The most rows of a list of single requests.
+/// Largest number of rows in a list of single requests.
 const MAX_ROWS: usize = 12;
 
-/// Peaks from this share of the limit on are near it, in percent.
+/// Peaks count as near the limit from this percentage of it.
 pub const NEAR: u64 = 90;
 
-/// All that was seen.
+/// Everything collected so far.
 #[derive(Debug)]
 pub struct Tally {
-    /// The hosts that the entries come from.
+    /// Hosts that wrote the entries.
     pub hosts: BTreeSet<Text>,
     /// Time of the first and the last entry, in microseconds since 1970.
     pub period: Option<(u64, u64)>,
-    /// All models together.
+    /// Sums over all models.
     pub total: Model,
-    /// Each of them.
+    /// Figures of each model by name.
     pub models: Vec<(Text, Model)>,
-    /// How requests ended, by the service's own words.
+    /// Number of ended requests, by the service's own outcome words.
     pub words: BTreeMap<(Outcome, Text), u64>,
-    /// What happened when.
+    /// Requests over time, in steps.
     pub timeline: Timeline,
-    /// Highest use of memory: in hundredths of a percent of the limit, and in bytes where there was none.
+    /// Highest memory use of jobs with a limit, in hundredths of a percent of the limit.
     pub peaks: Thinned<Point>,
-    /// The same of jobs without a limit, in bytes.
+    /// Highest memory use of jobs without a limit, in bytes.
     pub unlimited: Thinned<Point>,
     /// Memory that requests left behind, in bytes.
     pub leaks: Thinned<Point>,
     /// Requests that came nearest to their limit.
     pub highest: Top,
-    /// Requests that left most behind.
+    /// Requests that left the most memory behind.
     pub leakiest: Top,
     /// The last requests that failed.
     pub failures: VecDeque<Entry>,
@@ -59,38 +59,38 @@ pub struct Tally {
 /// A request that stands for itself or for all near it.
 #[derive(Debug)]
 pub struct Point {
-    /// Its model's place in the list of models.
+    /// Index of its model in the list of models.
     pub model: usize,
-    /// The request.
+    /// Entry of the request.
     pub entry: Entry,
 }
 
-/// What one model did.
+/// Figures of one model.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// How many requests ended, by their outcome.
+    /// Number of ended requests, by outcome.
     pub ended: [u64; Outcome::ALL.len()],
-    /// Audio of the requests that were transcribed, in milliseconds.
+    /// Total audio of transcribed requests, in milliseconds.
     pub audio: u64,
-    /// What those took, in milliseconds.
+    /// Total time of those requests, in milliseconds.
     pub work: u64,
-    /// How long requests waited that had a job, in milliseconds.
+    /// Waiting times of requests that had a job, in milliseconds.
     pub queue: Histogram,
-    /// How long their jobs had them, in milliseconds.
+    /// Times that jobs had requests, in milliseconds.
     pub service: Histogram,
-    /// Highest use of memory, in bytes.
+    /// Highest memory use, in bytes.
     pub peaks: Histogram,
-    /// How many came near their limit, without being stopped by it.
+    /// Number of requests that came near their limit, without being stopped by it.
     pub near: u64,
-    /// The limit of the last request that had one, in bytes.
+    /// Limit of the last request that had one, in bytes.
     pub limit: Option<u64>,
-    /// What requests left behind, in bytes.
+    /// Memory that requests left behind, in bytes.
     pub leaks: Histogram,
-    /// All of that together.
+    /// Sum of `leaks`, in bytes.
     pub leaked: u64,
 }
 
-/// The largest of all that came.
+/// Keeps the largest entries.
 #[derive(Debug, Default)]
 pub struct Top(BTreeMap<(Reverse<u64>, u64), Entry>);
 
@@ -107,7 +107,7 @@ impl Top {
         }
     }
 
-    /// The largest first.
+    /// Entries, the largest first.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.values()
     }
@@ -133,7 +133,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// One more request.
+    /// Counts one request in all figures.
     pub fn add(&mut self, entry: Entry) {
         let (first, last) = self.period.unwrap_or((entry.time, entry.time));
         self.period = Some((first.min(entry.time), last.max(entry.time)));
@@ -177,7 +177,7 @@ impl Tally {
         }
     }
 
-    /// The place of a model in the list; those that are too many share the last one.
+    /// Index of a model in the list; surplus models share the last one.
     fn model(&mut self, name: &Text) -> usize {
         if let Some(found) = self.models.iter().position(|(other, _)| other == name) {
             return found;
@@ -217,19 +217,19 @@ impl Model {
         self.leaked = self.leaked.saturating_add(entry.leak.unwrap_or(0));
     }
 
-    /// How many requests there were.
+    /// Number of counted requests.
     pub fn requests(&self) -> u64 {
         self.ended.iter().sum()
     }
 
-    /// How many ended so.
+    /// Number of requests with this outcome.
     pub fn ended(&self, outcome: Outcome) -> u64 {
         self.ended[outcome as usize]
     }
 }
 
 impl Entry {
-    /// The peak in hundredths of a percent of the limit; `None` if either is not known.
+    /// Peak in hundredths of a percent of the limit; `None` if either is unknown.
     pub fn share(&self) -> Option<u64> {
         let (peak, limit) = (u128::from(self.peak?), u128::from(self.limit?));
         u64::try_from(peak * 10_000 / limit).ok()

@@ -1,11 +1,12 @@
-//! Points of a scatter plot: each one while there are few, and one for all that lie close together when there are many.
+//! Points of a scatter plot. Few points are all kept; of many, one stands for all that lie close
+//! together.
 
 use std::collections::BTreeMap;
 
-/// Cells are so much finer in time than in value, as plots are wider than high.
+/// Ratio of a cell's resolution in time to that in value, because plots are wider than high.
 const ASPECT: u64 = 4;
 
-/// At most so many points, whatever comes; of those that lie in one cell the highest.
+/// Keeps a bounded number of points; in each cell the highest one.
 #[derive(Debug)]
 pub struct Thinned<T> {
     cells: BTreeMap<Key, Cell<T>>,
@@ -17,27 +18,27 @@ pub struct Thinned<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    /// Points of different groups are never in one cell.
+    /// Points of different groups never share a cell.
     group: u16,
     time: u64,
     value: u64,
 }
 
-/// One point that is shown.
+/// A point that is shown.
 #[derive(Debug)]
 pub struct Cell<T> {
-    /// When.
+    /// Horizontal position (time) of the point.
     pub time: u64,
-    /// How high.
+    /// Vertical position (value) of the point.
     pub value: u64,
-    /// Which one it is.
+    /// The thing at this point.
     pub what: T,
-    /// For how many it stands.
+    /// Number of points that it stands for.
     pub count: u64,
 }
 
 impl<T> Thinned<T> {
-    /// At most `most` points, which must be more than there are groups.
+    /// Keep at most `most` points. There must be fewer groups than that.
     pub fn new(most: usize) -> Thinned<T> {
         Thinned {
             cells: BTreeMap::new(),
@@ -47,7 +48,7 @@ impl<T> Thinned<T> {
         }
     }
 
-    /// One more point.
+    /// Adds a point, and coarsens the cells if there are too many.
     pub fn add(&mut self, group: u16, time: u64, value: u64, what: impl FnOnce() -> T) {
         let key = self.key(group, time, value);
         match self.cells.get_mut(&key) {
@@ -88,7 +89,7 @@ impl<T> Thinned<T> {
         }
     }
 
-    /// Makes cells twice as large where they are finest; `false` if they cannot be larger.
+    /// Doubles the size of cells in their finer direction; returns false if they cannot be larger.
     fn coarsen(&mut self) -> bool {
         let spread = |of: fn(&Key) -> u64| {
             let (least, most) = (

@@ -1,14 +1,16 @@
-//! What happened when: requests and times of waiting and service, in steps that are as fine as the whole allows.
+//! Requests, waiting times and service times over time, in steps as fine as the whole period
+//! allows.
 
 use std::collections::BTreeMap;
 
 use crate::histogram::Histogram;
 use crate::journal::{Entry, Outcome};
 
-/// The most steps.
+/// Largest number of steps.
 const MAX_STEPS: u64 = 200;
 
-/// The lengths of a step, in seconds; each is a multiple of the one before. With the last, all times there are fit.
+/// Lengths of a step, in seconds; each is a multiple of the previous one. With the last one, every
+/// accepted time fits.
 const LENGTHS: [u64; 12] = [
     1,
     10,
@@ -24,27 +26,27 @@ const LENGTHS: [u64; 12] = [
     1_635_379_200,
 ];
 
-/// All that happened, step by step.
+/// All steps of the period.
 #[derive(Debug, Default)]
 pub struct Timeline {
     steps: BTreeMap<u64, Step>,
-    /// Index of the length of a step.
+    /// Index of the current step length in `LENGTHS`.
     length: usize,
 }
 
-/// What happened in one step.
+/// Figures of one step.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// How many requests ended, by their outcome.
+    /// Number of ended requests, by outcome.
     pub ended: [u64; Outcome::ALL.len()],
-    /// How long they waited, in milliseconds.
+    /// Waiting times, in milliseconds.
     pub queue: Histogram,
-    /// How long their jobs had them, in milliseconds.
+    /// Times that jobs had requests, in milliseconds.
     pub service: Histogram,
 }
 
 impl Timeline {
-    /// One more request.
+    /// Counts one request in the step of its time.
     pub fn add(&mut self, entry: &Entry) {
         let seconds = entry.time / 1_000_000;
         let step = self
@@ -67,12 +69,12 @@ impl Timeline {
         }
     }
 
-    /// The length of a step, in seconds.
+    /// Length of a step, in seconds.
     pub fn step(&self) -> u64 {
         LENGTHS[self.length]
     }
 
-    /// Each step in which something happened, with the second at which it begins.
+    /// Each step with requests, with the second at which it begins.
     pub fn steps(&self) -> impl Iterator<Item = (u64, &Step)> {
         let length = self.step();
         self.steps.iter().map(move |(n, step)| (n * length, step))

@@ -1,6 +1,6 @@
-//! Bars: a share of a limit, and a mark for the most that it ever was.
+//! Bars: a share of a limit, with a mark at the highest share so far.
 
-/// A bar of so many columns, its brackets included. Anything more than nothing is seen.
+/// A bar of `width` columns, including its brackets. Any value above 0 is visible.
 pub fn bar(now: Option<f64>, peak: Option<f64>, width: usize) -> String {
     let inside = width.saturating_sub(2);
     let cells = |share: Option<f64>| match share {
@@ -19,7 +19,7 @@ pub fn bar(now: Option<f64>, peak: Option<f64>, width: usize) -> String {
     format!("[{}]", inner.collect::<String>())
 }
 
-/// How much `part` is of `limit`.
+/// `part` divided by `limit`.
 pub fn share(part: Option<u64>, limit: Option<u64>) -> Option<f64> {
     Some(part? as f64 / limit? as f64)
 }

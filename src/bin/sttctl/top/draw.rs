@@ -1,4 +1,4 @@
-//! From lines to what a terminal understands.
+//! Writes lines to the terminal.
 
 use std::io::{self, Write};
 
@@ -8,17 +8,18 @@ use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchron
 
 use crate::line::Line;
 
-/// Shows these lines, of which there are as many as the screen has.
+/// Shows these lines; their number is the height of the screen.
 ///
 /// # Errors
 ///
 /// The terminal is gone.
 pub fn draw(lines: &[Line]) -> io::Result<()> {
-    // All at once, or it would flicker.
+    // Write everything at once to avoid flicker.
     let mut picture = Vec::new();
     queue!(picture, BeginSynchronizedUpdate)?;
     for (row, line) in (0..).zip(lines) {
-        // Cleared before: after the last column, clearing would take that column away.
+        // Clear the line before writing it: after its last column, clearing would remove that
+        // column.
         queue!(picture, MoveTo(0, row), Clear(ClearType::CurrentLine))?;
         line.write(&mut picture, true)?;
     }

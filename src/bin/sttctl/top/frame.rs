@@ -1,4 +1,4 @@
-//! One picture of everything, to fit a screen of any size.
+//! The whole screen, for any size.
 
 use super::bar::{bar, share};
 use super::rates::per_second;
@@ -9,10 +9,10 @@ use crate::problems;
 use crate::stats::Activity;
 use crate::text::{count, known, size, time};
 
-/// Problems shown before the jobs; `sttctl status` has them all.
+/// Largest number of problems above the jobs; `sttctl status` shows all.
 const PROBLEMS: usize = 3;
 
-/// The bar of the memory budget.
+/// Width of the memory budget's bar, in columns.
 const BAR: usize = 30;
 
 const HELP: [&str; 17] = [
@@ -35,7 +35,7 @@ const HELP: [&str; 17] = [
     "Columns for which there is no room are left out.",
 ];
 
-/// What a terminal shows: never wider, never higher.
+/// Lines for a terminal of at most this width and height.
 pub fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     if view.help {
@@ -55,7 +55,7 @@ pub fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
     lines.into_iter().map(|line| line.clipped(width)).collect()
 }
 
-/// What is printed: all jobs, and nothing about keys.
+/// Lines to print once: all jobs, without the help for keys.
 pub fn once(view: &View, width: usize) -> Vec<Line> {
     let mut lines = head(view);
     lines.extend(table::lines(view, width, usize::MAX));

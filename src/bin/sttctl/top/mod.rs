@@ -1,4 +1,4 @@
-//! `sttctl top`: the jobs at work, looked at again and again.
+//! `sttctl top`: shows the running jobs, again and again.
 
 mod bar;
 mod draw;
@@ -25,10 +25,10 @@ use crate::stats::{self, Stats};
 use screen::Screen;
 use view::{Order, View};
 
-/// Of what is no terminal, or one that does not say.
+/// Screen size without a terminal, or if it does not tell its size.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 
-/// Shows the jobs until somebody has seen enough; tells whether that succeeded.
+/// Shows the jobs until the user ends it; returns true on success.
 pub async fn run(arguments: &Top) -> bool {
     let shown = if arguments.once || !io::stdout().is_terminal() {
         once(arguments).await
@@ -56,7 +56,7 @@ async fn once(arguments: &Top) -> Result<(), Error> {
 }
 
 async fn live(arguments: &Top) -> Result<(), Error> {
-    // A service that was never there is rather a mistake than a thing to wait for.
+    // If the first request fails, report it: probably the service or its address is wrong.
     let mut view = View::new(look(arguments).await?);
     let mut ends = pin!(ends().map_err(Error::Terminal)?);
     let mut answers = pin!(answers(arguments));
@@ -70,7 +70,7 @@ async fn live(arguments: &Top) -> Result<(), Error> {
             Some(answer) = answers.next() => view.look(answer),
             event = events.next() => match event {
                 Some(Ok(Event::Key(key))) if press(&mut view, key).is_break() => return Ok(()),
-                // Of another size, it is drawn again.
+                // The terminal has another size, so the screen is drawn again.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(Error::Terminal(error)),
                 None => return Ok(()),
@@ -81,12 +81,12 @@ async fn live(arguments: &Top) -> Result<(), Error> {
 }
 
 async fn look(arguments: &Top) -> Result<Stats, Error> {
-    // One that is worth another try is: the next look is soon.
+    // No retries: the next request comes soon anyway.
     let body = stats::ask(&arguments.server, |_| {}).await?;
     Stats::parse(&body)
 }
 
-/// What comes of looking again and again. One look is over before the next begins.
+/// Stream of answers. One request is over before the next begins.
 fn answers(arguments: &Top) -> impl Stream<Item = Result<Stats, Error>> {
     let mut ticks = tokio::time::interval(arguments.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,7 +97,8 @@ fn answers(arguments: &Top) -> impl Stream<Item = Result<Stats, Error>> {
     })
 }
 
-/// Signals that ask to end. They are caught before the terminal is taken, or it would not be given back.
+/// Stream of the signals that end the program. Catch them before taking the terminal; otherwise
+/// they would end the program without restoring it.
 fn ends() -> io::Result<impl Stream<Item = ()>> {
     let kinds = [
         SignalKind::hangup(),
@@ -121,7 +122,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// Does what a key is for; breaks if it is for ending.
+/// Handles a key; breaks if the key ends the program.
 fn press(view: &mut View, key: KeyEvent) -> ControlFlow<()> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {

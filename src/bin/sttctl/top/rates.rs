@@ -1,15 +1,15 @@
-//! How fast things go: what changed from one look at the service to the next.
+//! Rates: changes between two answers of the service.
 
 use crate::stats::{Activity, Job, Stats};
 
-/// The time between two looks at the same service; none if it was started again meanwhile.
+/// Seconds between two answers; `None` if the service was restarted in between.
 fn seconds(previous: &Stats, latest: &Stats) -> Option<f64> {
     let same = previous.supervisor.pid == latest.supervisor.pid;
     let seconds = latest.uptime_seconds? - previous.uptime_seconds?;
     (same && seconds > 0.0).then_some(seconds)
 }
 
-/// How many more there are for each second.
+/// Increase of a counter per second.
 pub fn per_second(
     previous: Option<&Stats>,
     latest: &Stats,
@@ -20,7 +20,8 @@ pub fn per_second(
     Some(more as f64 / seconds(previous, latest)?)
 }
 
-/// How many processors a job keeps busy: since the last look, or since it began if that was later.
+/// Number of processors that a job keeps busy, since the last answer or since its begin if that was
+/// later.
 pub fn processors(previous: Option<&Stats>, latest: &Stats, job: &Job) -> Option<f64> {
     let since = previous.and_then(|previous| {
         let before = previous.jobs.iter().find(|before| before.id == job.id)?;
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn there_are_none_where_nothing_can_be_compared() {
         let first = look(100.0, 1, 10, 1.0);
-        // A job's own age is known, even so.
+        // A job's own age is still known.
         let (none, average) = (None, Some(0.25));
         assert_eq!(rates(None, &first), (none, average));
         assert_eq!(rates(Some(&first), &first), (none, average));

@@ -1,4 +1,4 @@
-//! The terminal while it is ours, and given back as it was however we end.
+//! Takes the terminal, and restores it however the program ends.
 
 use std::io;
 use std::sync::Once;
@@ -9,7 +9,7 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
-/// A screen of our own; when it is dropped, the terminal is as it was.
+/// The alternate screen. When dropped, it restores the terminal.
 #[derive(Debug)]
 pub struct Screen(());
 
@@ -18,11 +18,12 @@ impl Screen {
     ///
     /// # Errors
     ///
-    /// There is none, or it cannot be had.
+    /// Standard output is not a terminal, or it cannot be set up.
     pub fn take() -> io::Result<Screen> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
-            // A panic ends the program without dropping anything, and its message belongs on the usual screen.
+            // A panic ends the program without dropping values, and its message belongs on the
+            // usual screen.
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 give_back();
@@ -43,7 +44,7 @@ impl Drop for Screen {
 }
 
 fn give_back() {
-    // Whatever fails here fails because the terminal is gone.
+    // An error here means that the terminal is gone.
     let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
     let _ = disable_raw_mode();
 }

@@ -1,4 +1,5 @@
-//! The table of jobs, as wide as there is room: the bars take what is left, the least wanted columns go first.
+//! The table of jobs, fitted to the width: bars take the remaining room, and the least important
+//! columns are dropped first.
 
 use console::{Alignment, measure_text_width, pad_str};
 
@@ -9,16 +10,16 @@ use crate::line::{Line, Style};
 use crate::stats::Job;
 use crate::text::{known, percent, size, time};
 
-/// Above this share of its limit, a job is in danger.
+/// Share of the limit above which a job is in danger.
 const DANGER: f64 = 0.9;
 
-/// One row: a job, and how many processors it keeps busy.
+/// A row: a job, and the number of processors that it keeps busy.
 struct Row<'a> {
     job: &'a Job,
     busy: Option<f64>,
 }
 
-/// What a column shows.
+/// Content of a column.
 enum Cell {
     Words(fn(&Row<'_>) -> String),
     Number(fn(&Row<'_>) -> String),
@@ -28,9 +29,10 @@ enum Cell {
 struct Column {
     title: &'static str,
     cell: Cell,
-    /// Usual contents are not wider, so that columns rarely move; what is wider than the second is cut off.
+    /// Smallest and largest width. Usual contents fit into the first, so that columns rarely move;
+    /// longer ones than the second are cut.
     width: (usize, usize),
-    /// Those with the lowest number stay the longest.
+    /// Importance: the columns with the lowest numbers stay the longest.
     rank: u8,
 }
 
@@ -103,14 +105,14 @@ static COLUMNS: [Column; 11] = [
     },
 ];
 
-/// A column with its width and its words for each row.
+/// A column with its width and its text for each row.
 struct Filled {
     column: &'static Column,
     width: usize,
     cells: Vec<String>,
 }
 
-/// The heading and as many jobs as there is room for.
+/// The heading, and as many jobs as fit.
 pub fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
     let mut rows = sorted(view);
     let room = height.saturating_sub(1);
@@ -147,7 +149,8 @@ fn sorted(view: &View) -> Vec<Row<'_>> {
             busy: processors(previous, latest, job),
         })
         .collect();
-    // What is not known comes last; a sort that is stable leaves equal ones the oldest first, as they came.
+    // Unknown values come last. The sort is stable, so equal rows keep their order, the oldest
+    // first.
     rows.sort_by(|one, other| {
         let key = |row: &Row<'_>| match view.order {
             Order::Memory => row.job.memory_bytes.map(|bytes| bytes as f64),
@@ -160,7 +163,7 @@ fn sorted(view: &View) -> Vec<Row<'_>> {
     rows
 }
 
-/// The columns that there is room for, and how wide they are.
+/// The columns that fit, with their widths.
 fn fit(rows: &[Row<'_>], width: usize) -> Vec<Filled> {
     let mut fitting: Vec<Filled> = COLUMNS
         .iter()

@@ -1,4 +1,4 @@
-//! Pictures of recorded answers, for screens of all sizes.
+//! Screens made from recorded answers, in all sizes.
 
 use console::measure_text_width;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -20,7 +20,7 @@ fn busy() -> View {
     view
 }
 
-/// As many jobs, each a little older and larger than the next.
+/// A view with `count` jobs, each a little older and larger than the next.
 fn crowd(count: u64) -> View {
     let mut view = busy();
     let job = view.latest.jobs[0].clone();
@@ -41,7 +41,7 @@ fn text(lines: &[Line]) -> String {
     lines.join("\n")
 }
 
-/// The picture, which must be as high and no wider than the screen.
+/// The screen as text, which must have its height and at most its width.
 #[track_caller]
 fn picture(view: &View, width: usize, height: usize) -> String {
     let lines = frame::lines(view, width, height);
@@ -108,7 +108,7 @@ fn jobs_that_find_no_room_are_counted() {
     assert_eq!((pid(5), pid(21)), ("5000", "5016"));
     assert_eq!(rows[22], "and 23 more");
 
-    // As many as there is room for, and one more.
+    // One job more than the screen has room for.
     let full = picture(&crowd(18), 80, 24);
     assert!(full.contains("5017 ") && !full.contains("more"), "{full}");
     let one_more = picture(&crowd(19), 80, 24);
@@ -236,7 +236,7 @@ fn a_service_that_is_gone_is_told_until_it_is_back() {
 stt-isolated";
     assert!(gone.starts_with(told), "{gone}");
     assert!(gone.contains("\n4194303 "), "{gone}");
-    // Started again: nothing can be compared.
+    // The service was restarted, so no rates can be computed.
     view.look(Ok(stats(&IDLE.replace("86400.5", "0.1"))));
     let back = picture(&view, 80, 24);
     assert!(back.starts_with("stt-isolated 0.1.0, up 0.1s"), "{back}");

@@ -1,37 +1,37 @@
-//! What is looked at, and how: the last two answers, and what the keys have chosen.
+//! State of the screen: the last two answers, and the settings chosen by keys.
 
 use crate::error::Error;
 use crate::stats::Stats;
 use crate::text::Text;
 
-/// Which jobs come first.
+/// Order of the jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Those with the most memory.
+    /// Jobs with the most memory first.
     Memory,
-    /// Those that keep the most processors busy.
+    /// Jobs that keep the most processors busy first.
     Cpu,
-    /// The oldest.
+    /// Jobs that began first come first.
     Age,
 }
 
-/// All that decides what is on the screen.
+/// Everything that determines the screen.
 #[derive(Debug)]
 pub struct View {
-    /// The last answer.
+    /// The last answer of the service.
     pub latest: Stats,
-    /// The one before.
+    /// The answer before the last one.
     pub previous: Option<Stats>,
-    /// Why there is none since.
+    /// The reason why the last request had no answer.
     pub trouble: Option<Text>,
-    /// Which jobs come first.
+    /// Order of the jobs in the table.
     pub order: Order,
-    /// Whether the keys are explained instead.
+    /// True if the help for keys is shown instead.
     pub help: bool,
 }
 
 impl View {
-    /// The first look.
+    /// A view of the first answer.
     pub fn new(stats: Stats) -> View {
         View {
             latest: stats,
@@ -42,7 +42,7 @@ impl View {
         }
     }
 
-    /// Takes what came of one more look.
+    /// Takes the result of another request.
     pub fn look(&mut self, answer: Result<Stats, Error>) {
         match answer {
             Ok(stats) => {

@@ -1,6 +1,6 @@
-//! Server-sent events, as far as the API has them: the data of each.
+//! Parses the subset of server-sent events that the API uses.
 
-/// Takes a stream apart wherever its pieces end.
+/// Splits a stream into events, for any division of its bytes.
 #[derive(Debug, Default)]
 pub struct Events {
     line: Vec<u8>,
@@ -8,7 +8,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Takes another piece; gives the data of the events that are complete now.
+    /// Add a piece of the stream. Returns the data of each event that is now complete.
     pub fn take(&mut self, piece: &[u8]) -> Vec<Vec<u8>> {
         let mut complete = Vec::new();
         for byte in piece {

@@ -1,30 +1,30 @@
-//! What there is to transcribe: files, the audio files of folders, and standard input.
+//! Finds the recordings to transcribe: files, the audio files of folders, and standard input.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// How the names of audio files end.
+/// Extensions of audio files.
 const EXTENSIONS: [&str; 21] = [
     "aac", "aif", "aifc", "aiff", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mov", "mp3", "mp4",
     "oga", "ogg", "opus", "rf64", "wav", "wave", "webm", "weba",
 ];
 
-/// A folder with more audio files is more likely a slip than a wish.
+/// Largest number of audio files in a folder. More are probably a mistake.
 const MOST_FILES: usize = 10_000;
 
-/// One recording.
+/// The source of one recording.
 #[derive(Debug)]
 pub enum Input {
-    /// Standard input.
+    /// The recording comes through standard input.
     Stdin,
-    /// A file.
+    /// The path of an audio file.
     File(PathBuf),
 }
 
-/// What was named on the command line, each with its name for people; the files of a folder in its place, sorted. A
-/// folder that gives none has its reason.
+/// Expands the arguments of the command line. Each input comes with its name for people; a folder
+/// is replaced by its files, sorted. If a folder gives no file, the reason is in its place.
 pub fn expand(named: &[PathBuf]) -> Vec<(PathBuf, Result<Input, Error>)> {
     let each = named.iter().flat_map(|path| {
         if path.as_os_str() == "-" {
@@ -44,7 +44,7 @@ pub fn expand(named: &[PathBuf]) -> Vec<(PathBuf, Result<Input, Error>)> {
     each.collect()
 }
 
-/// The audio files directly in a folder. Links are left out: they may lead anywhere.
+/// The audio files directly in a folder. Links are left out, because they may lead anywhere.
 fn audio_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::Read)? {

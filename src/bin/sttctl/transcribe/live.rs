@@ -1,4 +1,4 @@
-//! `--stream`: words on standard output as soon as they are understood.
+//! `--stream`: prints words as soon as they are recognised.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,10 @@ use super::output::named;
 use crate::cli::Format;
 use crate::error::Error;
 
-/// One streamed answer.
+/// A streamed answer while it arrives.
 pub struct Live<'a> {
     format: Format,
-    /// Said in front of the text, or within each event.
+    /// Printed before the text, or in each event.
     name: Option<&'a Path>,
     events: Events,
     begun: bool,
@@ -22,7 +22,7 @@ pub struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// Nothing of it has come yet.
+    /// An answer of which nothing has arrived.
     pub fn new(format: Format, name: Option<&'a Path>) -> Live<'a> {
         Live {
             format,
@@ -33,11 +33,11 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Prints what another piece of the answer says.
+    /// Prints the new text in the next piece of the answer.
     ///
     /// # Errors
     ///
-    /// It makes no sense, or standard output cannot be written.
+    /// The piece is invalid, or standard output cannot be written.
     pub fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
         for data in self.events.take(piece) {
             let event: Value = serde_json::from_slice(&data)
@@ -70,7 +70,7 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Ends the line of words, which is empty where nobody spoke.
+    /// Ends the line of words, which is empty if nobody spoke.
     ///
     /// # Errors
     ///
@@ -85,11 +85,11 @@ impl<'a> Live<'a> {
         ended.and_then(|()| out.flush()).map_err(Error::Write)
     }
 
-    /// The last event of an answer whose body is over.
+    /// Returns the last event after the end of the body.
     ///
     /// # Errors
     ///
-    /// The server's own words if that event is an error; there was no last event.
+    /// The last event is an error (the server's own message is returned), or there was none.
     pub fn last(&self, request: Option<String>) -> Result<&Value, Error> {
         let Some(last) = &self.last else {
             return Err(Error::Closed("without a complete answer"));

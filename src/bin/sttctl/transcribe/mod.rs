@@ -1,4 +1,5 @@
-//! `sttctl transcribe`: one request per recording, and their results in the order in which they were named.
+//! `sttctl transcribe`: sends one request per recording, and shows the results in the order of the
+//! arguments.
 
 mod events;
 mod inputs;
@@ -28,13 +29,13 @@ use crate::raw::Raw;
 use crate::stdin::{Interrupt, Recording};
 use crate::upload::Form;
 
-/// As if Ctrl-C had ended the program.
+/// Exit status as if Ctrl-C had ended the program.
 const INTERRUPTED: u8 = 130;
 
-/// As if the attempt to write for nobody had ended the program, which is how `| head` ends others.
+/// Exit status as if SIGPIPE had ended the program, as `| head` ends others.
 const UNREAD: u8 = 141;
 
-/// Transcribes everything that is named, and prints or saves the results.
+/// Transcribes all inputs, and prints or saves the results.
 pub async fn run(arguments: &Transcribe) -> ExitCode {
     let interrupt = Interrupt::default();
     let all = pin!(all(arguments, &interrupt));
@@ -58,7 +59,7 @@ async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
     }
     let inputs = inputs::expand(&arguments.files);
     let several = inputs.len() > 1;
-    // Nothing may be drawn where words are still to come.
+    // Draw no progress if words are printed while it runs.
     let shown = if arguments.stream { 1 } else { inputs.len() };
     let display = Display::new(shown);
     let work = Work {
@@ -81,7 +82,7 @@ async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
         let put = result.and_then(|result| display.suspend(|| work.put(&name, result)));
         status = match put {
             Ok(()) => continue,
-            // Whatever comes next could not be printed either.
+            // No later result could be printed either.
             Err(Error::Write(error)) => {
                 display.end();
                 if error.kind() == ErrorKind::BrokenPipe {
@@ -100,7 +101,7 @@ async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
     status
 }
 
-/// What becomes of an answer.
+/// Result of one recording.
 enum Done {
     Streamed,
     Print(Bytes),
@@ -141,7 +142,7 @@ impl Work<'_> {
     async fn stream(&self, name: &Path, input: &Input, progress: &Progress) -> Result<(), Error> {
         let mut live = Live::new(self.arguments.format, self.several.then_some(name));
         let mut take = |piece: &[u8]| {
-            // The words are to stand where the progress did.
+            // The words must take the place of the progress line.
             progress.end();
             live.take(piece)
         };
@@ -192,7 +193,7 @@ impl Work<'_> {
             }
             Input::Stdin => {
                 let stdin = Cell::new(Some(Recording::begin(self.interrupt).await?));
-                // What was sent is gone: there is nothing to try again with.
+                // Standard input is used up, so there is nothing to send again.
                 let request = async || match stdin.take() {
                     Some(stdin) => form.of_stdin(stdin, progress),
                     None => Err(Error::Nothing),

@@ -1,4 +1,4 @@
-//! Where results go: standard output, or files that were not there before.
+//! Writes results to standard output, or to files that did not exist before.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::cli::Format;
 use crate::error::Error;
 
-/// Prints one result; `name` if there are several: in front of each line of a text, as grep does, as `file` in JSON,
-/// and as a heading otherwise, as head does.
+/// Prints one result. If there are several, `name` is shown: before each line of a text (like
+/// grep), as `file` in JSON, and otherwise as a heading (like head).
 ///
 /// # Errors
 ///
@@ -41,7 +41,8 @@ fn write(out: &mut impl Write, format: Format, name: Option<&Path>, body: &[u8])
     out.flush()
 }
 
-/// A JSON object on one line with the name of its file in it; as it came without a name, or if it is no object.
+/// A JSON object on one line, with the name of its file added. Returned unchanged if there is no
+/// name or it is not an object.
 pub fn named(json: &[u8], name: Option<&Path>) -> Vec<u8> {
     let object = name.and_then(|name| {
         let mut object: Map<String, Value> = serde_json::from_slice(json).ok()?;
@@ -51,11 +52,11 @@ pub fn named(json: &[u8], name: Option<&Path>) -> Vec<u8> {
     object.unwrap_or_else(|| json.to_vec())
 }
 
-/// The file that a result goes to.
+/// Path of the file for a result.
 ///
 /// # Errors
 ///
-/// It is there already, which is better known before the work than after it.
+/// The file exists already. It is better to learn this before the work than after it.
 pub fn target(folder: &Path, name: &Path, format: Format) -> Result<PathBuf, Error> {
     let name = name.file_name().unwrap_or(name.as_os_str());
     let path = folder.join(name).with_extension(format.extension());
@@ -65,11 +66,11 @@ pub fn target(folder: &Path, name: &Path, format: Format) -> Result<PathBuf, Err
     }
 }
 
-/// Writes a result all at once or not at all, and never over another file.
+/// Writes a result completely or not at all, and never over another file.
 ///
 /// # Errors
 ///
-/// The file is there already or cannot be written.
+/// The file exists already or cannot be written.
 pub fn save(path: &Path, body: &[u8]) -> Result<(), Error> {
     let wrong = |source: io::Error| match source.kind() {
         ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
@@ -79,7 +80,7 @@ pub fn save(path: &Path, body: &[u8]) -> Result<(), Error> {
         },
     };
     let folder = path.parent().unwrap_or(Path::new("."));
-    // As any other file that a program makes: open as far as the umask lets it be.
+    // The usual mode of a new file: limited only by the umask.
     let mut file = tempfile::Builder::new()
         .prefix(".sttctl-")
         .permissions(Permissions::from_mode(0o666))

@@ -1,4 +1,4 @@
-//! A client that measures: between two looks at its clock there is nothing but the kernel.
+//! A measuring client: between two readings of its clock there is only the kernel.
 
 use std::{
     io::{self, Read, Write},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::common::{LONG, http::Form};
 
-/// The longest answer that is expected.
+/// Longest expected answer, in bytes.
 const BUFFER: usize = 256 << 10;
 
-/// One connection.
+/// A connection to a server.
 pub struct Client {
     socket: PathBuf,
     stream: UnixStream,
@@ -20,7 +20,7 @@ pub struct Client {
     filled: usize,
 }
 
-/// An answer, and how long it took from the first byte sent to the last one read.
+/// An answer, and the time from the first byte sent to the last byte read.
 pub struct Reply<'a> {
     pub took: Duration,
     pub status: u16,
@@ -49,7 +49,7 @@ impl Client {
         let mut end = None;
         loop {
             let read = match self.stream.read(&mut self.buffer[self.filled..]) {
-                // This program was stopped, and goes on.
+                // This program was stopped, and continues.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
@@ -81,7 +81,8 @@ impl Client {
         })
     }
 
-    /// The same for a request that must succeed; a server that closed the connection in between is connected to anew.
+    /// The same for a request that must succeed. If the server closed the connection meanwhile,
+    /// connects again.
     pub fn time(&mut self, request: &[u8]) -> Duration {
         for _ in 0..2 {
             match self.exchange(request) {
@@ -97,7 +98,7 @@ impl Client {
 }
 
 impl Reply<'_> {
-    /// A header's value, whatever the case of its name.
+    /// Value of a header, in any case of its name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.split("\r\n");
         lines.find_map(|line| {

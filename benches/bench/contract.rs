@@ -1,6 +1,7 @@
-//! The project's contract: every figure, its goal, and how anybody can see it. The one place where goals stand.
+//! The project's contract: every figure, its goal, and how to reproduce it. Goals are stated only
+//! here.
 
-/// In what a figure is told.
+/// Unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Microseconds,
@@ -11,12 +12,12 @@ pub enum Unit {
     Count,
 }
 
-/// What a figure must be.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// It has no goal: it explains others.
+    /// No goal: the figure explains others.
     Told,
 }
 
@@ -28,11 +29,11 @@ pub struct Figure {
     pub what: &'static str,
     pub unit: Unit,
     pub goal: Goal,
-    /// How to see it without this benchmark, or what else has to be said.
+    /// How to reproduce it without this benchmark, or other remarks.
     pub how: &'static str,
 }
 
-/// A bare fork, exit and wait on the machine on which the goals were set, in microseconds.
+/// Time of a bare fork, exit and wait on the machine for which the goals were set, in microseconds.
 pub const FORK_WHERE_SET: f64 = 95.0;
 
 const MIB: f64 = 1_048_576.0;
@@ -56,7 +57,7 @@ const fn figure(
     }
 }
 
-/// All of them, in the order of the table.
+/// All figures, in the order of the table.
 pub const CONTRACT: &[Figure] = &[
     figure(
         "floor_fork",
@@ -357,14 +358,14 @@ pub const CONTRACT: &[Figure] = &[
     ),
 ];
 
-/// The figure of this name.
+/// The figure with this id.
 pub fn find(id: &str) -> &'static Figure {
     let found = CONTRACT.iter().find(|figure| figure.id == id);
     found.unwrap_or_else(|| panic!("the contract has no figure {id}"))
 }
 
 impl Goal {
-    /// Whether `value` reaches it; `None` if there is nothing to reach.
+    /// True if `value` reaches the goal; `None` if there is none.
     pub fn is_met(self, value: f64) -> Option<bool> {
         match self {
             AtMost(bound) => Some(value <= bound),

@@ -1,4 +1,4 @@
-//! As many requests as one likes: nothing may grow in the supervisor, whatever their number.
+//! Any number of requests: nothing in the supervisor may grow with it.
 
 use std::{fs, path::Path, process::ExitCode, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::{
     service,
 };
 
-/// Everything as it is by default: zygotes are renewed meanwhile, too.
+/// All settings are the defaults, so zygotes are replaced meanwhile, too.
 const CONFIG: &str = r#"
 default_model = "process"
 [service]
@@ -26,10 +26,11 @@ engine = "null"
 const ZYGOTES: usize = 1;
 const SPARES: usize = 2;
 
-/// Looks at the memory.
+/// Number of memory readings.
 const LOOKS: usize = 200;
 
-/// Serve so many requests, write `endurance.html` and `endurance.json` into `folder`, and say whether anything grew.
+/// Serve `requests` requests, write `endurance.html` and `endurance.json` into `folder`, and return
+/// whether nothing grew.
 pub fn run(requests: usize, folder: &Path) -> ExitCode {
     let daemon = Setup::new(CONFIG).start();
     let machine = machine::describe(&daemon.get("/v1/stats").json());

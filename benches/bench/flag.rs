@@ -1,4 +1,5 @@
-//! A flag that ends others' work, raised however its holder ends: nobody waits for ever for one who panicked.
+//! A flag that ends other threads' work. It is raised however its holder ends, so nobody waits for
+//! a thread that panicked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

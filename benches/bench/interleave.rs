@@ -1,4 +1,4 @@
-//! Competitors taking turns, so that whatever the machine does meanwhile is done to all of them.
+//! Competitors that take turns, so that disturbances of the machine affect all of them.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     sample::Samples,
 };
 
-/// Somebody who answers requests.
+/// A competitor that answers requests.
 pub struct Competitor {
     pub name: String,
     client: Client,
@@ -16,7 +16,7 @@ pub struct Competitor {
 }
 
 impl Competitor {
-    /// Whoever listens on `socket`, asked for `model`.
+    /// The server on `socket`, asked for `model`.
     pub fn new(name: &str, socket: &Path, model: &str, recording: &[u8]) -> Competitor {
         let client = Client::connect(socket);
         Competitor {
@@ -28,19 +28,20 @@ impl Competitor {
     }
 }
 
-/// How turns are taken.
+/// The order and number of turns.
 #[derive(Clone, Copy, Debug)]
 pub struct Turns {
     pub rounds: usize,
-    /// Requests in each turn.
+    /// Number of requests in each turn.
     pub block: usize,
-    /// Of these, the first so many count nothing: they still feel the competitor before.
+    /// Number of first requests in a turn that are not counted, because they still feel the
+    /// previous competitor.
     pub warm: usize,
-    /// Before each request.
+    /// Pause before each request.
     pub pause: Duration,
 }
 
-/// Give each competitor a turn in each round; who begins changes from round to round.
+/// Give each competitor a turn in each round; another one begins in each round.
 pub fn take_turns(competitors: &mut [Competitor], turns: Turns) {
     let count = competitors.len();
     for round in 0..turns.rounds {

@@ -1,10 +1,10 @@
-//! The machine that all this ran on, and what it lets one see.
+//! Describes the machine of the benchmark, and its present load.
 
 use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
 
-/// What figures depend on and nobody can tell from them.
+/// Facts about the machine on which the figures depend.
 pub fn describe(stats: &Value) -> Value {
     let first = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -31,11 +31,11 @@ pub fn describe(stats: &Value) -> Value {
     })
 }
 
-/// How long it is looked who else is at work.
+/// Time for which the load of other programs is observed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The share of all CPUs that others use while this program sleeps. (The load of the last minute is this program's own:
-/// it has just been built.)
+/// The share of all CPUs that others use while this program sleeps. (The load average would not
+/// help: this program has just been built, so it shows our own load.)
 pub fn busy() -> f64 {
     let before = cpu_times();
     thread::sleep(LOOK);
@@ -45,17 +45,17 @@ pub fn busy() -> f64 {
     1.0 - idle / all.max(1.0)
 }
 
-/// Time in which all CPUs were idle, and all time, in ticks.
+/// Idle time of all CPUs, and their total time, in ticks.
 fn cpu_times() -> (f64, f64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     let ticks: Vec<f64> = line
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
-        // A guest's time is in the user's as well.
+        // A guest's time is also counted in the user's.
         .take(8)
         .collect();
-    // The fourth and fifth: idle, and waiting for a disk.
+    // The fourth and fifth fields: idle, and waiting for a disk.
     (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
 }
 
@@ -72,7 +72,7 @@ pub fn line(machine: &Value) -> String {
     )
 }
 
-/// Memory that can still be had, in bytes.
+/// Available memory, in bytes.
 pub fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"));
@@ -80,7 +80,7 @@ pub fn available_memory() -> u64 {
     words.unwrap_or(0) << 10
 }
 
-/// Whether a program can be run.
+/// True if the program can be run.
 pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }

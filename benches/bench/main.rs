@@ -1,4 +1,4 @@
-//! What the claims of this project come to on this machine: every figure beside its peers, in one run.
+//! Checks the claims of this project on this machine: every figure next to its peers, in one run.
 //!
 //! `make bench`, `make bench-quick`; `make bench-test` shows that it notices a regression.
 
@@ -55,7 +55,7 @@ use scale::{FULL, QUICK, Scale};
 #[derive(Debug, Parser)]
 #[command(about, long_about = None)]
 struct Arguments {
-    /// As little of everything as shows that it works: two minutes.
+    /// Run just enough to show that everything works: two minutes.
     #[arg(long)]
     quick: bool,
     /// Fail if a goal is missed, or a figure that can be measured here was not.
@@ -67,26 +67,28 @@ struct Arguments {
     /// See also which figures are worse than in the `report.json` of an earlier run.
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Put the figures and plots of the last runs into this page and its folder, and do nothing else.
+    /// Put the figures and plots of the last runs into this page and its folder, and do nothing
+    /// else.
     #[arg(long, value_name = "FILE")]
     specification: Option<PathBuf>,
     /// Show that a sleep (of 200 µs) in the hand-over turns its figure red, and do nothing else.
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "200us")]
     planted: Option<humantime::Duration>,
-    /// Serve so many requests, see that the supervisor does not grow, and do nothing else.
+    /// Serve this many requests, check that the supervisor does not grow, and do nothing else.
     #[arg(long, value_name = "REQUESTS")]
     endurance: Option<usize>,
-    /// Do everything at once for so long (`1h`), see that nothing is lost or grows, and do nothing else.
+    /// Do everything in parallel for this long (`1h`), check that nothing is lost or grows, and do
+    /// nothing else.
     #[arg(long, value_name = "TIME")]
     soak: Option<humantime::Duration>,
     #[arg(long, hide = true)]
     load_model: bool,
-    /// Cargo says so.
+    /// Cargo passes this.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What a part of the run needs.
+/// Everything that a part of the run needs.
 struct Context {
     scale: Scale,
     outcome: Outcome,
@@ -94,7 +96,7 @@ struct Context {
     target: PathBuf,
 }
 
-/// A part of the run, and the figures that are missing when it fails.
+/// A part of the run, and the figures that are missing if it fails.
 struct Part {
     name: &'static str,
     figures: &'static [&'static str],
@@ -199,13 +201,13 @@ const PARTS: &[Part] = &[
     },
 ];
 
-/// The part that must be the first.
+/// Name of the part that must run first.
 const FLOOR: &str = "floor";
 
-/// The share of all CPUs that others may have.
+/// Largest share of all CPUs that other programs may use.
 const MOST_BUSY: f64 = 0.1;
 
-/// No time of an emulated machine is one of a real one.
+/// Times of an emulated machine cannot be compared with those of a real one.
 const BESIDE: &str = "In the virtual machine (emulated), when its cases last ran";
 
 fn main() -> ExitCode {
@@ -214,7 +216,7 @@ fn main() -> ExitCode {
         cold_start::load_model();
         return ExitCode::SUCCESS;
     }
-    // Cargo's own folder may be elsewhere.
+    // Cargo's own folder may be in another place.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let folder = target.join("bench");
     fs::create_dir_all(&folder).unwrap();
@@ -258,7 +260,7 @@ fn run(arguments: &Arguments, target: &Path, folder: &Path) -> ExitCode {
     };
     let busy = machine::busy();
     let mut failed = 0;
-    // First of all: it forks this program, which has one thread now.
+    // Measure this first: it forks this program, which has one thread now.
     if wanted(FLOOR)
         && let Err(why) = tell(FLOOR, || floor::measure(&scale, &mut outcome))
     {
@@ -325,7 +327,7 @@ fn run(arguments: &Arguments, target: &Path, folder: &Path) -> ExitCode {
     }
 }
 
-/// Do one part of the run; what it says when it fails is kept, and the others are done all the same.
+/// Run one part. If it fails, its message is kept and the other parts still run.
 fn tell(name: &str, part: impl FnOnce()) -> Result<(), String> {
     let begin = Instant::now();
     eprint!("{name} …");
@@ -367,7 +369,7 @@ fn print(json: &Value, outcome: &Outcome, all: bool, busy: f64) {
     println!("\n{}", table::text(outcome, all));
 }
 
-/// A report in JSON.
+/// Read a report in JSON.
 fn read(file: &Path) -> Result<Value, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))

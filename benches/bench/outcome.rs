@@ -1,4 +1,4 @@
-//! What was measured: one finding for each figure of the contract, and the series behind them.
+//! The results: one finding for each figure of the contract, and the series behind them.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde_json::{Value, json};
 
 use crate::contract::{CONTRACT, FORK_WHERE_SET, Figure, Goal, Unit, find};
 
-/// What is known of a figure after a run.
+/// The finding for one figure.
 #[derive(Clone, Debug)]
 pub enum Finding {
     Measured {
         value: f64,
-        /// Runs behind it.
+        /// Number of runs behind it.
         runs: usize,
-        /// What else belongs to it, such as the interval in which it lies.
+        /// A remark, such as the interval in which the value lies.
         remark: String,
-        /// The same of others, in the same run: name, and value in the figure's unit.
+        /// The same figure of others, in the same run: name, and value in the figure's unit.
         peers: Vec<(String, f64)>,
     },
-    /// It needs what only the virtual machine has; what that one told when it last ran.
+    /// It can be measured only in the virtual machine; holds the fact of its last run.
     Elsewhere(String),
-    /// Why it cannot be measured here.
+    /// It cannot be measured here; holds the reason.
     Not(String),
 }
 
@@ -35,23 +35,23 @@ pub struct Series {
 #[derive(Debug, Default)]
 pub struct Outcome {
     findings: BTreeMap<&'static str, Finding>,
-    /// Bounds between which a value lies in 95 % of samples drawn anew, where they were looked for.
+    /// Bounds that contain a value in 95 % of resampled samples, if they were computed.
     between: BTreeMap<&'static str, (f64, f64)>,
-    /// Of figures that are worse than in an earlier run: what they were.
+    /// For figures that are worse than in an earlier run: their earlier value.
     worse: BTreeMap<&'static str, String>,
-    /// By the name of their plot.
+    /// Series by the name of their plot.
     pub plots: BTreeMap<&'static str, Vec<Series>>,
 }
 
-/// How many times as much of something is so much more that it is no accident of this run.
+/// Factor from which a difference is not an accident of this run.
 const MUCH: f64 = 1.1;
 
-/// How a figure stands to its goal.
+/// Comparison of a figure with its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Met,
     Missed,
-    /// There is no goal.
+    /// The figure has no goal.
     Told,
     Unknown,
 }
@@ -78,13 +78,13 @@ impl Outcome {
         self.findings.insert(find(id).id, finding);
     }
 
-    /// The bounds of a figure that was told.
+    /// Set the bounds of a figure that was reported.
     pub fn between(&mut self, id: &str, bounds: (f64, f64)) {
         self.between.insert(find(id).id, bounds);
     }
 
-    /// See which figures are worse than in an earlier run's `report.json`: by more than a tenth, and by more than chance,
-    /// which only those can tell that have bounds.
+    /// Find figures that are worse than in an earlier run's `report.json`: by more than a tenth,
+    /// and by more than chance. Only figures with bounds can tell the latter.
     pub fn compare(&mut self, earlier: &Value) {
         for row in earlier["figures"].as_array().into_iter().flatten() {
             let figure = CONTRACT.iter().find(|figure| row["id"] == figure.id);
@@ -116,13 +116,13 @@ impl Outcome {
         }
     }
 
-    /// What a figure was in the earlier run, if it is worse now.
+    /// The value of a figure in the earlier run, if it is worse now.
     pub fn worse(&self, id: &str) -> Option<&str> {
         self.worse.get(id).map(String::as_str)
     }
 
-    /// A time that misses its goal, in what the machine itself needs for the least that each request costs: a reader whose
-    /// machine is another one can compare that.
+    /// If a time misses its goal: the value in units of the machine's own minimum for each request,
+    /// so that a reader with another machine can compare it.
     pub fn yardstick(&self, figure: &Figure) -> Option<String> {
         if self.verdict(figure.id) != Verdict::Missed {
             return None;
@@ -166,7 +166,7 @@ impl Outcome {
         self.plots.entry(plot).or_default().push(series);
     }
 
-    /// Every figure of the contract, in its order.
+    /// Every figure of the contract, in order.
     pub fn rows(&self) -> impl Iterator<Item = (&'static Figure, Option<&Finding>, Verdict)> {
         CONTRACT.iter().map(|figure| {
             let finding = self.findings.get(figure.id);

@@ -1,4 +1,4 @@
-//! The peers: what others do who want a process for each request. `benches/peers/` has their servers.
+//! The peers: other common ways to use a process per request. `benches/peers/` has their servers.
 
 use std::{
     fs,
@@ -15,17 +15,17 @@ use tempfile::TempDir;
 
 use crate::common::{LONG, wait_until};
 
-/// The ways of `benches/peers/server.py`; `inline` is the one without a process.
+/// Modes of `benches/peers/server.py`; `inline` is the one without a process.
 pub const MODES: &[&str] = &["inline", "fork", "forkserver", "spawn", "pebble", "futures"];
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
 
-/// A Python that has what the peers need.
+/// A Python with the packages that the peers need.
 pub struct Python {
     program: PathBuf,
 }
 
-/// A peer's server. It ends, with all that it started, when this is dropped.
+/// A peer's server. It ends, with everything that it started, when this is dropped.
 pub struct Server {
     pub mode: &'static str,
     process: Child,
@@ -34,10 +34,10 @@ pub struct Server {
 }
 
 impl Python {
-    /// Put what is pinned in `requirements.txt` into a folder of its own, once.
+    /// Install the pinned packages of `requirements.txt` into a separate folder, once.
     ///
     /// # Errors
-    /// What could not be done.
+    /// The step that failed.
     pub fn prepare(folder: &Path) -> Result<Python, String> {
         let venv = folder.join("venv");
         let python = Python {
@@ -68,7 +68,7 @@ impl Python {
         Ok(python)
     }
 
-    /// A server that works in this way.
+    /// Start a server in this mode.
     pub fn serve(&self, mode: &'static str) -> Server {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("socket");
@@ -96,7 +96,7 @@ impl Python {
 }
 
 impl Server {
-    /// Where it listens.
+    /// Path of the server's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }

@@ -1,4 +1,4 @@
-//! The benchmark tested: what is planted in the hand-over must turn its row red, beside what is planted nowhere.
+//! Tests the benchmark itself: a delay planted in the hand-over must turn its row red.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
 
 const VARIABLE: &str = "STT_TEST_HAND_OVER_DELAY";
 
-/// Requests of each mode of each daemon.
+/// Number of requests in each mode of each daemon.
 const PAIRS: usize = 1000;
 
 const FIGURE: &str = "added_p50";
 
-/// Three daemons take turns: one is the earlier run that the others are compared with as `--against` does it, and only
-/// the last one sleeps in the hand-over. The row must be worse there, and not in the second: so a plant of no effect, as
-/// the second has it, fails.
+/// Three daemons take turns. One plays the earlier run with which the others are compared, as with
+/// `--against`. Only the last one sleeps in the hand-over. Its row must be worse and the second
+/// one's not, so a delay without effect also fails.
 pub fn show(planted: Duration) -> ExitCode {
     let delays = [None, None, Some(planted)];
     let daemons = delays.map(|delay| {

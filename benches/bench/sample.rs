@@ -1,8 +1,8 @@
-//! Times of many runs, and what they come to: medians, p99, and how sure a difference is.
+//! Times of many runs and their statistics: medians, p99, and how certain a difference is.
 
 use std::time::Duration;
 
-/// Resamplings from which an interval is taken.
+/// Number of resamplings for an interval.
 const RESAMPLINGS: usize = 1000;
 
 /// Times in the order in which they were measured, in microseconds.
@@ -18,12 +18,12 @@ impl Samples {
         self.0.len()
     }
 
-    /// Those from the one with this number on.
+    /// The times from this index on.
     pub fn since(&self, number: usize) -> Samples {
         Samples(self.0[number..].to_vec())
     }
 
-    /// The time below which this share of all lies (nearest rank); 0 if there are none.
+    /// The time below which this share of all times lies (nearest rank); 0 if there are none.
     pub fn quantile(&self, share: f64) -> f64 {
         quantile(&sorted(&self.0), share)
     }
@@ -36,7 +36,7 @@ impl Samples {
         self.quantile(0.99)
     }
 
-    /// Points (time, share of runs that took no longer) of the distribution, at most `most` of them.
+    /// At most `most` points of the distribution: (time, share of runs that took no longer).
     pub fn distribution(&self, most: usize) -> Vec<(f64, f64)> {
         let sorted = sorted(&self.0);
         let count = sorted.len().max(1);
@@ -50,7 +50,7 @@ impl Samples {
     }
 }
 
-/// The bounds between which `of` lies with 95 % of samples drawn anew from `one` and `other` (bootstrap).
+/// The bounds that contain `of` for 95 % of samples redrawn from `one` and `other` (bootstrap).
 pub fn interval(one: &Samples, other: &Samples, of: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut draw = |samples: &Samples| {

@@ -1,36 +1,38 @@
-//! How much of everything is run: enough for the figures, or enough to see that all of it works.
+//! The number of runs of everything: enough for the figures, or just enough to see that all of it
+//! works.
 
 use std::time::Duration;
 
-/// Numbers of runs.
+/// Numbers of runs of each part.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     pub name: &'static str,
-    /// Pairs of requests with a pause of 2 ms before each, and without one.
+    /// Pairs of requests, with a pause of 2 ms before each and without one.
     pub pairs: usize,
     /// Pairs with 100 ms of idleness before each request.
     pub idle_pairs: usize,
     /// Rounds in which every peer has its turn.
     pub peer_rounds: usize,
-    /// Requests of each peer in a round, of which the first counts nothing.
+    /// Requests of each peer in a round. The first one is not counted.
     pub peer_block: usize,
-    /// Pairs of the real engine.
+    /// Pairs of requests with the real engine.
     pub real_pairs: usize,
-    /// Numbers of clients, and how long each number of them asks.
+    /// Numbers of clients, and how long each number of them sends.
     pub clients: &'static [usize],
     pub load: Duration,
-    /// Requests after which the supervisor's memory is looked at again; the first look is after 1 000.
+    /// Number of requests after which the supervisor's memory is read again; it is first read after
+    /// 1 000.
     pub endurance: usize,
     /// Requests that leak, in the modes process, hybrid, thread.
     pub leaks: [usize; 3],
     /// Requests in each mode to a real library that leaks.
     pub azure: usize,
-    /// Size of each of eight uploads.
+    /// Size of each of eight uploads, in bytes.
     pub upload: u64,
     /// Jobs killed in each way.
     pub kills: usize,
     pub cold_starts: usize,
-    /// Good requests beside faults.
+    /// Good requests in parallel with faults.
     pub neighbours: usize,
     /// Requests whose system calls are counted.
     pub traced: usize,

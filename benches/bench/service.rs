@@ -1,4 +1,4 @@
-//! The daemon as it is measured: its configuration, what it tells of itself, and what the kernel tells of it.
+//! The daemon under test: its configuration, its own figures, and the kernel's figures about it.
 
 use std::{fs, thread, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Nothing that comes by itself may come in between.
+/// Switches off everything that could happen by itself during a measurement.
 const CALM: &str = r#"
 default_model = "process"
 [service]
@@ -34,7 +34,7 @@ load_timeout = "5min"
 max_queued = 0
 "#;
 
-/// What is transcribed where it is not about the engine: a tenth of a second.
+/// The recording for measurements that are not about the engine: a tenth of a second.
 pub fn moment() -> Vec<u8> {
     wav(&[0; 3200])
 }
@@ -55,17 +55,17 @@ engine = "null"
 spares = { min = 0, max = 0 }
 "#;
 
-/// The configuration with these tables in it.
+/// The configuration with these tables added.
 pub fn config(more: &str) -> String {
     format!("{CALM}{more}")
 }
 
-/// The daemon with these models.
+/// Start the daemon with these models.
 pub fn start(more: &str) -> Daemon {
     Setup::new(&config(more)).start()
 }
 
-/// Waits until nothing is being done.
+/// Wait until the service is idle.
 pub fn settle(daemon: &Daemon) {
     let mut client = Client::connect(daemon.socket()).unwrap();
     let request = get("/v1/stats");
@@ -77,7 +77,7 @@ pub fn settle(daemon: &Daemon) {
     thread::sleep(Duration::from_millis(50));
 }
 
-/// What an idle service has, in words.
+/// The resources of an idle service, in words.
 pub fn told(look: &Look) -> String {
     format!(
         "{} KiB of heap and stacks, {} descriptors, {} threads, {} processes below it",
@@ -88,7 +88,7 @@ pub fn told(look: &Look) -> String {
     )
 }
 
-/// What an idle service has that it had not before; its memory has a goal of its own.
+/// Resources that an idle service has now but did not have before; its memory has its own goal.
 pub fn grown(first: &Look, last: &Look) -> Vec<String> {
     let counts = [
         ("descriptors", first.descriptors, last.descriptors),
@@ -103,12 +103,12 @@ pub fn grown(first: &Look, last: &Look) -> Vec<String> {
         .collect()
 }
 
-/// Private memory of a process in bytes, pages of files that nobody else has mapped included.
+/// Private memory of a process in bytes, including pages of files that no other process has mapped.
 pub fn private(pid: i32) -> u64 {
     of_rollup(pid, &["Private_Clean", "Private_Dirty"])
 }
 
-/// Its proportional share of all that it uses, in bytes.
+/// Proportional share of all memory that a process uses, in bytes.
 pub fn proportional(pid: i32) -> u64 {
     of_rollup(pid, &["Pss"])
 }
@@ -120,13 +120,13 @@ fn of_rollup(pid: i32, names: &[&str]) -> u64 {
     names.iter().map(|name| map[*name]).sum()
 }
 
-/// CPU time of a process's main thread in nanoseconds, to the scheduler's precision.
+/// CPU time of a process's main thread in nanoseconds, with the scheduler's precision.
 pub fn cpu(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// How often its main thread went to sleep.
+/// How often a process's main thread went to sleep.
 pub fn sleeps(pid: i32) -> u64 {
     let status = Process::new(pid).unwrap().status().unwrap();
     status.voluntary_ctxt_switches.unwrap()

@@ -1,4 +1,4 @@
-//! Configuration files and the environment over them.
+//! Fuzzes configuration files, with environment variables that override them.
 
 #![no_main]
 

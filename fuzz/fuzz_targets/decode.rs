@@ -1,4 +1,4 @@
-//! Recordings of every format, as uploads and as streams.
+//! Fuzzes recordings of every format, as uploads and as streams.
 
 #![no_main]
 

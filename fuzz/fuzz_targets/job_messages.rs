@@ -1,4 +1,4 @@
-//! What zygotes and jobs say over their channels.
+//! Fuzzes the messages of zygotes and jobs.
 
 #![no_main]
 

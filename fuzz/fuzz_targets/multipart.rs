@@ -1,4 +1,4 @@
-//! Bodies of transcription requests.
+//! Fuzzes bodies of transcription requests.
 
 #![no_main]
 

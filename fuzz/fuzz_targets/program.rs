@@ -1,4 +1,4 @@
-//! Lines that a program of the engine `exec` says.
+//! Fuzzes the lines that a program of the engine `exec` writes.
 
 #![no_main]
 

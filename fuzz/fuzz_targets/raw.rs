@@ -1,4 +1,4 @@
-//! Media types of raw samples, and the samples.
+//! Fuzzes media types of raw samples, and the samples.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Events of Wyoming.
+//! Fuzzes events of Wyoming clients.
 
 #![no_main]
 

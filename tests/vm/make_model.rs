@@ -1,4 +1,5 @@
-//! Writes the file named by its argument: a model of Whisper as small as can be, which always hears the clip `goforward`.
+//! Writes the smallest possible Whisper model to the file named by its argument. It always hears
+//! the clip `goforward`.
 
 #[path = "../common/ggml.rs"]
 mod ggml;

@@ -1,4 +1,5 @@
-//! What isolation adds to a request: mode `process` beside mode `thread`, in the same daemon, on the same audio.
+//! Time that isolation adds to a request: mode `process` against mode `thread`, in the same daemon,
+//! on the same audio.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::{
     service::{self, NULL_MODELS},
 };
 
-/// Long enough for a fork, an exit and a wait: a spare is ready when the request comes.
+/// Long enough for a fork, an exit and a wait, so that a spare is ready when the request comes.
 const PAUSE: Duration = Duration::from_millis(2);
 
 const IDLE: Duration = Duration::from_millis(100);
@@ -52,7 +53,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     outcome.plot("latency", "process, no spare", points);
 }
 
-/// So many requests of each, and a spare ready for every one of them.
+/// Take `pairs` turns, with a spare ready for every request.
 pub fn alone(pairs: usize) -> Turns {
     Turns {
         rounds: pairs,
@@ -62,7 +63,7 @@ pub fn alone(pairs: usize) -> Turns {
     }
 }
 
-/// The models of one daemon or of several, all taking turns; for each daemon its models.
+/// Let the models of one daemon or of several take turns; returns the models of each daemon.
 pub fn side_by_side<const DAEMONS: usize>(
     daemons: [&Daemon; DAEMONS],
     models: &[&str],
@@ -84,7 +85,7 @@ pub fn side_by_side<const DAEMONS: usize>(
     daemons.map(|_| all.by_ref().take(models.len()).collect())
 }
 
-/// The second competitor less the first one.
+/// Report the second competitor's times minus the first one's.
 pub fn tell(outcome: &mut Outcome, name: &str, competitors: &[Competitor]) {
     let [thread, process, others @ ..] = competitors else {
         panic!("two at least")

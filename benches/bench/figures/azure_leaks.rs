@@ -1,5 +1,5 @@
-//! A real library that leaks: Microsoft's Speech SDK, to which nothing is given back, as by the program that this project
-//! comes from. Who answers it is a speech service of the benchmark's own.
+//! A real library that leaks: Microsoft's Speech SDK, with nothing released, as in this project's
+//! predecessor. A fake speech service of the benchmark answers it.
 
 use std::fs;
 
@@ -19,15 +19,16 @@ const WORDS: &str = "Go forward, ten meters.";
 /// Length of a recording in bytes: four seconds.
 const LENGTH: usize = 4 * 32_000;
 
-/// Requests to each model before the supervisor's memory is looked at for the first time.
+/// Number of requests to each model before the supervisor's memory is first read.
 const WARM: usize = 20;
 
-/// Recognisers that a job of mode `hybrid` may leave behind: each keeps some ten threads.
+/// Number of recognisers that a job of mode `hybrid` may leave behind: each keeps about ten
+/// threads.
 const OF_ONE_JOB: usize = 15;
 
 const MIB: f64 = 1_048_576.0;
 
-/// The engine refuses mode `thread`: the key would lie in the supervisor's memory.
+/// The engine refuses mode `thread`, in which the key would be in the supervisor's memory.
 fn models(library: &str, port: u16, key: &str) -> String {
     let azure = |model: &str| {
         format!(
@@ -99,9 +100,10 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     outcome.tell("azure_growth", growth, count, remark);
 }
 
-/// So many requests; own memory of each one's job and of the supervisor, in bytes, where there was an answer.
+/// Send `count` requests; returns the own memory of each one's job and of the supervisor, in bytes,
+/// for those with an answer.
 fn ask(daemon: &Daemon, cloud: &Service, model: &str, count: usize) -> Vec<Option<(u64, u64)>> {
-    // A tone: silence would not be sent.
+    // A tone, because silence would not be sent.
     let samples = (0..LENGTH / 2).flat_map(|n| {
         let sample: i16 = if n % 40 < 20 { 3000 } else { -3000 };
         sample.to_le_bytes()
@@ -114,7 +116,7 @@ fn ask(daemon: &Daemon, cloud: &Service, model: &str, count: usize) -> Vec<Optio
         let is_right = reply.status == 200 && String::from_utf8_lossy(reply.body).contains(WORDS);
         let memory = is_right.then(|| reply.number("x-stt-anon-bytes"));
         answers.push(memory.map(|memory| (memory, private_memory(daemon.pid()))));
-        // It keeps all the audio until somebody takes it.
+        // The fake service keeps all audio until it is taken.
         cloud.only();
     }
     answers

@@ -1,4 +1,5 @@
-//! The first byte of the first answer of a service that is not running: systemd's socket, our start, the model.
+//! Time to the first byte of the first answer of a stopped service: systemd's socket, our start,
+//! the model.
 
 use std::{
     fs,
@@ -32,21 +33,22 @@ use crate::{
 const POCKETSPHINX: &str = "[models.process]\nengine = \"pocketsphinx\"\n";
 const NULL: &str = "[models.process]\nengine = \"null\"\n";
 
-/// The option by which this program, started anew, only loads the model and tells how long it took.
+/// Option with which this program only loads the model and prints the time for it.
 pub const LOAD: &str = "--load-model";
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     let (mut null, mut real) = (Starts::default(), Starts::default());
     let mut load = Samples::default();
     let nothing = request("process", &service::moment());
-    // The answer's first byte is behind all the work: what the engine makes of noise is not the start's time.
+    // The answer's first byte comes after all the work, so send silence: transcribing noise is not
+    // part of the start.
     let silence = request("process", &crate::common::clips::wav(&[0; 32_000]));
     for _ in 0..scale.cold_starts {
         null.push(start(NULL, &nothing));
         real.push(start(POCKETSPHINX, &silence));
         load.push(loading());
     }
-    // Each of them is less what it would have taken a moment later: transcribing is no part of a start.
+    // Subtract the time of the same request a moment later: transcribing is not part of a start.
     let beyond = (real.first.p50() - real.again.p50() - load.p50()) / 1000.0;
     let (least, most) = interval(&real.first, &load, |one, other| {
         (one - real.again.p50() - other) / 1000.0
@@ -64,12 +66,12 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     outcome.between("cold_start", (least, most));
 }
 
-/// What starts took.
+/// Times of several starts.
 #[derive(Default)]
 struct Starts {
-    /// From connecting to the first byte of the answer, when nothing ran.
+    /// Time from connecting to the first byte of the answer, when nothing ran.
     first: Samples,
-    /// The same request once more, when there was a spare for it.
+    /// Time of the same request again, with a spare ready.
     again: Samples,
 }
 
@@ -80,7 +82,7 @@ impl Starts {
     }
 }
 
-/// Start the service by connecting to its socket; what [`Starts`] has of it.
+/// Start the service by connecting to its socket, and return both times of [`Starts`].
 fn start(config: &str, request: &[u8]) -> (Duration, Duration) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("stt-isolated.toml");
@@ -104,7 +106,7 @@ fn start(config: &str, request: &[u8]) -> (Duration, Duration) {
         .stdin(Stdio::null())
         .stderr(Stdio::null());
     let mut process = command.spawn().unwrap();
-    // A socket that is bound and does not listen yet refuses.
+    // A socket that is bound but does not listen yet refuses connections.
     let (start, mut stream) = try_wait_for(LONG, || {
         let start = Instant::now();
         UnixStream::connect(&socket)
@@ -132,7 +134,7 @@ fn start(config: &str, request: &[u8]) -> (Duration, Duration) {
     (first, again)
 }
 
-/// How long the engine alone takes to load, in a process that does nothing else.
+/// Time that the engine alone takes to load, in a process that does nothing else.
 fn loading() -> Duration {
     let program = std::env::current_exe().unwrap();
     let output = Command::new(program).arg(LOAD).output().unwrap();
@@ -143,7 +145,7 @@ fn loading() -> Duration {
     )
 }
 
-/// What this program does when it is started with [`LOAD`].
+/// The work of this program if it is started with [`LOAD`].
 pub fn load_model() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
     let start = Instant::now();

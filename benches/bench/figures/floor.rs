@@ -1,4 +1,5 @@
-//! What no design with processes can be faster than: a fork, an exit and a wait; one byte to a waiting child and back.
+//! Lower bounds for any design with processes: a fork, an exit and a wait; one byte to a waiting
+//! child and back.
 
 use std::{
     io::{Read, Write},
@@ -35,10 +36,10 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
             let mut byte = [0];
             let _ = theirs.read_exact(&mut byte);
             let _ = theirs.write_all(&byte);
-            // As a job does: it goes only when it is told to.
+            // Like a job, it exits only when told to.
             let _ = theirs.read_exact(&mut byte);
         });
-        // It waits by now: the same pause as before a request that finds a spare.
+        // By now the child waits. A request that finds a spare has the same pause before it.
         std::thread::sleep(std::time::Duration::from_millis(2));
         let mut byte = [1];
         let start = Instant::now();
@@ -58,9 +59,10 @@ fn p99(samples: &Samples) -> String {
 
 /// Do `work` in a child.
 fn fork(work: impl FnOnce()) -> Pid {
-    // SAFETY: called while this program has one thread (`main` measures this figure first, before any daemon or client
-    // exists), so that no lock can be held by a thread that the child lacks. The child reads and writes a socket, and
-    // leaves through `_exit` without unwinding or running anything of the parent's.
+    // SAFETY: called while this program has one thread (`main` measures this figure first, before
+    // any daemon or client exists), so no other thread, which the child would lack, can hold a
+    // lock. The child reads and writes a socket, and leaves through `_exit` without unwinding or
+    // running anything of the parent's.
     #[allow(unsafe_code)]
     let fork = unsafe { nix::unistd::fork() };
     match fork.unwrap() {

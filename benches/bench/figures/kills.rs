@@ -1,4 +1,5 @@
-//! How long a slot stays taken after its job was given up: its client hung up, or its time was up.
+//! How long a slot stays taken after its job was given up because its client hung up or its time
+//! was over.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ engine = "fault"
 "#;
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
-    // It tells the times in its log.
+    // The service writes the times to its log.
     let config = service::config(CONFIG).replace("log_level = \"error\"", "log_level = \"info\"");
     let daemon = Daemon::start(&config);
     let mut looks = Client::connect(daemon.socket()).unwrap();
@@ -91,7 +92,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     );
 }
 
-/// The times that the service wrote into its log.
+/// The times in the service's log.
 fn told(log: &str) -> Samples {
     let mut samples = Samples::default();
     for rest in log.split("slot_free_us=").skip(1) {

@@ -1,4 +1,4 @@
-//! The load that killed the service which this project comes from: every request leaks 260 MB.
+//! The load that killed this project's predecessor: every request leaks 260 MB.
 
 use std::sync::Mutex;
 
@@ -29,10 +29,10 @@ const LEAK: &str = "leak=260M";
 
 const LEAKED: u64 = 260 << 20;
 
-/// At once, in the mode in which nothing is left behind.
+/// Number of parallel clients, in the mode in which nothing is left behind.
 const CLIENTS: usize = 2;
 
-/// What the leaks of the other two modes may add up to at any time, with something to spare.
+/// Upper bound for the leaks of the other two modes at any time, in bytes.
 fn needed(scale: &Scale) -> u64 {
     let [_, _, thread] = scale.leaks;
     LEAKED * (thread as u64 + 6) + (2 << 30)

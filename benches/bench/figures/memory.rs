@@ -1,4 +1,4 @@
-//! The supervisor's own memory, and what becomes of it with the number of requests.
+//! The supervisor's own memory, as a function of the number of requests.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use crate::{
     service::{self, NULL_MODELS},
 };
 
-/// Requests after which every cache is filled.
+/// Number of requests after which every cache is filled.
 pub const WARM: usize = 1000;
 
 const CLIENTS: usize = 8;
 
 const LOOKS: usize = 25;
 
-/// Twice as long as it takes an idle service to give memory back.
+/// Twice the time after which an idle service returns memory.
 const QUIET: Duration = Duration::from_secs(9);
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
@@ -35,9 +35,9 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     plot(outcome, &points);
 }
 
-/// Serve so many requests by the model `process`, half of them on a connection of their own, and look so many times at the
-/// supervisor's memory: (requests done, bytes), and by how much it grew after the first [`WARM`], from rest to rest. Each
-/// look is told.
+/// Serve `requests` requests with the model `process`, half of them on new connections, and read
+/// the supervisor's memory `looks` times. Returns pairs of (requests done, bytes), and the growth
+/// after the first [`WARM`] requests, from rest to rest. Each reading is passed to `told`.
 pub fn grow(
     daemon: &Daemon,
     requests: usize,
@@ -86,7 +86,8 @@ pub fn grow(
     (points, last as f64 - first as f64)
 }
 
-/// The supervisor's memory once it has given back what it does not need, which it does after some seconds of idleness.
+/// The supervisor's memory after it has returned unneeded memory, which it does after some idle
+/// seconds.
 fn at_rest(daemon: &Daemon) -> u64 {
     let mut memory = private_memory(daemon.pid());
     let mut since = Instant::now();
@@ -100,7 +101,7 @@ fn at_rest(daemon: &Daemon) -> u64 {
     memory
 }
 
-/// The plot of what [`grow`] saw.
+/// Plot the readings of [`grow`].
 pub fn plot(outcome: &mut Outcome, points: &[(usize, u64)]) {
     let points = points
         .iter()

@@ -1,4 +1,4 @@
-//! The figures, a file for each thing that is done to the service.
+//! The figures, one file for each load.
 
 pub mod added;
 pub mod azure_leaks;

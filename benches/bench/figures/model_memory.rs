@@ -1,4 +1,4 @@
-//! Eight jobs at once on one model: what they have together, beside what eight of everything would be.
+//! Total memory of eight parallel jobs of one model, compared with eight complete copies.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ use crate::{
 
 const JOBS: usize = 8;
 
-/// By then each has used all the memory that it needs; in seconds of CPU time.
+/// CPU time in seconds after which each job has used all the memory that it needs.
 const AT_WORK: f64 = 1.0;
 
 const MODEL: &str = r#"
@@ -33,7 +33,7 @@ pub fn measure(outcome: &mut Outcome) {
         let clients = (0..JOBS).map(|_| {
             scope.spawn(|| {
                 let mut client = Client::connect(daemon.socket()).unwrap();
-                // Those whose figures are known are not waited for.
+                // Do not wait for jobs whose figures are known.
                 let _ = client.exchange(&bytes);
             })
         });

@@ -1,4 +1,5 @@
-//! What the naive designs add: Python's ways to a process for each request, behind one HTTP server in Python.
+//! Time that the naive designs add: Python's ways to use a process per request, behind an HTTP
+//! server in Python.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Good requests beside every kind of fault, to the same model: how many of them notice.
+//! Good requests in parallel with every kind of fault, to the same model: how many of them are
+//! affected.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -28,7 +29,7 @@ spares = { min = 4, max = 8 }
 
 const GOOD: usize = 4;
 
-/// Each a way to fall, to hang, to grow, to flood, to lie or to break out.
+/// Each is a way to crash, to hang, to grow, to flood, to lie or to break out.
 const FAULTS: &[&str] = &[
     "segfault",
     "abort",
@@ -81,7 +82,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
             let (faults, injected, over, daemon) = (&faults, &injected, &over, &daemon);
             scope.spawn(move || {
                 let mut client = Client::connect(daemon.socket()).unwrap();
-                // Every fault at least once, however soon the others are done.
+                // Run every fault at least once, even if the others finish soon.
                 for (number, fault) in faults
                     .iter()
                     .cycle()
@@ -91,7 +92,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
                     if over.load(Ordering::Relaxed) && number >= faults.len() {
                         return;
                     }
-                    // What it gets is its own affair, and tests/faults.rs's.
+                    // Its answer does not matter here; tests/faults.rs checks it.
                     if client.exchange(fault).is_err() {
                         client = Client::connect(daemon.socket()).unwrap();
                     }

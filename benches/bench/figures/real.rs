@@ -1,4 +1,5 @@
-//! Real speech through the real engine: what isolation costs of the whole, and what the command-line user waits.
+//! Real speech through the real engine: the share of isolation in the total time, and the waiting
+//! time of a command-line user.
 
 use std::{
     fs,
@@ -35,7 +36,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         rounds: 2,
         block: 1,
         warm: 0,
-        // A spare is forked again meanwhile.
+        // Another spare is forked meanwhile.
         pause: Duration::from_millis(100),
     };
     take_turns(&mut competitors, turns);

@@ -1,4 +1,4 @@
-//! Where the time of a request goes: the service's own clocks, and what is left for the client's.
+//! The stages of a request by the service's own clocks, and the rest for the client.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Stages in the client's time, as `/v1/stats` names them.
+/// Stages within the client's time, as `/v1/stats` names them.
 const WITHIN: [&str; 5] = ["upload", "queue", "hand_over", "decode", "transcribe"];
 
-/// Those that no client waits for.
+/// Stages for which no client waits.
 const BEYOND: [&str; 2] = ["exit", "start"];
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
@@ -65,7 +65,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         let (micros, runs) = stage("process", name);
         let remark = match stage("thread", name) {
             (_, 0) => String::new(),
-            // What a job takes longer for the same are the pages that it is the first to touch.
+            // A job takes longer for the same work because it is the first to touch its pages.
             (thread, _) => format!("{thread:.0} µs in mode `thread`"),
         };
         outcome.tell(&format!("stage_{name}"), micros, runs, remark);

@@ -1,4 +1,4 @@
-//! What a request asks of the kernel and of the processor: counted from outside, with the tools of everybody.
+//! System calls and processor events of a request, counted from outside with common tools.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
 
 const CONFIG: &str = "[models.process]\nengine = \"null\"\nspares = { min = 2, max = 2 }\n";
 
-/// Calls that are told by name.
+/// Number of system calls that are listed by name.
 const SHOWN: usize = 12;
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
@@ -49,7 +49,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     }
 }
 
-/// A request after the other, each with its spare.
+/// Send one request after the other, each with a spare ready.
 fn ask(daemon: &Daemon, count: usize) {
     let bytes = request("process", &service::moment());
     let mut client = Client::connect(daemon.socket()).unwrap();
@@ -62,7 +62,7 @@ fn ask(daemon: &Daemon, count: usize) {
 }
 
 fn calls(daemon: &Daemon, scale: &Scale, outcome: &mut Outcome) {
-    // What the looks and the connection cost that are in every count.
+    // The cost of the readings and the connection, which is in every count.
     for (id, pid) in [
         ("supervisor_calls", daemon.pid()),
         ("job_calls", daemon.zygote().pid),
@@ -74,7 +74,7 @@ fn calls(daemon: &Daemon, scale: &Scale, outcome: &mut Outcome) {
             detach(trace);
             Ok::<_, String>(counts(&fs::read_to_string(&file).unwrap_or_default()))
         };
-        // The difference of two series: what is beside the requests is in both.
+        // Take the difference of two series: everything else is in both.
         let few = scale.traced / 10;
         match (counted(few), counted(few + scale.traced)) {
             (Ok(few), Ok(many)) => tell(outcome, id, &few, &many, scale.traced),
@@ -104,7 +104,7 @@ fn tell(
     outcome.tell(id, total, requests, shown.join(", "));
 }
 
-/// strace on a process and all that it will make, once it is there.
+/// Attach strace to a process and all its future children; returns once it is attached.
 fn attach(pid: i32, file: &Path) -> Result<Child, String> {
     let mut command = Command::new("strace");
     command
@@ -117,7 +117,7 @@ fn attach(pid: i32, file: &Path) -> Result<Child, String> {
     let mut lines = BufReader::new(trace.stderr.take().unwrap());
     let mut line = String::new();
     let _ = lines.read_line(&mut line);
-    // Nobody may be kept from writing.
+    // Read everything, so that strace never blocks while writing.
     std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
     if line.contains("attached") {
         return Ok(trace);
@@ -142,7 +142,7 @@ fn counts(table: &str) -> BTreeMap<String, u64> {
     rows.collect()
 }
 
-/// How often `event` comes in a process, and in all that it makes, for each request.
+/// How often `event` occurs per request in a process and all its children.
 fn events(daemon: &Daemon, scale: &Scale, event: &str, pid: i32) -> Result<f64, String> {
     if !machine::has("perf") {
         return Err("perf is not installed".into());
@@ -153,7 +153,7 @@ fn events(daemon: &Daemon, scale: &Scale, event: &str, pid: i32) -> Result<f64, 
         command.args(["stat", "-x", ",", "-e", event, "-p", &pid.to_string(), "-o"]);
         let perf = command.arg(&file).stderr(Stdio::null()).spawn();
         let perf = perf.map_err(|error| error.to_string())?;
-        // It does not say when it has begun.
+        // perf does not say when it has begun.
         std::thread::sleep(Duration::from_millis(500));
         ask(daemon, requests);
         detach(perf);

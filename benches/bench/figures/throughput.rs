@@ -1,4 +1,4 @@
-//! Requests in a second, by the number of clients that ask without a pause.
+//! Requests per second, by the number of clients that send without a pause.
 
 use std::{
     path::Path,
@@ -69,7 +69,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome, python: Option<&Python>) {
     outcome.tell_beside("throughput", most, scale.clients.len(), remark, peers);
 }
 
-/// Requests answered in a second.
+/// Number of answered requests per second.
 fn rate(socket: &Path, request: &[u8], clients: usize, time: Duration) -> f64 {
     let stop = AtomicBool::new(false);
     let (ready, start) = (AtomicUsize::new(0), AtomicBool::new(false));

@@ -1,4 +1,5 @@
-//! Eight large recordings that arrive at once: none of it may be in the supervisor's heap, and no job may wait for it.
+//! Eight large recordings that arrive in parallel: none of them may be in the supervisor's heap,
+//! and no job may wait for them.
 
 use std::{
     io::Write,
@@ -54,9 +55,9 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         return;
     }
     let daemon = service::start(CONFIG);
-    // Whatever the first upload makes for good is there.
+    // Everything that the first upload allocates permanently exists now.
     all(&daemon, BLOCK as u64 * 32);
-    // The jobs of these are on their way out for a moment.
+    // The jobs of these uploads need a moment to end.
     settle(&daemon);
     let before = private_memory(daemon.pid());
     let (most, jobs) = all(&daemon, scale.upload);
@@ -66,7 +67,8 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
     outcome.tell("upload_jobs", jobs as f64, UPLOADS, remark);
 }
 
-/// Eight uploads of this size: the most heap of the supervisor meanwhile, and the most jobs before all was there.
+/// Make eight uploads of this size. Returns the supervisor's highest heap meanwhile, and the
+/// highest number of jobs before all data was there.
 fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
     let arrived = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
@@ -92,7 +94,8 @@ fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
         wait_until("all have come", 10 * LONG, || {
             let (memory, jobs) = look();
             most.0 = most.0.max(memory);
-            // Once all have come, each is given its end and then, rightly, a job: that may have been before this look.
+            // Once all have come, each gets its end and then, rightly, a job, perhaps before this
+            // reading.
             let has_come = arrived.load(Ordering::SeqCst) == UPLOADS;
             if !has_come {
                 most.1 = most.1.max(jobs);
@@ -108,7 +111,7 @@ fn all(daemon: &Daemon, size: u64) -> (u64, u64) {
     })
 }
 
-/// Everything but the end, and that when all have come so far.
+/// Send everything but the end, and the end when all the others have come as far.
 fn upload(client: &mut Raw, size: u64, arrived: &AtomicUsize) {
     let part = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"

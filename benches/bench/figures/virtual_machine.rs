@@ -1,13 +1,14 @@
-//! What needs memory limits and a systemd is measured by the cases of `tests/vm`: what they told when they last ran.
+//! Figures that need memory limits and systemd: `tests/vm` measures them, and this reads the facts
+//! of its last run.
 
 use std::{fs, path::Path};
 
 use crate::outcome::Outcome;
 
-/// Figure, the case that measures it, and the beginning of what that one tells.
+/// Figure, the case that measures it, and the beginning of the fact's text.
 const FACTS: &[(&str, &str, &str)] = &[("dying_cgroups", "21-leaks", "dying cgroups after it")];
 
-/// Facts that stand beside those of this machine.
+/// Facts that are shown next to those of this machine.
 pub const BESIDE: &[&str] = &[
     "100 × 260 MB leaked",
     "slot free after the kill",
@@ -33,7 +34,7 @@ pub fn measure(target: &Path, outcome: &mut Outcome) {
     }
 }
 
-/// All that the machines told: suite, name, value.
+/// All facts from the virtual machines: suite, name, value.
 pub fn facts(target: &Path) -> Vec<(String, String, String)> {
     let mut all = Vec::new();
     for suite in ["bookworm", "trixie"] {

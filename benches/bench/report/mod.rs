@@ -1,4 +1,4 @@
-//! What was found, for people: the table, the page with its plots, the contract.
+//! The results for people: the table, the page with its plots, the contract.
 
 pub mod page;
 pub mod plot;

@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs nothing else.
+//! `report.html`: one self-contained file.
 
 use std::fmt::Write;
 
@@ -12,7 +12,8 @@ use crate::outcome::{Finding, Outcome, Series};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A plot: its name in the outcome, its title, what there is to see, and its axes (none: a divided bar).
+/// A plot: its name in the outcome, its title, its explanation, and its axes (none for a divided
+/// bar).
 struct Plot {
     name: &'static str,
     title: &'static str,
@@ -169,7 +170,7 @@ fn about(machine: &Value) -> String {
     list + "</dl>"
 }
 
-/// What isolation there was, in words.
+/// The isolation in force, in words.
 pub fn in_force(isolation: &Value) -> String {
     let confined = match isolation["confined"].as_bool() {
         Some(true) => "each job in a cgroup of its own",
@@ -240,7 +241,7 @@ fn drawing(plot: &Plot, series: &[Series]) -> String {
     }
 }
 
-/// The plot of this name as a file of its own, and its title.
+/// The plot with this name as a separate file, and its title.
 pub fn file(name: &str, series: &[Series]) -> Option<(String, &'static str)> {
     let plot = PLOTS.iter().find(|plot| plot.name == name)?;
     Some((plot::file(&drawing(plot, series), plot.title), plot.title))

@@ -1,4 +1,4 @@
-//! Plots as SVG that takes its colours from the page's style, light or dark.
+//! Plots as SVG that take their colours from the page's style, light or dark.
 
 use std::fmt::Write;
 
@@ -14,22 +14,22 @@ const RIGHT: f64 = 240.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 48.0;
 
-/// Colours in the style.
+/// Number of colours in the style.
 const COLOURS: usize = 12;
 
-/// How an axis is divided.
+/// Division of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
     Linear,
     Log,
 }
 
-/// One axis: what it shows, and how.
+/// An axis: its title, and its division.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
     pub name: &'static str,
     pub scale: Scale,
-    /// Steps between points instead of slopes (for distributions), where it is the horizontal axis.
+    /// For the horizontal axis: draw steps between points instead of slopes, as for distributions.
     pub steps: bool,
 }
 
@@ -60,7 +60,7 @@ impl Range {
         }
     }
 
-    /// Where a value lies, 0 to 1.
+    /// Position of a value, 0 to 1.
     fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.from) / (self.to - self.from),
@@ -68,7 +68,7 @@ impl Range {
         }
     }
 
-    /// Values at which there is a line.
+    /// Values with a line across the plot.
     fn ticks(&self) -> Vec<f64> {
         match self.scale {
             Scale::Linear => {
@@ -103,7 +103,7 @@ impl Range {
     }
 }
 
-/// Lines over two axes, each named beside the plot.
+/// A plot of lines over two axes, each named next to the plot.
 pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
     let all = || series.iter().flat_map(|series| series.points.iter());
     let x = Range::of(all().map(|(x, _)| *x), across.scale);
@@ -192,7 +192,7 @@ pub fn lines(series: &[Series], across: Axis, up: Axis) -> String {
     svg + "</svg>"
 }
 
-/// One bar, divided: the series' first values side by side.
+/// A single divided bar: the first values of all series, one after the other.
 pub fn bar(series: &[Series], unit: &str) -> String {
     let value = |series: &Series| {
         series
@@ -227,7 +227,7 @@ pub fn bar(series: &[Series], unit: &str) -> String {
     svg + "</svg>"
 }
 
-/// A drawing that is shown alone: with its style, and paper below it.
+/// A drawing as a separate file, with its style and a background.
 pub fn file(drawing: &str, title: &str) -> String {
     let title = escape(title);
     let head = format!(
@@ -240,7 +240,7 @@ fn begin(height: f64) -> String {
     format!(r#"<svg viewBox="0 0 {WIDTH} {height}" role="img" xmlns="http://www.w3.org/2000/svg">"#)
 }
 
-/// A number as short as can be.
+/// A number in its shortest form.
 fn number(value: f64) -> String {
     let value = if value.abs() >= 100.0 {
         value.round()

@@ -1,5 +1,5 @@
-//! What was measured last, in `docs/SPECIFICATION.md`: written by this program between marks, never by hand; the plots lie
-//! in a folder beside the page.
+//! Writes the last results into `docs/SPECIFICATION.md`, between marks that nobody edits by hand.
+//! The plots lie in a folder next to the page.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -13,23 +13,23 @@ use crate::{
     scale::FULL,
 };
 
-/// The last `report.json`, `endurance.json` and `soak.json`, as far as there are any.
+/// The last `report.json`, `endurance.json` and `soak.json`, if they exist.
 pub struct Reports {
     pub figures: Option<Value>,
     pub endurance: Option<Value>,
     pub soak: Option<Value>,
 }
 
-/// In front of the machine's name.
+/// Text before the machine's name.
 const MEASURED: &str = "Measured on";
 
 /// The folder of the plots.
 const PLOTS: &str = "figures";
 
-/// Put what the reports say into `file`. What there is no report of stays as it was measured last.
+/// Put the reports' results into `file`. Results without a report stay as they were measured last.
 ///
 /// # Errors
-/// What is wrong with the file or a report.
+/// The problem with the file or a report.
 pub fn fill(file: &Path, reports: &Reports) -> Result<(), String> {
     let name = file.display();
     let mut text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
@@ -54,7 +54,7 @@ pub fn fill(file: &Path, reports: &Reports) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("{name}: {error}"))
 }
 
-/// Whether this is a run of everything, at its full scale.
+/// True if this was a run of everything, at its full scale.
 fn is_whole(report: &Value) -> bool {
     report["scale"] == FULL.name && report["only"].as_array().is_none_or(Vec::is_empty)
 }
@@ -63,7 +63,7 @@ fn marks(name: &str) -> [String; 2] {
     ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->\n"))
 }
 
-/// What stands between the marks of this name.
+/// The text between the marks with this name.
 fn part<'a>(text: &'a str, name: &str) -> Result<&'a str, String> {
     let [begin, end] = marks(name);
     let part = text
@@ -87,7 +87,7 @@ fn measured(machine: &Value) -> String {
     format!("{MEASURED} {}; {confined}.\n\n", machine::line(machine))
 }
 
-/// What a long run came to, and its plots, which are written beside `file`.
+/// The result of a long run and its plots, which are written next to `file`.
 fn told(file: &Path, report: &Value, plots: &[(&str, &str)]) -> Result<String, String> {
     let mut text = measured(&report["machine"]);
     for line in report["told"].as_array().into_iter().flatten() {
@@ -123,7 +123,7 @@ fn series(plot: &Value) -> Vec<Series> {
         .collect()
 }
 
-/// The lines of the table, and the machine.
+/// The name of the machine and the lines of the table.
 fn table(report: Option<&Value>) -> String {
     let mut text = report.map_or_else(String::new, |report| measured(&report["machine"]));
     text += "| figure | goal | measured | how, and to reproduce |\n|---|---|---|---|\n";

@@ -9,7 +9,7 @@ use crate::{
 
 const FIGURE: usize = 78;
 
-/// All of it, as text.
+/// The whole table as text.
 pub fn text(outcome: &Outcome, all: bool) -> String {
     let colour = std::io::stdout().is_terminal();
     let mut text = format!(
@@ -47,7 +47,7 @@ pub fn text(outcome: &Outcome, all: bool) -> String {
     text
 }
 
-/// How a figure stands to its goal, and to an earlier run.
+/// Compares a figure with its goal, and with an earlier run.
 pub fn words(verdict: Verdict, worse: Option<&str>) -> String {
     let worse = worse.map(|_| "worse");
     let words = [Some(verdict.word()), worse].into_iter().flatten();
@@ -55,7 +55,7 @@ pub fn words(verdict: Verdict, worse: Option<&str>) -> String {
     words.join(", ")
 }
 
-/// What stands below a figure: how many runs, what it comes to on another machine, and the peers.
+/// The lines below a figure: number of runs, the value scaled to another machine, and the peers.
 pub fn explanation(outcome: &Outcome, figure: &Figure, finding: Option<&Finding>) -> Vec<String> {
     match finding {
         Some(Finding::Measured {
@@ -86,7 +86,7 @@ pub fn explanation(outcome: &Outcome, figure: &Figure, finding: Option<&Finding>
     }
 }
 
-/// A peer's value, and how many times ours it is.
+/// A peer's value, and its ratio to ours.
 fn peer(unit: Unit, ours: f64, name: &str, theirs: f64) -> String {
     if theirs.is_nan() {
         return name.into();

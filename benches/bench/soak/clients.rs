@@ -1,4 +1,4 @@
-//! One request of a client, whatever comes to its mind, and its answer checked.
+//! One random request of a client, with a check of its answer.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,21 +19,21 @@ use crate::common::{
     wyoming,
 };
 
-/// What a client is like.
+/// Kinds of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Sends speech in any format and wants any kind of answer.
+    /// Sends speech in any format and asks for any kind of answer.
     Form,
-    /// Wants the text while it is made.
+    /// Asks for the text as a stream.
     Stream,
     Wyoming,
-    /// Sends next to nothing, as fast as it can.
+    /// Sends almost nothing, as fast as it can.
     Quick,
-    /// Speech, to a model in mode `hybrid`.
+    /// Sends speech to a model in mode `hybrid`.
     Warm,
 }
 
-/// Faults, and the code by which each must be told.
+/// Faults, with the code that each must give.
 const TROUBLE: [(&str, &str); 10] = [
     ("segfault", "worker_crashed"),
     ("abort", "worker_crashed"),
@@ -49,7 +49,7 @@ const TROUBLE: [(&str, &str); 10] = [
 
 const TIMEOUT: &str = "timeout";
 
-/// Numbers that look like chance, the same in every run.
+/// A pseudo-random generator, the same in every run.
 pub struct Random(u64);
 
 impl Random {
@@ -69,7 +69,7 @@ impl Random {
     }
 }
 
-/// One request. Whatever is wrong with its answer is told to `tally`.
+/// Sends one request. If its answer is wrong, `tally` records it.
 pub fn once(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random, tally: &Tally) {
     let chance = random.below(100);
     let (count, what) = if chance < FAULTS {
@@ -89,7 +89,7 @@ pub fn once(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random, tal
     }
 }
 
-/// Whether `work` went well; what is wrong otherwise is told.
+/// True if `work` went well; otherwise the problem is recorded.
 fn judged(tally: &Tally, what: &str, work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     if let Err(panic) = &result {
@@ -135,7 +135,8 @@ fn good(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     }
 }
 
-/// Each fault more than once, and several at a time: what a flood leaves in the allocator depends on the others.
+/// Runs each fault more than once, several at a time: the memory that a burst leaves in the
+/// allocator depends on all of them.
 pub fn all_faults(daemon: &Daemon, tally: &Tally) {
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -150,7 +151,7 @@ pub fn all_faults(daemon: &Daemon, tally: &Tally) {
 
 fn fault(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     let (mode, code) = *random.one(&TROUBLE);
-    // Over Wyoming nobody can say how long he is willing to wait.
+    // A client of Wyoming cannot say how long it will wait.
     if kind == Kind::Wyoming && code != TIMEOUT {
         let mut client = wyoming::Client::connect(socket);
         let wish = json!({"name": format!("fault:{mode}")});
@@ -170,7 +171,7 @@ fn trouble(daemon: &Daemon, mode: &str, code: &str) {
     assert_eq!(answer.error()["code"], code, "{mode}: {answer:?}");
 }
 
-/// Ask, and go away before there can be an answer.
+/// Sends a request, and disconnects before there can be an answer.
 fn cancel(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
     let pause = Duration::from_millis(random.below(200));
     if kind == Kind::Wyoming {
@@ -182,7 +183,7 @@ fn cancel(daemon: &Daemon, socket: &Path, kind: Kind, random: &mut Random) {
         thread::sleep(pause);
     } else {
         let form = moment().field("model", "fault:hang").body();
-        // Some go while their recording is still on its way.
+        // Some clients disconnect while they are still sending.
         let sent = if random.below(2) == 0 {
             form.len() / 2
         } else {
@@ -213,7 +214,7 @@ fn recorded(clip: Clip, random: &mut Random) -> Form {
     }
 }
 
-/// What was recognised, whatever stands around it.
+/// The recognised text in an answer of any format.
 fn text_of(answer: &Answer, format: &str) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = std::str::from_utf8(&answer.body).unwrap();
@@ -221,7 +222,7 @@ fn text_of(answer: &Answer, format: &str) -> String {
         "json" => answer.text(),
         "verbose_json" => answer.json()["text"].as_str().unwrap().into(),
         "text" => body.trim().into(),
-        // Numbers, times and the first line of VTT are no speech.
+        // Numbers, times and the first line of VTT are not speech.
         _ => {
             let lines = body.lines().filter(|line| {
                 line.chars().any(char::is_alphabetic) && !line.contains("-->") && *line != "WEBVTT"
@@ -231,7 +232,7 @@ fn text_of(answer: &Answer, format: &str) -> String {
     }
 }
 
-/// The text of a stream, whose pieces must be the same.
+/// The text of a stream; checks that its pieces give the same text.
 fn streamed(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = std::str::from_utf8(&answer.body).unwrap();

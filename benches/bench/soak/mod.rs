@@ -1,5 +1,5 @@
-//! Hours of everything at once: real speech in all formats over both protocols, faults, cancellations, reloads. Every
-//! answer is checked; nothing may be lost, and nothing may grow.
+//! Hours of everything at once: real speech in all formats over both protocols, faults,
+//! cancellations, reloads. Every answer is checked. Nothing may be lost, and nothing may grow.
 
 mod clients;
 mod samples;
@@ -35,7 +35,7 @@ use crate::{
 use clients::{Kind, Random};
 use samples::{Sample, judge};
 
-/// The models: three zygotes, two spares each.
+/// The models: three zygotes with two spares each.
 const MODELS: &str = r#"
 [limits]
 memory = "512M"
@@ -55,7 +55,7 @@ spares = { min = 2, max = 2 }
 const ZYGOTES: usize = 3;
 const SPARES: usize = 2 * ZYGOTES;
 
-/// Which clients there are at once.
+/// The clients that run in parallel.
 const CLIENTS: [Kind; 7] = [
     Kind::Form,
     Kind::Form,
@@ -66,14 +66,14 @@ const CLIENTS: [Kind; 7] = [
     Kind::Warm,
 ];
 
-/// Shares of faults and cancellations among all requests, in hundredths.
+/// Percentages of faults and cancellations among all requests.
 const FAULTS: u64 = 5;
 const CANCELS: u64 = 5;
 
-/// Failures that are kept word for word.
+/// Number of failures that are kept word for word.
 const MOST_TOLD: usize = 50;
 
-/// What happened so far.
+/// Events so far.
 #[derive(Debug, Default)]
 struct Tally {
     good: AtomicU64,
@@ -103,7 +103,8 @@ impl Tally {
     }
 }
 
-/// Run for `time`, write `soak.html` and `soak.json` into `folder`, and say whether all was well.
+/// Run for `time`, write `soak.html` and `soak.json` into `folder`, and return whether all was
+/// well.
 pub fn run(time: Duration, folder: &Path) -> ExitCode {
     let sockets = tempfile::TempDir::new().unwrap();
     let wyoming = sockets.path().join("wyoming.sock");
@@ -117,7 +118,8 @@ pub fn run(time: Duration, folder: &Path) -> ExitCode {
     let period = (time / 300).clamp(Duration::from_secs(1), Duration::from_secs(30));
     let machine = machine::describe(&daemon.get("/v1/stats").json());
 
-    // Every cache is filled, every path was gone once: what a flood of words leaves in the allocator is no slope.
+    // Fill every cache and use every path once: memory that a first burst leaves in the allocator
+    // is not growth.
     clients::all_faults(&daemon, &tally);
     work(&daemon, &wyoming, &tally, &stop, time / 10, |_| ());
     let first = Look::at(&daemon, ZYGOTES, SPARES);
@@ -190,7 +192,8 @@ pub fn run(time: Duration, folder: &Path) -> ExitCode {
     }
 }
 
-/// All clients and the administrator at once, for so long; `look` is called again and again meanwhile.
+/// Run all clients and the administrator in parallel for `time`; `look` is called repeatedly
+/// meanwhile.
 fn work(
     daemon: &Daemon,
     wyoming: &Path,
@@ -226,7 +229,8 @@ fn work(
     });
 }
 
-/// The administrator: other settings, a model more, a model less; at the end everything as it was.
+/// The administrator: changes settings, adds and removes a model, and restores everything at the
+/// end.
 fn reload(daemon: &Daemon, tally: &Tally, stop: &AtomicBool, pause: Duration) {
     let base = service::config(MODELS).replace("\"process\"", "\"speech\"");
     let is_read = |queued: u64, models: usize| {
@@ -259,7 +263,7 @@ fn reload(daemon: &Daemon, tally: &Tally, stop: &AtomicBool, pause: Duration) {
     }
 }
 
-/// What the books do not add up to.
+/// Describes a sum in the statistics that is wrong; `None` if all are right.
 fn uncounted(stats: &Value) -> Option<String> {
     let total = &stats["total"];
     let requests = total["requests"].as_object()?;

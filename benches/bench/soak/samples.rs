@@ -1,4 +1,4 @@
-//! What the service has, every few seconds, and whether any of it has a slope.
+//! Samples the service's resources every few seconds, and checks that none of them keeps growing.
 
 use std::{fmt, fs, path::PathBuf, time::Duration};
 
@@ -12,24 +12,24 @@ use crate::{
     outcome::Outcome,
 };
 
-/// By how much the supervisor's memory may seem to grow over the whole time.
+/// Growth of the supervisor's memory over the whole run that is still accepted, in bytes.
 pub const MOST_MEMORY: f64 = 262_144.0;
 
-/// The same for things that are counted. Under load they go up and down by a few.
+/// The same for counted things, which rise and fall by a few under load.
 const MOST_COUNT: f64 = 2.0;
 
-/// What was there at one moment.
+/// The resources at one moment.
 #[derive(Debug)]
 pub struct Sample {
     pub at: Duration,
     /// Heap and stacks of the supervisor, in bytes.
     memory: u64,
-    /// The same of all zygotes.
+    /// Heap and stacks of all zygotes, in bytes.
     zygotes: u64,
     descriptors: usize,
     threads: usize,
     children: usize,
-    /// `None` where no cgroup confines the jobs.
+    /// Number of cgroups; `None` if no cgroup confines the jobs.
     cgroups: Option<usize>,
     answers: u64,
 }
@@ -117,7 +117,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// Cgroups below the one that the service has.
+/// Number of cgroups below the service's own.
 fn cgroups(pid: i32) -> Option<usize> {
     let groups = Process::new(pid).ok()?.cgroups().ok()?;
     let own = groups.0.into_iter().find(|group| group.hierarchy == 0)?;
@@ -130,7 +130,7 @@ fn cgroups(pid: i32) -> Option<usize> {
     Some(jobs.count()).filter(|count| *count > 0)
 }
 
-/// What grows.
+/// One sentence for each resource that grows.
 pub fn judge(samples: &[Sample]) -> Vec<String> {
     type Value = fn(&Sample) -> f64;
     let watched: [(&str, Value, f64); 6] = [
@@ -168,7 +168,7 @@ pub fn judge(samples: &[Sample]) -> Vec<String> {
     grown.collect()
 }
 
-/// By how much the straight line through these points rises over their whole length: the median of all slopes
+/// Rise of the straight line through these points over their whole length: the median of all slopes
 /// (Theil and Sen), which single peaks do not move.
 fn growth(points: &[(f64, f64)]) -> f64 {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {

@@ -1,8 +1,9 @@
-//! Stands in for the client's type of the same name, which needs all that a connection needs; no page shows it.
+//! Replaces the client's type of the same name, which would need all of its connection code; no
+//! page shows it.
 
 use std::{convert::Infallible, str::FromStr};
 
-/// What `--socket` takes.
+/// Value of `--socket`.
 #[derive(Clone, Debug)]
 pub struct Endpoint;
 

@@ -32,10 +32,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What every page says of itself.
+/// Facts that every page states about itself.
 struct Edition<'a> {
     version: &'a str,
-    /// Of the release, and not of the build: builds of one version are alike.
+    /// Date of the release, not of the build, so that builds of one version are identical.
     date: &'a str,
 }
 
@@ -54,7 +54,7 @@ fn write(folder: &Path, edition: &Edition) -> io::Result<()> {
     Ok(())
 }
 
-/// The daemon's command line, without what the daemon alone calls itself with.
+/// The daemon's command line, without the command that it uses only for itself.
 fn daemon(version: &str) -> Command {
     let full = arguments::Arguments::command();
     let mut shown = Command::new("stt-isolated")

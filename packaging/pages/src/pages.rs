@@ -1,4 +1,4 @@
-//! The manual pages: what clap knows of each command, and what stands in `packaging/man` beside it.
+//! The manual pages: clap's knowledge of each command, and the texts in `packaging/man`.
 
 use clap::Command;
 use clap_mangen::Man;
@@ -9,7 +9,7 @@ const DAEMON: &str = include_str!("../../man/stt-isolated.8");
 const CLIENT: &str = include_str!("../../man/sttctl.1");
 const CONFIGURATION: &str = include_str!("../../../config/stt-isolated.toml");
 
-/// Every page: the name of its file, and its text.
+/// Every page as file name and text.
 pub fn all(daemon: &Command, client: &Command, edition: &Edition) -> Vec<(String, String)> {
     let mut pages = vec![(
         "stt-isolated.toml.5".into(),
@@ -20,7 +20,8 @@ pub fn all(daemon: &Command, client: &Command, edition: &Edition) -> Vec<(String
             format!("{}.{section}", command.get_name()),
             page(command, section, edition, more),
         ));
-        // Names, synopses and flags that are those of the whole (`sttctl-top`, `sttctl top`, --help) come by building.
+        // Building adds the names, synopses and flags that come from the whole command
+        // (`sttctl-top`, `sttctl top`, --help).
         let mut built = command.clone();
         built.build();
         for part in built.get_subcommands() {
@@ -75,7 +76,7 @@ fn page(command: &Command, section: &str, edition: &Edition, more: &str) -> Stri
     text + more
 }
 
-/// What stands below the options in --help. clap_mangen would make one paragraph of it.
+/// The text below the options in --help. clap_mangen would merge it into one paragraph.
 fn notes(help: &str) -> String {
     let mut section = String::from(".SH NOTES\n");
     for (number, paragraph) in help.split("\n\n").enumerate() {

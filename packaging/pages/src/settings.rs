@@ -1,8 +1,8 @@
-//! `stt-isolated.toml(5)`, from the file that shows every key with its default and reason.
+//! Generates `stt-isolated.toml(5)` from the file that shows every key with its default and reason.
 
 use crate::Edition;
 
-/// A line of the file, by what it is to a reader. What is commented out is a key or a table like any other.
+/// A line of the file, by its meaning. A commented-out line is a key or a table like any other.
 enum Line<'a> {
     Empty,
     Words(&'a str),
@@ -24,7 +24,8 @@ fn read(line: &str) -> Line<'_> {
     }
 }
 
-/// The page. Words before a table or a key are about it; keys without words between them share those before the first.
+/// The page. Comments before a table or a key belong to it. Keys without comments between them
+/// share the comment before the first one.
 pub fn page(file: &str, edition: &Edition) -> String {
     let mut page = format!(
         ".TH STT-ISOLATED.TOML 5 \"{}\" \"stt-isolated {}\" stt-isolated\n\
@@ -35,7 +36,7 @@ pub fn page(file: &str, edition: &Edition) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut keys: Vec<String> = Vec::new();
     let mut options = false;
-    // Each paragraph of the head is one of the description.
+    // Each paragraph at the head of the file becomes one of the description.
     let mut lines = file.lines().peekable();
     lines.next_if(|line| line.starts_with("# stt-isolated:"));
     for line in lines {
@@ -99,7 +100,7 @@ fn running(page: &mut String, words: &mut Vec<String>) {
     }
 }
 
-/// Text as roff takes it literally, also at the beginning of a line.
+/// Text that roff takes literally, also at the beginning of a line.
 pub fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")

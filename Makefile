@@ -1,4 +1,4 @@
-# What one can do with a checkout. `make` alone lists it.
+# Tasks of a checkout. `make` alone lists them.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -49,12 +49,13 @@ test-clients: deps ## Run only the tests by other people's clients
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
 	$(bench) --endurance $(or $(REQUESTS),100000)
 
-# The command-line user's pocketsphinx is a peer; the others count what a request asks of kernel and processor.
+# pocketsphinx, the command-line program, is a peer; the other tools count a request's use of kernel
+# and processor.
 .PHONY: bench-deps
 bench-deps:
 	@tests/setup pocketsphinx strace linux-perf
 
-# Arguments of their own: `make bench BENCH='--check --only added,real'`.
+# Pass arguments like this: `make bench BENCH='--check --only added,real'`.
 bench = $(CARGO) bench --locked --features fault-engine --bench bench --
 
 .PHONY: bench

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The naive designs: a process for each transcription, from Python, behind a minimal HTTP server on a Unix socket.
+"""The naive designs: a process per transcription in Python, behind a small HTTP server.
 
 usage: server.py inline|fork|forkserver|spawn|pebble|futures SOCKET
 
@@ -19,7 +19,7 @@ import wave
 
 
 def transcribe(recording):
-    """The work: every sample is looked at."""
+    """The work: reads every sample."""
     with wave.open(io.BytesIO(recording)) as file:
         samples = array.array("h", file.readframes(file.getnframes()))
     return {"text": "", "usage": {"type": "duration", "seconds": len(samples) // file.getframerate()}}
@@ -30,7 +30,7 @@ def child(recording, queue):
 
 
 class ProcessEach:
-    """multiprocessing as its manual shows it: a process, a queue, a join. A thread waits, as asyncio must not."""
+    """multiprocessing as in its manual: process, queue, join. A thread waits, because asyncio must not."""
 
     def __init__(self, method):
         self.context = multiprocessing.get_context(method)
@@ -62,7 +62,7 @@ class Pebble:
 
 
 class Futures:
-    """concurrent.futures.ProcessPoolExecutor, whose workers end after one task: spawned, as fork cannot do that."""
+    """ProcessPoolExecutor, whose workers end after one task: spawned, because fork cannot do that."""
 
     def __init__(self):
         self.pool = concurrent.futures.ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=1)
@@ -72,7 +72,7 @@ class Futures:
 
 
 class Inline:
-    """No process at all."""
+    """Transcribes without another process."""
 
     async def serve(self, recording):
         return transcribe(recording)
@@ -91,7 +91,7 @@ def way(mode):
 
 
 def recording_in(form, boundary):
-    """The part of a multipart form that has a file name."""
+    """Content of the part of a multipart form that has a file name."""
     for part in form.split(b"--" + boundary):
         head, _, content = part.partition(b"\r\n\r\n")
         if b"filename=" in head:

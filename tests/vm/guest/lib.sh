@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Words that cases share: source it with `. ./lib.sh`, the folder that every case starts in.
+# Functions that cases share: source it with `. ./lib.sh`, in the folder in which every case starts.
 
 # Fails the case with a reason.
 fail() {
@@ -19,7 +19,7 @@ fact() { printf 'fact %s=%s\n' "$1" "$2"; }
 # expect WHAT WANTED GOT
 expect() { [[ $2 == "$3" ]] || fail "$1: wanted '$2', got '$3'"; }
 
-# The suite that this machine is of: bookworm or trixie.
+# The suite of this machine: bookworm or trixie.
 suite() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
 # property UNIT NAME
@@ -31,7 +31,8 @@ cgroup_of() { echo "/sys/fs/cgroup$(property "$1" ControlGroup)"; }
 # field FILE KEY: the value of a line "KEY VALUE", as in memory.events.
 field() { awk -v key="$2" '$1 == key { print $2 }' "$1"; }
 
-# eventually SECONDS COMMAND…: until it succeeds, else the case fails.
+# eventually SECONDS COMMAND…: repeats the command until it succeeds; fails the case after that
+# time.
 eventually() {
     local deadline=$((SECONDS + $1))
     shift

@@ -1,4 +1,4 @@
-"""Clients that come at a steady rate, each over a connection of its own, and check what they get."""
+"""Clients that come at a steady rate, each over its own connection, and check their answers."""
 
 import collections
 import selectors
@@ -8,15 +8,16 @@ import time
 from stt import *
 
 
-# Clients at once, at most: an emulated machine beside other work may not keep up with its clients.
+# Largest number of parallel clients: an emulated machine on a busy host may not keep up with its
+# clients.
 MOST = 100
 
-# How long one of them waits for its answer, in seconds.
+# How long a client waits for its answer, in seconds.
 PATIENCE = 300
 
 
 class Client:
-    """One request and what has come of its answer: with as little work as can be, which is the service's to do here."""
+    """A request and its partial answer, with little work: the processors are for the service."""
 
     def __init__(self, request, texts):
         self.began = time.monotonic()
@@ -24,7 +25,7 @@ class Client:
         self.unsent = memoryview(request)
         self.got = b""
         self.socket = socket.socket(socket.AF_UNIX)
-        # Blocks only where more wait to be accepted than the socket's backlog has room for.
+        # This blocks only if the socket's backlog is full.
         self.socket.settimeout(PATIENCE)
 
     def connect(self):
@@ -32,14 +33,14 @@ class Client:
         self.socket.setblocking(False)
 
     def go_on(self):
-        """Send and take what can be; what became of the request, once it is answered."""
+        """Sends and receives as much as possible. Returns the outcome once there is an answer."""
         if self.unsent:
             try:
                 self.unsent = self.unsent[self.socket.send(self.unsent) :]
             except BlockingIOError:
                 pass
             except OSError:
-                # There may be an answer all the same.
+                # The server may have answered all the same.
                 self.unsent = memoryview(b"")
         try:
             piece = self.socket.recv(1 << 16)
@@ -59,9 +60,9 @@ class Client:
 
 
 class Load:
-    """`with Load(rate, …) as load:` asks all the time; afterwards `load.counts` tells what became of it all.
+    """`with Load(rate, …) as load:` sends requests all the time; then `load.counts` has the outcomes.
 
-    Each kind is a recording, a model, and the texts that are right answers. They are asked for in turn.
+    Each kind is a recording, a model, and the right texts. The kinds take turns.
     """
 
     def __init__(self, rate, *kinds):
@@ -95,11 +96,11 @@ class Load:
             if more and now >= due:
                 self.start(Client(*self.kinds[number % len(self.kinds)]), waiting)
                 number += 1
-                # What could not be asked in time is not made up for.
+                # Requests that could not be sent in time are skipped.
                 due = max(due + self.interval, now)
             for key, _ in waiting.select(max(0, due - time.monotonic()) if more else 0.2):
                 self.go_on(key.data, waiting)
-            # They stand there in the order in which they came.
+            # The map keeps the order in which the clients came.
             oldest = next(iter(waiting.get_map().values()), None)
             if oldest and time.monotonic() - oldest.data.began > PATIENCE:
                 self.end(oldest.data, f"no answer within {PATIENCE} s", waiting)
@@ -141,12 +142,12 @@ class Load:
             return self.counts["right"]
 
     def wait_for_more(self, count):
-        """Until so many more were answered."""
+        """Waits until `count` more requests were answered."""
         goal = self.so_far() + count
         eventually(120, f"{count} more answers", lambda: self.so_far() >= goal)
 
     def check(self, name):
-        """Every single one was right."""
+        """Checks that every answer was right."""
         total = sum(self.counts.values())
         rate = f"{total / self.took:.0f} a second, the slowest {self.slowest:.1f} s (emulated)"
         fact(name, f"{self.counts['right']} of {total} requests right, {rate}")
@@ -155,13 +156,14 @@ class Load:
 
 
 def request(recording, model):
-    """All bytes of a request."""
+    """All bytes of a request for `model`."""
     headers, body = form(recording, model=model)
     head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
     return (head + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + body
 
 
-# Requests for engines that answer at once, and now and then one of real speech: emulated that takes seconds.
+# Requests for engines that answer at once, and sometimes one of real speech, which takes seconds on
+# an emulated machine.
 def usual(*more):
     quick = [(silence(0.5), "null", [""]), (silence(0.5), "fault", ["fault engine"])]
     quick += more
@@ -169,8 +171,8 @@ def usual(*more):
     return [*kinds, (goforward(), "default", ["go forward ten meters"])]
 
 
-# As many as come while models load may wait, and everybody has the time that he needs emulated. A line for each request
-# would keep journald busier than the service. Ends in the table [limits].
+# Clients may wait while models load, and get the time that they need on an emulated machine. A line
+# for each request would keep journald busier than the service. The text ends in the table [limits].
 BURSTS = """
 [jobs]
 max_running = 8
@@ -187,7 +189,7 @@ deadline = "5min"
 
 
 def logged():
-    """What the service said lately; under load journald does not come to the end of a `--sync`."""
+    """The service's last log lines, without `--sync`: under load journald never finishes it."""
     return run("journalctl", "--no-pager", "-o", "cat", "-u", UNIT, "-n", "50")
 
 

@@ -1,4 +1,4 @@
-"""Words that cases in Python share: requests to the service, its cgroups, its unit, the journal."""
+"""Shared by cases in Python: requests to the service, its cgroups, its unit, the journal."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ CONFIG = pathlib.Path("/etc/stt-isolated/stt-isolated.toml")
 UNIT = "stt-isolated.service"
 DATA = pathlib.Path("/usr/share/pocketsphinx/test/data")
 
-# What every case configures unless it says otherwise: the real engine, and the one that misbehaves on request.
+# The default configuration of every case: the real engine, and the one that misbehaves on request.
 MODELS = """
 default_model = "default"
 
@@ -54,7 +54,7 @@ def run(*command):
 
 
 def eventually(seconds, what, condition):
-    """Wait until the condition holds and give its value, else fail the case."""
+    """Waits until the condition holds and returns its value; otherwise fails the case."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -148,7 +148,7 @@ def wav(samples, rate=16000):
 
 
 def goforward():
-    """A person says `go forward ten meters`."""
+    """A recording of a person who says `go forward ten meters`."""
     return wav((DATA / "goforward.raw").read_bytes())
 
 
@@ -157,7 +157,7 @@ def silence(seconds):
 
 
 def as_user(name, work):
-    """What `work` returns, done by that user with all his groups, in a process of its own."""
+    """Runs `work` as a user with all its groups, in another process, and returns its result."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -190,7 +190,7 @@ def unit_cgroup():
 
 
 def field(path, key):
-    """The number behind `key` in a flat-keyed cgroup file."""
+    """The number after `key` in a flat-keyed cgroup file."""
     for line in pathlib.Path(path).read_text().splitlines():
         name, _, value = line.partition(" ")
         if name == key:
@@ -224,7 +224,7 @@ def is_ready():
 
 
 def start(config=MODELS, wait=True):
-    """The service under `config`, ready."""
+    """Starts the service with `config`, and waits until it is ready."""
     CONFIG.write_text(config)
     subprocess.run(["systemctl", "stop", UNIT], check=True)
     subprocess.run(["systemctl", "reset-failed", UNIT], check=False, capture_output=True)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every part of the test bed needs: where things lie, and how to speak.
+# Shared by all parts of the test bed: folders and messages.
 
 here=${here:?the folder of this test bed, set by who sources this}
 checkout=$(cd "$here/../.." && pwd)

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What this machine must have: the tools, installed by name if missing, and a Debian mirror to build images from.
+# Prepares this machine: the tools, installed by name if missing, and a Debian mirror for building
+# images.
 
 prepare_host() {
     local missing=()
@@ -15,7 +16,7 @@ prepare_host() {
     logged "$state/apt.log" apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
 }
 
-# The archive that this machine's own apt uses; STT_VM_MIRROR overrides it.
+# The archive of this machine's own apt; STT_VM_MIRROR overrides it.
 debian_mirror() {
     if [[ -n ${STT_VM_MIRROR:-} ]]; then
         say "$STT_VM_MIRROR"
@@ -37,7 +38,8 @@ indexed_mirror() {
         awk '$1 == "Debian" && $2 == "main" && uri == "" { uri = $3 } END { print uri }'
 }
 
-# How this machine's apt reaches its archive (proxies, clock checks), for the apt that fills an image.
+# Options with which this machine's apt reaches its archive (proxies, clock checks), for the apt
+# that fills an image.
 apt_access_options() {
     apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|Retries|ForceIPv[46]|https?::)' || true
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Builds a suite's root file system image, cached under target/vm by a hash of everything that goes into it.
+# Builds a suite's root file system image, cached under target/vm by a hash of all its inputs.
 
 # Prints the folder that holds root.img, vmlinuz and initrd for a suite.
 image_folder() {
@@ -32,7 +32,8 @@ fill_root() {
     mirror=$(debian_mirror) || return
     packages=$(grep -v '^#' "$here/image/packages" | paste -sd,) || return
     apt_access_options >"${root%/root}/apt.conf" || return
-    # What is left out is read by nobody in the machine; dpkg need not flush what one rm -rf would undo.
+    # The excluded files are not needed in the machine. dpkg need not flush, because an interrupted
+    # build is thrown away.
     mmdebstrap --mode=root --variant=minbase --include="$packages" \
         --aptopt="${root%/root}/apt.conf" \
         --dpkgopt=force-unsafe-io \

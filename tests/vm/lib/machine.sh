@@ -1,13 +1,16 @@
 # shellcheck shell=bash
-# Starts one virtual machine, without KVM and without a network, and follows its cases until the last one is told.
+# Starts one virtual machine, without KVM and without a network, and follows its cases until the
+# last one is reported.
 
 boot_patience=240 # seconds until the first word from inside; 15 to 20 are usual
 case_grace=90     # seconds beyond a case's own limit, which is enforced inside
 
-# A panic must end the machine. The emulated time stamp counter can be trusted, and the clock that the kernel would take
-# instead costs every look at the time a system call. Mitigations and file system checks only cost time here.
+# A panic must end the machine. The emulated time stamp counter can be trusted; with the clock that
+# the kernel would choose instead, every reading of the time would cost a system call. Mitigations
+# and file system checks only cost time here.
 kernel_arguments="root=/dev/vda rw console=ttyS0 loglevel=4 panic=-1 tsc=reliable mitigations=off fsck.mode=skip"
-# A machine id from outside, so that no boot is a first boot. An emulated timer may be late when the kernel checks it.
+# The machine id is set from outside, so that no boot is a first boot. An emulated timer may be late
+# when the kernel checks it.
 kernel_arguments+=" no_timer_check systemd.machine_id=5774697372656d6f746c796b696e6421 systemd.show_status=no TERM=dumb"
 
 # QEMU's command line, in the array `qemu`. Results go to $1, everything else into the folder.
@@ -17,7 +20,8 @@ machine_command() {
     # shellcheck disable=SC2054  # the commas are QEMU's
     qemu=(
         setpriv --pdeathsig KILL env "TMPDIR=$folder"
-        # Without cmpxchg16b: QEMU 7.2 (Debian 12) now and then gives its flags wrong, and Linux 6.12's allocator uses it.
+        # Without cmpxchg16b: QEMU 7.2 (Debian 12) sometimes gets its flags wrong, and Linux 6.12's
+        # allocator uses it.
         qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 2G
         -nodefaults -no-user-config -no-reboot -display none -nic none
         -kernel "$image/vmlinuz" -initrd "$image/initrd"
@@ -37,7 +41,7 @@ machine_command() {
     esac
 }
 
-# run_suite SUITE CASE…: what became of each case is told in the suite's folder, file `outcomes`.
+# run_suite SUITE CASE…: the result of each case goes to the file `outcomes` in the suite's folder.
 run_suite() {
     local suite=$1 folder=$state/$1 began=$SECONDS
     shift
@@ -56,7 +60,7 @@ run_suite() {
     say "$suite: machine gone after $((SECONDS - began)) s"
 }
 
-# The same machine on this terminal: the cases, then a shell on its console.
+# The same machine on this terminal: first the cases, then a shell on its console.
 run_suite_on_terminal() {
     local suite=$1 folder=$state/$1 qemu
     shift

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Packs what is under test (the package, and the daemon with test engines) and the cases into a small read-only disk.
+# Packs the package under test, the daemon with test engines, and the cases into a small read-only
+# disk.
 
-# Builds the package, the same as of an earlier version, and the daemon with the test engines in, which are never in a
-# package; and a model for Whisper.
+# Builds the package, the same as an earlier version, the daemon with the test engines (which are
+# never in a package), and a model for Whisper.
 build_binaries() {
     local began=$SECONDS version
     logged "$state/package.log" "$checkout/packaging/build" deb
@@ -13,7 +14,8 @@ build_binaries() {
     rm -rf "${state:?}/bin"
     logged "$state/cargo.log" "$checkout/packaging/compile" whisper,fault-engine "$state/bin" stt-isolated
     mkdir -p "$state/models"
-    # In the checkout: how whisper.cpp is built stands in its .cargo/config.toml. As `make test` builds, which may have.
+    # Run in the checkout, because its .cargo/config.toml says how to build whisper.cpp. With the
+    # same features as `make test`, whose build can then be used again.
     logged "$state/cargo.log" env -C "$checkout" cargo run --locked --features fault-engine,whisper \
         --example make_model "$state/models/ggml-test.bin"
     say "package and binaries built in $((SECONDS - began)) s"

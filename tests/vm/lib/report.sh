@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# Turns what a machine tells over its results port into lines for people and a count for CI.
+# Turns a machine's messages on its results port into lines for people and a count for CI.
 #
-# A line is a word and its rest:
-#   booted SECONDS | start CASE LIMIT | out TEXT | log TEXT | fact NAME=VALUE | ok CASE SECONDS | skip CASE SECONDS
-#   | fail CASE SECONDS | end
+# A message is a line, a word and its rest:
+#   booted SECONDS | start CASE LIMIT | out TEXT | log TEXT | fact NAME=VALUE
+#   | ok CASE SECONDS | skip CASE SECONDS | fail CASE SECONDS | end
 
-# follow_machine SUITE FOLDER DESCRIPTOR: returns when the machine has told all, has ended, or was silent for too long.
+# follow_machine SUITE FOLDER DESCRIPTOR: returns when the machine has reported everything, has
+# ended, or was silent for too long.
 follow_machine() {
     local suite=$1 folder=$2 descriptor=$3
     local patience=$boot_patience word rest case='' status limit
@@ -45,7 +46,7 @@ follow_machine() {
     done
 }
 
-# The journal comes through a port of its own, and may be a moment behind.
+# The journal comes through its own port, and may be a moment late.
 await_end_of_journal() {
     local tries=50
     until grep -q 'vm-tests.*: cases are through$' "$1" || ((tries-- == 0)); do sleep 0.1; done
@@ -80,7 +81,7 @@ lost_machine() {
     [[ -z $case ]] || outcome "$suite" "$folder" fail "$case" "machine lost: $why"
 }
 
-# Whatever became of the machine, no case may be missing from the count.
+# Every case must be counted, even if the machine died.
 fail_the_unheard() {
     local suite=$1 folder=$state/$1 path case
     shift
@@ -90,7 +91,7 @@ fail_the_unheard() {
     done
 }
 
-# A table of the facts that the cases told, one column a suite.
+# A table of the facts that the cases reported, with one column for each suite.
 show_facts() {
     local suite files=()
     for suite in "$@"; do
@@ -116,7 +117,7 @@ show_facts() {
         }' "${files[@]}" | sed 's/ *$//'
 }
 
-# The closing lines, which name what failed, since a log may be cut; and this command's exit status.
+# The closing lines name the failed cases, because a log may be cut. They also set the exit status.
 show_count() {
     local suite passed=0 failed=0 skipped=0 word case
     for suite in "$@"; do

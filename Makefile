@@ -9,7 +9,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: # What building and testing needs from the system, installed by name
+deps: # Installs the packages that building and testing needs
 	@tests/setup
 
 .PHONY: build
@@ -59,7 +59,7 @@ bench-deps:
 bench = $(CARGO) bench --locked --features fault-engine --bench bench --
 
 .PHONY: bench
-bench: bench-deps ## Measure every figure beside its peers (15 minutes; a quiet machine, as root)
+bench: bench-deps ## Measure every figure next to its peers (15 minutes; a quiet machine, as root)
 	$(bench) $(BENCH)
 
 .PHONY: bench-quick

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Speech-to-text service that runs each transcription in a transient, memory-limited process of
-/// its own
+/// Speech-to-text service that runs each transcription in its own transient, memory-limited process
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Arguments {

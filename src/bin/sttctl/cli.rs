@@ -31,18 +31,18 @@ pub struct Cli {
 pub enum Command {
     /// Print the text spoken in audio files
     Transcribe(Transcribe),
-    /// List the models: whether each can be asked for, or why not, and what memory it takes
+    /// List the models: whether each can serve, or why not, and its use of memory
     Models(Models),
-    /// Put a model into the models directory, or take one away
+    /// Put a model into the models directory, or remove one
     #[command(subcommand)]
     Model(Model),
-    /// Show how the service is: what is wrong first, then what each model does and has done
+    /// Show the state of the service: problems first, then the activity of each model
     Status(Status),
-    /// Watch the jobs at work, with what each uses of its limits
+    /// Watch the running jobs, with the use of their limits
     Top(Top),
-    /// Make one page of HTML of what the journal knows about the requests of a day
+    /// Make an HTML page from the journal's entries about the requests of a day
     Report(Report),
-    /// Propose each model's memory limit from what its requests needed
+    /// Propose each model's memory limit from the recorded peaks of its requests
     Advise(Advise),
 }
 
@@ -66,10 +66,10 @@ pub struct Transcribe {
     /// The language spoken, as an ISO 639-1 code such as "en"
     #[arg(long)]
     pub language: Option<String>,
-    /// Words to expect and the style to write in, for models that can be told
+    /// Words to expect and the style to write in, for models that accept a prompt
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
-    /// Write in English what is said, with models that can
+    /// Translate the speech into English, with models that can
     #[arg(long, conflicts_with_all = ["language", "stream"])]
     pub translate: bool,
     /// Form of the output
@@ -79,17 +79,17 @@ pub struct Transcribe {
     #[arg(long, conflicts_with_all = ["output", "jobs"])]
     pub stream: bool,
     /// The recordings are samples without a header, as from `arecord -t raw`:
-    /// format=S16_LE,rate=16000,channels=1 (which is what parts that are left out mean)
+    /// format=S16_LE,rate=16000,channels=1 (the defaults of parts that are left out)
     #[arg(long, value_name = "WHAT")]
     pub raw: Option<Raw>,
-    /// Transcribe so many at the same time; results stay in order
+    /// Transcribe this many at the same time; results stay in order
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: u8,
     /// Write each result into this folder as NAME.txt, .json, .srt or .vtt; a file that exists is
     /// never overwritten
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Tell on standard error what each file took: memory, processor and waiting time
+    /// Print the cost of each file on standard error: memory, processor and waiting time
     #[arg(short, long)]
     pub verbose: bool,
     /// Address of the service, and time-out.
@@ -170,7 +170,7 @@ pub struct Place {
         default_value = "/var/lib/stt-isolated/models"
     )]
     pub directory: PathBuf,
-    /// Have the service look into it at once (systemctl try-reload-or-restart)
+    /// Make the service read it at once (systemctl try-reload-or-restart)
     #[arg(long)]
     pub reload: bool,
 }
@@ -215,10 +215,10 @@ pub struct Status {
     after_help = "Keys: m, c, a: sort by memory, CPU, age; h or ?: help; q, Esc or Ctrl-C: quit."
 )]
 pub struct Top {
-    /// The time from one look to the next ("500ms", "5s")
+    /// Interval between two requests ("500ms", "5s")
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1s")]
     pub interval: Duration,
-    /// Look twice, print what is seen without any escape sequence, and end; so without a terminal
+    /// Print one screen without escape sequences, and end; the default without a terminal
     #[arg(long)]
     pub once: bool,
     /// Address of the service, and time-out.
@@ -233,7 +233,7 @@ pub struct Top {
                   Of another host: ssh HOST journalctl -u stt-isolated --since yesterday -o json | sttctl report --input -"
 )]
 pub struct Report {
-    /// Where the page goes, over what is there; "-" is standard output, which is the default
+    /// File for the page, which is overwritten; "-" is standard output, the default
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Source and period of the journal entries.
@@ -259,11 +259,11 @@ pub struct Advise {
 /// Arguments of every command that reads the journal.
 #[derive(Debug, Args)]
 pub struct Journal {
-    /// From when on: a length of time up to now ("24h", "7d"), or what journalctl takes
-    /// ("yesterday", "2026-11-23 08:00") [default: 24h; advise: 7d]
+    /// Start of the period: a length of time up to now ("24h", "7d"), or any time that journalctl
+    /// takes ("yesterday", "2026-11-23 08:00") [default: 24h; advise: 7d]
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Until when, in the same forms [default: now]
+    /// End of the period, in the same forms [default: now]
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// Unit that wrote the entries
@@ -311,7 +311,7 @@ pub enum Format {
     Srt,
     /// Subtitles for browsers
     Vtt,
-    /// The service's answer with times, and with what it took
+    /// The service's answer with times and cost
     #[value(name = "verbose_json")]
     VerboseJson,
 }

@@ -85,7 +85,7 @@ const NETWORK: [&str; 22] = [
 pub struct Reach {
     /// Readable files, and folders with all their contents.
     pub files: Vec<PathBuf>,
-    /// TCP ports to connect to. If there is one, the files of [`NETWORK`] are readable, too.
+    /// TCP ports to connect to. If there is one, the files of `NETWORK` are readable, too.
     pub ports: Vec<u16>,
 }
 

@@ -8,9 +8,9 @@ use crate::api::Listener;
 /// The sockets by their protocol.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    /// `FileDescriptorName=http`: OpenAI's API.
+    /// Sockets named `http` (`FileDescriptorName=`): OpenAI's API.
     pub(super) http: Vec<Listener>,
-    /// `FileDescriptorName=wyoming`: the protocol of Home Assistant.
+    /// Sockets named `wyoming`: the protocol of Home Assistant.
     pub(super) wyoming: Vec<Listener>,
 }
 

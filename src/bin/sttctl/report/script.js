@@ -1,5 +1,6 @@
 "use strict";
-// The page is complete without this: it shows one model alone, and tells at once what lies under the pointer.
+// The page works without this script, which can show a single model, and describes the mark under
+// the pointer at once.
 const page = document.documentElement;
 const tip = Object.assign(document.createElement("div"), { id: "tip", hidden: true });
 document.body.append(tip);
@@ -9,7 +10,7 @@ document.addEventListener("pointerover", (event) => {
   if (!mark) return;
   const title = mark.querySelector("title");
   if (title) {
-    // Or the browser would show it as well, a second later.
+    // Otherwise the browser would also show it, a second later.
     mark.dataset.tip = title.textContent;
     title.remove();
   }

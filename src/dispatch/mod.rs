@@ -1,8 +1,10 @@
 //! Who runs next: the queue, the spares that wait for it, and the life of each request's job.
 
-mod admission;
 mod model;
+mod request;
 mod serving;
+pub mod snapshot;
+mod state;
 mod statistics;
 
 use std::{
@@ -14,28 +16,22 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use admission::turns::Client;
+pub use request::feed::Feed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use serving::talk::fuzzing;
-pub use serving::{
-    feed::Feed,
+pub use state::{
     ticket::{Event, Report, Ticket},
+    turns::Client,
 };
-pub use statistics::snapshot;
 
 use self::{
-    admission::{
-        budget::{self, Budget},
-        queue::{self, Queue, Waiting},
+    state::{
+        accepted::{Queue, Waiting},
+        budget::Budget,
+        pool::Pool,
         retry,
-        turns::{self, Queued},
+        turns::Queued,
     },
-    model::{
-        breaker, canary, keeper,
-        pool::{self, Pool},
-        renewal, zygote,
-    },
-    serving::{lifecycle, run, spare, thread, ticket},
     statistics::{Account, Books, Latency, Statistics},
 };
 use crate::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::dispatch::{
-    Event, Health, PoolId, Shared, statistics::Lifecycle, zygote::self_test_request,
+    Event, Health, PoolId, Shared, model::zygote::self_test_request, statistics::Lifecycle,
 };
 use crate::{config::Share, events, request::Outcome};
 

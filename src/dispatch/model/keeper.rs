@@ -11,9 +11,10 @@ use super::{forking::fork_jobs, zygote};
 use crate::{
     config::{Mode, Model},
     dispatch::{
-        Health, PoolId, Shared, canary,
+        Health, PoolId, Shared,
+        model::canary,
+        model::thread::{self, EngineThread},
         statistics::Zygote,
-        thread::{self, EngineThread},
     },
     events,
     isolation::orphans,

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use crate::config::Config;
 use crate::dispatch::{
-    Dispatcher, Health, PoolId, Shared, breaker::Breaker, budget, keeper, pool::Pool, slots,
+    Dispatcher, Health, PoolId, Shared, budget, model::keeper, slots, state::breaker::Breaker,
+    state::pool::Pool,
 };
 
 impl Dispatcher {

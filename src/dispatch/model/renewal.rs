@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::dispatch::{
     PoolId, Shared,
-    keeper::{self, End, Server},
+    model::keeper::{self, End, Server},
 };
 use crate::{config::Model, events};
 

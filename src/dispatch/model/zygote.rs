@@ -14,9 +14,10 @@ use tokio::{
 use crate::{
     config::{Limits, Model},
     dispatch::{
-        EVENTS, Event, Lower, PoolId, Shared, lifecycle,
-        queue::Waiting,
-        run,
+        EVENTS, Event, Lower, PoolId, Shared,
+        serving::lifecycle,
+        serving::run,
+        state::accepted::Waiting,
         statistics::{Account, Zygote},
     },
     events,

@@ -19,10 +19,10 @@ use crate::{
     config::{Lifetime, Mode, Model, Preload},
     dispatch::{
         PoolId, Shared,
-        queue::Waiting,
-        spare::SpareHandle,
+        state::accepted::Waiting,
+        state::idle::SpareHandle,
+        state::ticket::{Event, Report},
         statistics::{Books, Latency, Lifecycle, Worker},
-        ticket::{Event, Report},
     },
     events,
     isolation::channel::ChannelError,

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::talk::{Last, Talk};
 use crate::{
-    dispatch::{Shared, queue::Waiting},
+    dispatch::{Shared, state::accepted::Waiting},
     isolation::{Usage, channel::ChannelError},
     job::wire::{FromJob, JobProcess, Order, ToJob},
     request::{Figures, Group, Outcome},

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     config::{Limits, is_language_code},
-    dispatch::{Feed, Lower, queue::Waiting, statistics::Progress, ticket::Event},
+    dispatch::{Feed, Lower, state::accepted::Waiting, state::ticket::Event, statistics::Progress},
     isolation::{channel::ChannelError, sandbox::system_call_name},
     job::wire::{FromJob, JobProcess},
     request::TimeLimit,

@@ -10,7 +10,7 @@ use super::{
     record,
 };
 use crate::{
-    dispatch::ticket::Report,
+    dispatch::state::ticket::Report,
     request::{Code, Refusal},
 };
 

@@ -6,7 +6,6 @@ mod kinds;
 mod ledger;
 mod open;
 mod record;
-pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod zygotes;

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::open::{Open, Worker};
 use crate::{
-    dispatch::ticket::Report,
+    dispatch::state::ticket::Report,
     events,
     request::{Code, Group, Outcome, Refusal},
 };

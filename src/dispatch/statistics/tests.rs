@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{kinds::Kind, *};
 use crate::{
-    dispatch::ticket::Report,
+    dispatch::state::ticket::Report,
     isolation::{How, Usage},
     request::{Failure, Figures, Outcome, TimeLimit},
 };

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    dispatch::{Shared, turns::Queued},
+    dispatch::{Shared, state::turns::Queued},
     isolation::Usage,
     request::{Figures, Outcome, Refusal},
     transcript::Segment,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     config::Preload,
-    dispatch::{Health, State, pool::Pool},
+    dispatch::{Health, State, state::pool::Pool},
 };
 
 impl State {
@@ -47,8 +47,8 @@ mod tests {
     use super::*;
     use crate::config::{self, Config, EngineSettings, ExecSettings, Share};
     use crate::dispatch::{
-        PoolId, breaker::Breaker, budget::Budget, queue::Queue, statistics::Statistics,
-        zygote::self_test_request,
+        PoolId, model::zygote::self_test_request, state::accepted::Queue, state::breaker::Breaker,
+        state::budget::Budget, statistics::Statistics,
     };
 
     const AFTER: Duration = Duration::from_secs(10);

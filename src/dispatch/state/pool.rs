@@ -11,8 +11,8 @@ use crate::{
     config::{Lifetime, Mode, Model},
     dispatch::{
         Health, PoolId, State,
-        breaker::{Breaker, Change},
-        spare::SpareHandle,
+        state::breaker::{Breaker, Change},
+        state::idle::SpareHandle,
         statistics::{Books, Lifecycle},
     },
     events,

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::{Lifetime, Mode},
-    dispatch::{PoolId, Shared, State, queue::Waiting},
+    dispatch::{PoolId, Shared, State, state::accepted::Waiting},
 };
 
 /// The scheduler's hold on something that is ready to take a request.
@@ -53,7 +53,12 @@ impl Shared {
     }
 
     /// A job of model `id` has served and waits for its next request; whether it is wanted.
-    pub(super) fn back(&self, id: PoolId, generation: u64, handle: SpareHandle) -> bool {
+    pub(in crate::dispatch) fn back(
+        &self,
+        id: PoolId,
+        generation: u64,
+        handle: SpareHandle,
+    ) -> bool {
         let mut state = self.state();
         let room = state.room_for_idle(id);
         let Some(pool) = state.pools.get_mut(&id) else {

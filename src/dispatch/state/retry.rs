@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     dispatch::{
         State,
-        turns::{Client, Full},
+        state::turns::{Client, Full},
     },
     request::Refusal,
 };

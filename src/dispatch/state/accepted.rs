@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::dispatch::{
     Feed, Lower, PoolId,
+    state::ticket::Event,
+    state::turns::{Client, Queued, Turns},
     statistics::Account,
-    ticket::Event,
-    turns::{Client, Queued, Turns},
 };
 use crate::{
     config::Limits,

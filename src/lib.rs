@@ -15,6 +15,8 @@ pub mod events;
 pub mod fuzzing;
 pub mod isolation;
 pub mod job;
+pub mod language;
 pub mod request;
 pub mod service;
 pub mod transcript;
+pub mod units;

@@ -27,8 +27,10 @@ use std::{
 
 use clips::GOFORWARD;
 use stt_isolated::{
-    config::{EngineSettings, PocketsphinxSettings, VoskSettings},
-    engine::{self, AudioSource, Engine, EngineError, Options, SAMPLE_RATE},
+    engine::{
+        self, AudioSource, Engine, EngineError, EngineSettings, Options, SAMPLE_RATE,
+        pocketsphinx::PocketsphinxSettings, vosk::VoskSettings,
+    },
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
 };
 
@@ -146,7 +148,7 @@ fn whisper(folder: &std::path::Path, shape: ggml::Shape, threads: u32) -> Engine
         ..ggml::Ggml::english(ggml::segment(0.0, HEARD, 2.6))
     };
     model.write(&file);
-    let mut settings = stt_isolated::config::WhisperSettings::of(file);
+    let mut settings = stt_isolated::engine::whisper::WhisperSettings::of(file);
     settings.threads = threads;
     EngineSettings::Whisper(settings)
 }

@@ -19,8 +19,7 @@ use common::{
     http::{Answer, Form},
 };
 use stt_isolated::{
-    config::PocketsphinxSettings,
-    engine::pocketsphinx::{self, Pocketsphinx},
+    engine::pocketsphinx::{self, Pocketsphinx, PocketsphinxSettings},
     isolation::{Failure, FailureKind, Figures, JobRequest},
     job,
     transcript::{Segment, Word},

@@ -29,9 +29,9 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use procfs::process::Process;
 use serde_json::{Value, json};
-use stt_isolated::{
-    config::WhisperSettings,
-    engine::{AudioSource, Engine, EngineError, Options, whisper},
+use stt_isolated::engine::{
+    AudioSource, Engine, EngineError, Options,
+    whisper::{self, WhisperSettings},
 };
 use tempfile::TempDir;
 

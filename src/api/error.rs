@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Peer,
-    config::ByteSize,
     request::{Again, Code, Outcome, Refusal},
+    units::ByteSize,
 };
 
 /// An error in OpenAI's format.

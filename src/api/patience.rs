@@ -69,7 +69,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ByteSize;
+    use crate::units::ByteSize;
 
     fn patience(rate: ByteSize) -> Patience {
         Patience::new(&Http {

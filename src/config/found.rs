@@ -8,13 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{names::valid_name, schema::ModelTable};
 #[cfg(feature = "whisper")]
-use super::engine::WhisperSettings;
-use super::{
-    engine::{EngineKind, VoskSettings},
-    names::valid_name,
-    schema::ModelTable,
-};
+use crate::engine::whisper::WhisperSettings;
+use crate::engine::{EngineKind, vosk::VoskSettings};
 
 /// Most entries that are looked at: nobody has so many models.
 const MAX_ENTRIES: usize = 1000;
@@ -197,7 +194,7 @@ mod tests {
     use std::os::unix::{ffi::OsStrExt as _, fs::symlink, net::UnixListener};
 
     use super::*;
-    use crate::config::{Config, EngineSettings};
+    use crate::{config::Config, engine::EngineSettings};
 
     /// The configuration `text` with this models directory.
     fn load(directory: &Path, text: &str) -> Config {

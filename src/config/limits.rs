@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    mode::Mode,
-    rules,
-    units::{ByteSize, MemoryBudget, Time, time},
-};
+use super::{memory::MemoryBudget, mode::Mode, rules};
+use crate::units::{ByteSize, Time, time};
 
 /// A job needs this much for its own stacks, heap and decoder before it has heard a word.
 pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
@@ -100,7 +97,7 @@ impl LimitsOverride {
 
 impl Limits {
     /// Check every rule that types cannot say.
-    pub(super) fn validate(
+    pub(crate) fn validate(
         &self,
         mode: Mode,
         budget: MemoryBudget,

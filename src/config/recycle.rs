@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    rules,
-    units::{ByteSize, Time, time},
-};
+use super::rules;
+use crate::units::{ByteSize, Time, time};
 
 /// When a job that serves several requests (mode `hybrid`) ends; whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,14 +2,15 @@
 
 use super::{
     access::Access,
-    engine::EngineSettings,
     limits::Limits,
+    memory::Memory,
     mode::Mode,
     recycle::Recycle,
-    schema::{Breaker, Health, Http, Isolation, Jobs, Memory, Service, Zygote},
+    schema::{Breaker, Health, Http, Isolation, Jobs, Service, Zygote},
     spares::Spares,
     stamp::Stamp,
 };
+use crate::engine::EngineSettings;
 
 /// A validated configuration: every name resolves, every value is possible.
 #[derive(Clone, Debug)]

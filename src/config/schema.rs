@@ -4,18 +4,24 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "fault-engine")]
-use super::engine::FaultSettings;
-#[cfg(feature = "whisper")]
-use super::engine::WhisperSettings;
 use super::{
     clients::Clients,
-    engine::{AzureTable, EngineKind, ExecSettings, PocketsphinxSettings, VoskSettings},
     limits::{Limits, LimitsOverride},
+    memory::Memory,
     mode::Mode,
     recycle::{Recycle, RecycleOverride},
     spares::{Spares, SparesOverride},
-    units::{ByteSize, MemoryBudget, time},
+};
+#[cfg(feature = "fault-engine")]
+use crate::engine::fault::FaultSettings;
+#[cfg(feature = "whisper")]
+use crate::engine::whisper::WhisperSettings;
+use crate::{
+    engine::{
+        EngineKind, azure::AzureTable, exec::ExecSettings, pocketsphinx::PocketsphinxSettings,
+        vosk::VoskSettings,
+    },
+    units::{ByteSize, time},
 };
 
 /// The whole file. `config/stt-isolated.toml` gives the reason for each default.
@@ -265,25 +271,6 @@ impl Default for Zygote {
             load_timeout: Duration::from_secs(60),
             max_backoff: Duration::from_secs(30),
             max_forks: 100_000,
-        }
-    }
-}
-
-/// `[memory]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Memory {
-    /// What the limits of all running and spare jobs may add up to.
-    pub budget: MemoryBudget,
-    /// What of the service's own `memory.max` is kept for the supervisor and the zygotes, where the budget comes from it.
-    pub reserve: ByteSize,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            budget: MemoryBudget::Auto,
-            reserve: ByteSize::mib(256),
         }
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    rules,
-    units::{Lifetime, Time, time},
-};
+use super::rules;
+use crate::units::{Lifetime, Time, time};
 
 /// Jobs that are forked ahead of their request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::{
+    engine::{
+        EngineSettings,
+        azure::{AzureKey, AzureSettings},
+    },
+    units::{ByteSize, Lifetime},
+};
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let path = Path::new("test.toml");

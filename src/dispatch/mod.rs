@@ -35,9 +35,10 @@ use self::{
     statistics::{Account, Books, Latency, Statistics},
 };
 use crate::{
-    config::{ByteSize, Config, Limits, MemoryBudget, Mode, Model, Share},
+    config::{Config, Limits, MemoryBudget, Mode, Model, Share},
     isolation::{Probe, Slots, cgroup::Tree},
     request::{Ask, Outcome, Refusal},
+    units::ByteSize,
 };
 
 /// Events that wait for a client before its job has to wait: segments come every few seconds at most.

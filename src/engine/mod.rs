@@ -1,10 +1,12 @@
 //! What a speech-to-text library must offer to be run in a job.
 
 pub mod azure;
+mod capabilities;
 pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
 mod files;
+mod list;
 pub mod null;
 pub mod pocketsphinx;
 mod samples;
@@ -14,8 +16,12 @@ pub mod whisper;
 
 use std::{ops::ControlFlow, os::fd::BorrowedFd, path::Path, time::Duration};
 
+pub use self::{
+    capabilities::Capabilities,
+    list::{EngineKind, EngineSettings},
+};
 pub use crate::audio::SAMPLE_RATE;
-use crate::{config::EngineSettings, transcript::Segment};
+use crate::transcript::Segment;
 
 /// Audio as the engine pulls it, block by block.
 pub trait AudioSource {

@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{channel::Message, sandbox::confinement::Confinement};
-use crate::config::EngineSettings;
+use crate::engine::EngineSettings;
 
 /// Messages from supervisor to zygote.
 #[derive(Debug, Serialize, Deserialize)]

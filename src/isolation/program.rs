@@ -22,7 +22,7 @@ use super::{
     pidfd::PidFd,
     sandbox::{CHANNEL, Cage},
 };
-use crate::config::ExecSettings;
+use crate::engine::exec::ExecSettings;
 
 /// Descriptor from which the program reads the audio.
 const AUDIO: i32 = 3;

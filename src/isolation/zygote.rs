@@ -18,13 +18,12 @@ use super::{
     channel::{self, Channel, ChannelError, Message},
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromZygote, Load, ToZygote},
+    needs::Preload,
     pidfd::PidFd,
     sandbox::{CHANNEL, Reach, Sandbox, report_to_supervisor},
     secret,
 };
 use serde::{Serialize, de::DeserializeOwned};
-
-use crate::config::Preload;
 
 /// The work that a zygote's jobs do.
 pub trait Work {

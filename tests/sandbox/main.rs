@@ -29,7 +29,8 @@ use std::{
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use stt_isolated::{
-    config::{EngineSettings, Limits, PocketsphinxSettings},
+    config::Limits,
+    engine::{EngineSettings, pocketsphinx::PocketsphinxSettings},
     isolation::{
         Failure, FailureKind, Figures, FromJob, How, JobProcess, JobRequest, Load, ProcessError,
         Slots, ToJob, ZygoteProcess,

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use stt_isolated::config::{EngineSettings, PocketsphinxSettings};
+use stt_isolated::engine::{EngineSettings, pocketsphinx::PocketsphinxSettings};
 use tempfile::TempDir;
 
 use crate::{

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::options::{Format, Granularities, Options, Task};
 use crate::{
-    config::{EngineSettings, primary_language},
+    engine::EngineSettings,
+    language::primary_language,
     transcript::{BETWEEN, Decoding, Segment, Transcript},
 };
 

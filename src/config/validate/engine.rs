@@ -3,12 +3,14 @@
 use std::path::Path;
 
 #[cfg(feature = "whisper")]
-use crate::config::engine::whisper;
-use crate::config::{
-    engine::{AzureSettings, EngineKind, EngineSettings, azure, exec, pocketsphinx, vosk},
-    limits::Limits,
-    mode::Mode,
-    schema::ModelTable,
+use crate::engine::whisper;
+use crate::{
+    config::{limits::Limits, mode::Mode, schema::ModelTable},
+    engine::{
+        EngineKind, EngineSettings,
+        azure::{self, AzureSettings},
+        exec, pocketsphinx, vosk,
+    },
 };
 
 #[cfg_attr(not(feature = "whisper"), allow(unused_variables))]
@@ -44,29 +46,29 @@ pub(super) fn engine(
     match table.engine {
         EngineKind::Pocketsphinx => {
             let settings = table.pocketsphinx.clone().unwrap_or_default();
-            pocketsphinx::validate(&settings, wrong);
+            pocketsphinx::settings::validate(&settings, wrong);
             EngineSettings::Pocketsphinx(settings)
         }
         EngineKind::Vosk => {
             let settings = table.vosk.clone().unwrap_or_default();
-            vosk::validate(&settings, wrong);
+            vosk::settings::validate(&settings, wrong);
             EngineSettings::Vosk(settings)
         }
         EngineKind::Exec => {
             let settings = table.exec.clone().unwrap_or_default();
-            exec::validate(&settings, mode, wrong);
+            exec::settings::validate(&settings, mode, wrong);
             EngineSettings::Exec(settings)
         }
         #[cfg(feature = "whisper")]
         EngineKind::Whisper => {
             let settings = table.whisper.clone().unwrap_or_default();
-            EngineSettings::Whisper(whisper::resolve(settings, limits, at_once, wrong))
+            EngineSettings::Whisper(whisper::settings::resolve(settings, limits, at_once, wrong))
         }
         EngineKind::Azure => {
             let table = table.azure.clone().unwrap_or_default();
             let mut in_table = |key: &str, what| wrong(&["azure", key], what);
             let settings = AzureSettings::new(&table, credentials, &mut in_table);
-            azure::validate(&settings, limits, mode, wrong);
+            azure::settings::validate(&settings, limits, mode, wrong);
             EngineSettings::Azure(Box::new(settings))
         }
         #[cfg(feature = "fault-engine")]

@@ -16,12 +16,12 @@ use super::{
     found::{self, Found},
     identity::Numbers,
     limits::MIN_JOB_MEMORY,
+    memory::MemoryBudget,
     names::valid_name,
     resolved::{Config, Model},
     rules::{MAX_TIME, bounded},
     schema::File,
     source::Source,
-    units::MemoryBudget,
 };
 
 /// Shortest `service.idle_exit`.

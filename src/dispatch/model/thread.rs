@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{EngineSettings, Model},
+    config::Model,
     dispatch::{
         PoolId, Shared,
         model::keeper::End,
@@ -21,7 +21,7 @@ use crate::{
         state::ticket::{Event, Report},
         statistics::Worker,
     },
-    engine,
+    engine::{self, EngineSettings},
     isolation::Usage,
     job::{self, wire::Order},
     request::{Code, Failure, Figures, Outcome},

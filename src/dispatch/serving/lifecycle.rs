@@ -16,7 +16,7 @@ use super::{
     talk::unasked,
 };
 use crate::{
-    config::{Lifetime, Mode, Model, Preload},
+    config::{Mode, Model},
     dispatch::{
         PoolId, Shared,
         state::accepted::Waiting,
@@ -25,8 +25,9 @@ use crate::{
         statistics::{Books, Latency, Lifecycle, Worker},
     },
     events,
-    isolation::channel::ChannelError,
+    isolation::{Preload, channel::ChannelError},
     job::wire::{FromJob, JobProcess},
+    units::Lifetime,
 };
 
 /// A forked child has nothing to do before it is ready but to set itself up.

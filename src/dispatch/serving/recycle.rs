@@ -91,7 +91,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::ByteSize;
+    use crate::units::ByteSize;
 
     fn rule() -> Recycle {
         Recycle {

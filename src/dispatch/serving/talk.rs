@@ -16,10 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    config::{Limits, is_language_code},
+    config::Limits,
     dispatch::{Feed, Lower, state::accepted::Waiting, state::ticket::Event, statistics::Progress},
     isolation::{channel::ChannelError, sandbox::system_call_name},
     job::wire::{FromJob, JobProcess},
+    language::is_language_code,
     request::TimeLimit,
     transcript::{Decoding, Segment, Word},
 };

@@ -5,8 +5,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{Lifetime, Mode},
+    config::Mode,
     dispatch::{PoolId, Shared, State, state::accepted::Waiting},
+    units::Lifetime,
 };
 
 /// The scheduler's hold on something that is ready to take a request.

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    config::{Lifetime, Mode, Model},
+    config::{Mode, Model},
     dispatch::{
         Health, PoolId, State,
         state::breaker::{Breaker, Change},
@@ -17,6 +17,7 @@ use crate::{
     },
     events,
     request::{Code, Outcome, Refusal},
+    units::Lifetime,
 };
 
 /// First pause after a spare died idle, or could not be forked; it doubles with each further one.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    config::Preload,
     dispatch::{Health, State, state::pool::Pool},
+    isolation::Preload,
 };
 
 impl State {
@@ -45,11 +45,12 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::config::{self, Config, EngineSettings, ExecSettings, Share};
+    use crate::config::{self, Config, Share};
     use crate::dispatch::{
         PoolId, model::zygote::self_test_request, state::accepted::Queue, state::breaker::Breaker,
         state::budget::Budget, statistics::Statistics,
     };
+    use crate::engine::{EngineSettings, exec::ExecSettings};
 
     const AFTER: Duration = Duration::from_secs(10);
     const ID: PoolId = PoolId(1);

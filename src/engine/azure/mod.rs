@@ -7,6 +7,7 @@
 mod ffi;
 mod pace;
 mod phrase;
+pub(crate) mod settings;
 
 use std::{
     ffi::{CStr, CString},
@@ -17,6 +18,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+pub use self::settings::{AzureKey, AzureService, AzureSettings, AzureTable};
 use self::{
     ffi::{Address, Config, Event, Property, Sdk, SdkError, Session},
     pace::Pace,
@@ -24,7 +26,6 @@ use self::{
 };
 use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble};
 use crate::{
-    config::{AzureKey, AzureService, AzureSettings},
     isolation::secret::{self, Secret},
     transcript::Segment,
 };

@@ -8,12 +8,14 @@
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod protocol;
+pub(crate) mod settings;
 mod talk;
 #[cfg(test)]
 mod tests;
 
 use std::{ops::ControlFlow, os::fd::BorrowedFd, path::Path, time::Duration};
 
+pub use self::settings::ExecSettings;
 use self::{
     protocol::{Answer, Audio, Done, Failed, Kind, Request, Wish},
     talk::{Event, Talk},
@@ -23,7 +25,6 @@ use super::{
     samples::to_i16,
 };
 use crate::{
-    config::ExecSettings,
     isolation::{How, Program, die_as, exit_now},
     transcript::Segment,
 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::is_language_code,
     engine::{Options, SAMPLE_RATE},
+    language::is_language_code,
     transcript::{Decoding, Segment, Word},
 };
 

@@ -10,7 +10,7 @@ use std::{
 use nix::time::ClockId;
 
 use super::{EngineError, escape::sys, failed, sleep_for_ever};
-use crate::config::ByteSize;
+use crate::units::ByteSize;
 
 /// Memory is taken in pieces of this size: large enough to lie in huge pages mostly, where the kernel has them.
 const PIECE: usize = 64 << 20;

@@ -37,11 +37,13 @@ mod crash;
 mod flood;
 mod greed;
 mod leftovers;
+mod settings;
 
 use std::{ops::ControlFlow, str::FromStr, time::Duration};
 
+pub use self::settings::FaultSettings;
 use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE};
-use crate::{config::FaultSettings, transcript::Segment};
+use crate::transcript::Segment;
 
 /// What the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";

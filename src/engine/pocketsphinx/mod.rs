@@ -8,14 +8,15 @@
 //! - It calls `exit(1)` on damaged model files and when memory runs out. It belongs in a process that may end.
 
 mod ffi;
+pub(crate) mod settings;
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
+pub use self::settings::PocketsphinxSettings;
 use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
-use crate::config::PocketsphinxSettings;
 use crate::transcript::{Segment, Word};
 
 /// Name of the engine in the configuration and in messages.

@@ -7,6 +7,7 @@
 
 mod ffi;
 mod result;
+pub(crate) mod settings;
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
@@ -14,8 +15,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
+pub use self::settings::VoskSettings;
 use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
-use crate::config::VoskSettings;
 use crate::transcript::Segment;
 
 /// Name of the engine in the configuration and in messages.

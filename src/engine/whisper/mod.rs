@@ -13,6 +13,7 @@ mod decoding;
 mod file;
 mod log;
 mod run;
+pub(crate) mod settings;
 mod words;
 
 use std::ops::ControlFlow;
@@ -22,11 +23,9 @@ use whisper_rs::{
     get_lang_id,
 };
 
+pub use self::settings::WhisperSettings;
 use super::{AudioSource, Engine, EngineError, Hearing, Options};
-use crate::{
-    config::{WhisperSettings, primary_language},
-    transcript::Segment,
-};
+use crate::{language::primary_language, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "whisper";

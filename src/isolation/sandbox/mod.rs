@@ -60,7 +60,10 @@ use self::{
     privileges::PrivilegeError,
     seccomp::Threads,
 };
-use crate::config::{ExecSettings, Preload, Profile};
+use crate::{
+    engine::exec::ExecSettings,
+    isolation::{Preload, Profile},
+};
 
 /// Descriptor through which a zygote or a job talks to the supervisor. When a job starts, it has
 /// only this one, stdin, stdout and stderr. The policies allow sending and receiving on this

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use syscalls::Sysno;
 
 use super::constants;
-use crate::config::Profile;
+use crate::isolation::Profile;
 
 /// The stage of a process. Each stage is allowed a part of the calls of the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use nix::sys::{
     resource::{Resource, setrlimit},
 };
 
-use crate::config::Profile;
+use crate::isolation::Profile;
 
 /// Number of descriptors that a program may have open: enough for many libraries, child processes
 /// and temporary files.

@@ -2,7 +2,7 @@
 
 use super::policy::{Action, Condition, Rule, Rules, number};
 use super::*;
-use crate::config::Profile;
+use crate::isolation::Profile;
 use syscalls::Sysno;
 
 /// Calls that no stage may ever make, with any arguments: new processes (except the zygote's jobs),

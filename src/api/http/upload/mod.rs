@@ -16,7 +16,8 @@ use axum::{
 use super::options::{Options, Task};
 use crate::{
     api::{error::ApiError, spool::Spool},
-    config::{ByteSize, Http},
+    config::Http,
+    units::ByteSize,
 };
 
 /// Bytes allowed on top of `max_upload` for form framing and other fields.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::needs::Preload;
+use crate::isolation::Preload;
 
 /// `[models.NAME.fault]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -33,10 +33,7 @@ impl Default for PocketsphinxSettings {
 }
 
 /// Check every rule that types cannot say.
-pub(in crate::config) fn validate(
-    settings: &PocketsphinxSettings,
-    wrong: &mut impl FnMut(&[&str], String),
-) {
+pub(crate) fn validate(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str], String)) {
     let default = PocketsphinxSettings::default();
     let files = [
         (

@@ -116,7 +116,7 @@ fn vocabulary(file: &Path) -> Option<i32> {
 }
 
 /// Check every rule that types cannot say, and add what the model's file and the machine say.
-pub(in crate::config) fn resolve(
+pub(crate) fn resolve(
     mut settings: WhisperSettings,
     limits: &Limits,
     at_once: usize,

@@ -38,7 +38,7 @@ impl VoskSettings {
     }
 
     /// The files that may be read to load the model.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         // A mere name is looked for among the system's libraries, which can be read anyhow.
         let is_path = self.library.components().count() > 1;
         let library = is_path.then(|| self.library.clone());
@@ -46,16 +46,13 @@ impl VoskSettings {
     }
 
     /// The language that the model knows, if that is known.
-    pub(super) fn known_language(&self) -> Option<&str> {
+    pub(crate) fn known_language(&self) -> Option<&str> {
         Some(self.language.as_str()).filter(|language| !language.is_empty())
     }
 }
 
 /// Check every rule that types cannot say.
-pub(in crate::config) fn validate(
-    settings: &VoskSettings,
-    wrong: &mut impl FnMut(&[&str], String),
-) {
+pub(crate) fn validate(settings: &VoskSettings, wrong: &mut impl FnMut(&[&str], String)) {
     let folder = &settings.model;
     if folder.as_os_str().is_empty() {
         let what = "the model's folder must be named (\"/var/lib/stt-isolated/models/vosk-model-small-en-us-0.15\")";

@@ -8,8 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::capabilities::Capabilities;
-use crate::config::{language::is_language_code, mode::Mode};
+use crate::{config::mode::Mode, engine::Capabilities, language::is_language_code};
 
 /// Most arguments, paths and variables.
 const MAX_STRINGS: usize = 256;
@@ -87,7 +86,7 @@ impl ExecSettings {
 }
 
 /// Check every rule that types cannot say.
-pub(in crate::config) fn validate(
+pub(crate) fn validate(
     settings: &ExecSettings,
     mode: Mode,
     wrong: &mut impl FnMut(&[&str], String),

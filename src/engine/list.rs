@@ -1,32 +1,24 @@
-//! The engines that a model can have: their settings, and what is known of each from these alone.
-
-pub(super) mod azure;
-mod capabilities;
-pub(super) mod exec;
-#[cfg(feature = "fault-engine")]
-mod fault;
-mod needs;
-pub(super) mod pocketsphinx;
-pub(super) mod vosk;
-#[cfg(feature = "whisper")]
-pub(super) mod whisper;
+//! The engines of this build: their settings, and everything that is known of each from these alone.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::language::primary_language;
-
-pub use azure::{AzureKey, AzureService, AzureSettings, AzureTable};
-pub use capabilities::Capabilities;
-pub use exec::{Capability, ExecSettings};
 #[cfg(feature = "fault-engine")]
-pub use fault::FaultSettings;
-pub use needs::{Preload, Profile};
-pub use pocketsphinx::PocketsphinxSettings;
-pub use vosk::VoskSettings;
+use super::fault::FaultSettings;
 #[cfg(feature = "whisper")]
-pub use whisper::WhisperSettings;
+use super::whisper::WhisperSettings;
+use super::{
+    azure::{AzureKey, AzureSettings},
+    capabilities::Capabilities,
+    exec::ExecSettings,
+    pocketsphinx::PocketsphinxSettings,
+    vosk::VoskSettings,
+};
+use crate::{
+    isolation::{Preload, Profile},
+    language::primary_language,
+};
 
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -102,40 +102,6 @@ impl Serialize for ByteSize {
     }
 }
 
-/// What the limits of all running and spare jobs may add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryBudget {
-    /// `"auto"`: the service's own `memory.max`, less the reserve; without a limit of its own there is no budget.
-    Auto,
-    /// `"unlimited"`: whatever they add up to.
-    Unlimited,
-    /// So much.
-    Size(ByteSize),
-}
-
-impl<'de> Deserialize<'de> for MemoryBudget {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.trim() {
-            "auto" => Ok(Self::Auto),
-            "unlimited" => Ok(Self::Unlimited),
-            text => text.parse().map(Self::Size).map_err(|what| {
-                de::Error::custom(format!("{what}; or \"auto\", or \"unlimited\""))
-            }),
-        }
-    }
-}
-
-impl Serialize for MemoryBudget {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Unlimited => serializer.serialize_str("unlimited"),
-            Self::Size(size) => size.serialize(serializer),
-        }
-    }
-}
-
 /// How long something may live: a time, `"0"` for not at all, `"-1"` for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
@@ -174,7 +140,7 @@ impl Serialize for Lifetime {
 }
 
 /// Times such as `"30s"`, `"1min 30s"`, `"500ms"`, for `#[serde(with = …)]`.
-pub(super) mod time {
+pub(crate) mod time {
     use super::*;
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -194,7 +160,7 @@ pub(super) mod time {
 /// A time that may be absent: `#[serde(with)]` does not reach into an `Option`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Time(#[serde(with = "time")] pub(super) Duration);
+pub(crate) struct Time(#[serde(with = "time")] pub(crate) Duration);
 
 #[cfg(test)]
 mod tests {

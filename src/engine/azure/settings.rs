@@ -8,11 +8,13 @@ use std::{
 use hyper::Uri;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::config::{
+use crate::{
+    config::{
+        limits::Limits,
+        mode::Mode,
+        rules::{self, MAX_TIME},
+    },
     language::primary_language,
-    limits::Limits,
-    mode::Mode,
-    rules::{self, MAX_TIME},
     units::time,
 };
 
@@ -142,7 +144,7 @@ pub enum AzureKey {
 
 impl AzureSettings {
     /// What the table says; `credentials` is systemd's folder of them. `wrong` is told of every mistake, with its key.
-    pub(in crate::config) fn new(
+    pub(crate) fn new(
         table: &AzureTable,
         credentials: Option<&Path>,
         wrong: &mut impl FnMut(&str, String),
@@ -372,7 +374,7 @@ fn languages(languages: &[String], wrong: &mut impl FnMut(&str, String)) -> Vec<
 }
 
 /// Check every rule that types cannot say.
-pub(in crate::config) fn validate(
+pub(crate) fn validate(
     settings: &AzureSettings,
     limits: &Limits,
     mode: Mode,

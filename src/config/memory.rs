@@ -1,0 +1,58 @@
+//! How much memory all jobs may have together: `[memory]`.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::units::ByteSize;
+
+/// `[memory]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// What the limits of all running and spare jobs may add up to.
+    pub budget: MemoryBudget,
+    /// What of the service's own `memory.max` is kept for the supervisor and the zygotes, where the budget comes from it.
+    pub reserve: ByteSize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget: MemoryBudget::Auto,
+            reserve: ByteSize::mib(256),
+        }
+    }
+}
+
+/// What the limits of all running and spare jobs may add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryBudget {
+    /// `"auto"`: the service's own `memory.max`, less the reserve; without a limit of its own there is no budget.
+    Auto,
+    /// `"unlimited"`: whatever they add up to.
+    Unlimited,
+    /// So much.
+    Size(ByteSize),
+}
+
+impl<'de> Deserialize<'de> for MemoryBudget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "unlimited" => Ok(Self::Unlimited),
+            text => text.parse().map(Self::Size).map_err(|what| {
+                de::Error::custom(format!("{what}; or \"auto\", or \"unlimited\""))
+            }),
+        }
+    }
+}
+
+impl Serialize for MemoryBudget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Unlimited => serializer.serialize_str("unlimited"),
+            Self::Size(size) => size.serialize(serializer),
+        }
+    }
+}

@@ -82,7 +82,7 @@ fn lossless_formats_are_exact() {
 fn samples_of_8_bits_in_caf_are_refused_for_what_they_are() {
     let file = encode(60.0, "-c:a pcm_s8", "caf");
     let Err(error) = hear(memfd(&file)) else {
-        panic!("it can be read now: README.md says that it cannot");
+        panic!("it can be read now: docs/FORMATS.md says that it cannot");
     };
     let AudioError::UnsupportedCodec(what) = error else {
         panic!("{error}");

@@ -101,6 +101,7 @@ lint: ## Check format and lints, every warning an error
 	$(CARGO) clippy --all-targets --locked --features fault-engine,whisper -- -D warnings
 	$(CARGO) fmt --check --manifest-path packaging/pages/Cargo.toml
 	$(CARGO) clippy --all-targets --locked --manifest-path packaging/pages/Cargo.toml --target-dir target/pages -- -D warnings
+	packaging/documentation check
 
 .PHONY: clean
 clean: ## Remove everything that was built

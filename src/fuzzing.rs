@@ -13,7 +13,14 @@ pub use crate::{
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, time::Instant};
+    use std::{
+        fs::{self, File},
+        io::Read,
+        path::Path,
+        time::Instant,
+    };
+
+    use tar::Archive;
 
     /// Most seconds for one of these small files, in a build without optimisation and in parallel
     /// with other tests.
@@ -27,24 +34,42 @@ mod tests {
         process.status().unwrap().vmhwm.unwrap() << 10
     }
 
-    fn replay(target: &str, entry: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/corpus")
-            .join(target);
-        let mut files = 0;
-        let before = peak();
-        for file in fs::read_dir(&folder).unwrap() {
+    /// Names and bytes of a target's inputs. The seeds are files. An archive holds the inputs that
+    /// fuzzers found.
+    fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let mut inputs = Vec::new();
+        for file in fs::read_dir(folder.join(target)).unwrap() {
             let path = file.unwrap().path();
-            println!("{}", path.display());
-            let start = Instant::now();
-            entry(&fs::read(&path).unwrap());
-            let seconds = start.elapsed().as_secs();
-            assert!(seconds < SOON, "{} took {seconds} s", path.display());
-            files += 1;
+            inputs.push((path.display().to_string(), fs::read(&path).unwrap()));
         }
-        assert!(files > 0, "{} is empty", folder.display());
+        assert!(!inputs.is_empty(), "{target} has no seeds");
+        let archive = folder.join(target).with_extension("tar");
+        if archive.exists() {
+            let mut found = Archive::new(File::open(&archive).unwrap());
+            for entry in found.entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                let name = entry.path().unwrap().display().to_string();
+                inputs.push((format!("{name} in {}", archive.display()), bytes));
+            }
+        }
+        inputs
+    }
+
+    fn replay(target: &str, entry: fn(&[u8])) {
+        let inputs = corpus(target);
+        let before = peak();
+        for (name, bytes) in &inputs {
+            println!("{name}");
+            let start = Instant::now();
+            entry(bytes);
+            let seconds = start.elapsed().as_secs();
+            assert!(seconds < SOON, "{name} took {seconds} s");
+        }
         let grown = peak() - before;
-        println!("{files} files, {} KiB", grown >> 10);
+        println!("{} inputs, {} KiB", inputs.len(), grown >> 10);
         assert!(grown < MEMORY, "{grown} bytes of memory");
     }
 

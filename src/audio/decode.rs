@@ -1,28 +1,28 @@
 //! Drives demuxer and decoder packet by packet, and decides when a file counts as damaged.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{cell::Cell, fs::File, sync::Arc, time::Duration};
 
-use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::AudioDecoder;
-use symphonia::core::errors::Error;
-use symphonia::core::formats::{FormatId, FormatReader};
-use symphonia::core::packet::Packet;
-use symphonia::core::units;
-
-use super::AudioError;
-use super::SAMPLE_RATE;
-use super::bounds::{check_channel, check_channels, check_rate};
-use super::formats::{
-    audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
+use symphonia::core::{
+    audio::GenericAudioBufferRef,
+    codecs::audio::AudioDecoder,
+    errors::Error,
+    formats::{FormatId, FormatReader},
+    packet::Packet,
+    units,
 };
-use super::intake::Watch;
-use super::mix::append_mono;
-use super::raw::Raw;
-use super::resample::Resampler;
-use super::source::Source;
+
+use super::{
+    AudioError, SAMPLE_RATE,
+    bounds::{check_channel, check_channels, check_rate},
+    formats::{
+        audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
+    },
+    intake::Watch,
+    mix::append_mono,
+    raw::Raw,
+    resample::Resampler,
+    source::Source,
+};
 
 /// Shortest accepted recording, in samples: 0.1 s, the rule of OpenAI's service. No block but the
 /// last is shorter, so no block is returned before the rule is known to hold.

@@ -1,21 +1,26 @@
 //! The known containers and codecs, and how far their own claims can be trusted.
 
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder};
-use symphonia::core::codecs::registry::CodecRegistry;
-use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Probe;
-use symphonia::core::formats::well_known as format;
-use symphonia::core::formats::{FormatId, FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::packet::Packet;
-use symphonia::default::{formats, register_enabled_codecs};
+use symphonia::{
+    core::{
+        codecs::{
+            CodecParameters,
+            audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, well_known as codec},
+            registry::CodecRegistry,
+        },
+        errors::Error,
+        formats::{FormatId, FormatReader, Track, TrackType, probe::Probe, well_known as format},
+        io::MediaSourceStream,
+        packet::Packet,
+    },
+    default::{formats, register_enabled_codecs},
+};
 
-use super::bounds::{check_channels, check_rate};
-use super::intake::Watch;
-use super::source::Source;
-use super::{AudioError, Hint};
+use super::{
+    AudioError, Hint,
+    bounds::{check_channels, check_rate},
+    intake::Watch,
+    source::Source,
+};
 
 /// Longest packet that a container may announce, in frames, because decoders allocate it in
 /// advance. FLAC's and ALAC's longest have 65536 frames, and an ADPCM block in WAV has up to

@@ -1,10 +1,14 @@
 //! Reads the bytes of a recording from its descriptor, and records errors and limits on the way.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read},
+    os::unix::fs::FileExt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use rustix::fs::FileType;
 

@@ -1,15 +1,19 @@
 //! The descriptor as demuxers see it: without tags or odd headers in front, and with bounded reads.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    sync::Arc,
+};
 
 use symphonia::core::io::MediaSource;
 
-use super::AudioError;
-use super::intake::{Intake, Watch};
-use super::raw::{self, Raw};
-use super::wav::{self, Wav};
+use super::{
+    AudioError,
+    intake::{Intake, Watch},
+    raw::{self, Raw},
+    wav::{self, Wav},
+};
 
 /// Most bytes that a demuxer may request at once. Demuxers read an object of claimed size in pieces
 /// of 4, 8, 16 … MiB. Refusing the third piece bounds an object (a cover picture, a video frame) to

@@ -6,16 +6,21 @@ mod headers;
 mod pieces;
 mod raw;
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, process, thread};
+use std::{
+    env,
+    fs::{self, File},
+    io::Write as _,
+    os::fd::OwnedFd,
+    process::{self, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
 
 pub(super) use super::checks::memfd;
-use super::checks::{self, Heard};
-use super::{AudioError, Decoder, Hint};
+use super::{
+    AudioError, Decoder, Hint,
+    checks::{self, Heard},
+};
 
 /// "go forward ten meters": 2.8 s at 16 kHz, one channel of signed 16-bit little-endian samples.
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data/goforward.raw";

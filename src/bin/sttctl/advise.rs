@@ -1,16 +1,20 @@
 //! `sttctl advise`: proposes memory limits from recorded peaks.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+};
 
 use serde_json::{Value, json};
 
-use crate::cli::Advise;
-use crate::error::{Error, report};
-use crate::histogram::Histogram;
-use crate::journal::{self, Entry, Outcome};
-use crate::line::{self, Line, Style};
-use crate::text::{Text, count, known, size};
+use crate::{
+    cli::Advise,
+    error::{Error, report},
+    histogram::Histogram,
+    journal::{self, Entry, Outcome},
+    line::{self, Line, Style},
+    text::{Text, count, known, size},
+};
 
 /// Default begin of the period: a week has all kinds of days.
 const SINCE: &str = "7d";

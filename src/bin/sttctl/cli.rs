@@ -1,13 +1,10 @@
 //! The command line: commands, options and their defaults.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::endpoint::Endpoint;
-use crate::raw::Raw;
+use crate::{endpoint::Endpoint, raw::Raw};
 
 /// Shortest interval: faster updates cannot be read, and would burden the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,23 +1,19 @@
 //! One request and its answer: sending, limits on the answer, and retries.
 
-use std::error::Error as _;
-use std::io;
-use std::pin::pin;
-use std::time::Duration;
+use std::{error::Error as _, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::{self, Either};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited, combinators::UnsyncBoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1,
+    header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT},
+};
 use hyper_util::rt::TokioIo;
 
-use crate::cli::Server;
-use crate::endpoint::Endpoint;
-use crate::error::Error;
+use crate::{cli::Server, endpoint::Endpoint, error::Error};
 
 /// Longest accepted answer, in bytes: a day of speech with the time of every word is shorter.
 const ANSWER_LIMIT: usize = 64 << 20;

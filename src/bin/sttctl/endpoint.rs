@@ -1,17 +1,21 @@
 //! The server's address, and connecting to it.
 
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::str::FromStr;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    str::FromStr,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use hyper::Uri;
 use nix::unistd::{Gid, Group};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
 
 use crate::error::Error;
 

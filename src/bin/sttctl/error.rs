@@ -1,9 +1,11 @@
 //! All errors, each as one line that tells a person what to do.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
 
 /// Reasons why a command has no result.
 #[derive(Debug, thiserror::Error)]

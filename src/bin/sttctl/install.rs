@@ -1,21 +1,27 @@
 //! `sttctl model`: puts a file into the models directory after the daemon's own program has tested
 //! it, completely or not at all.
 
-use std::env;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::{
+    env,
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
-use crate::cli::{self, Install, Model, Remove};
-use crate::error::report;
+use crate::{
+    cli::{self, Install, Model, Remove},
+    error::report,
+};
 
 /// Program that tests a model, in the same folder as this one.
 const DAEMON: &str = "stt-isolated";

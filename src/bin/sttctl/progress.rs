@@ -1,7 +1,6 @@
 //! Shows progress while files are transcribed, if standard error is a terminal.
 
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 

@@ -1,16 +1,12 @@
 //! Parses the shown parts of `GET /v1/stats`. Missing values and null mean unknown.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::Server;
-use crate::client;
-use crate::error::Error;
-use crate::text::Text;
+use crate::{cli::Server, client, error::Error, text::Text};
 
 /// Supported version of the answer.
 const SCHEMA: u64 = 2;

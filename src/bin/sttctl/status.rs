@@ -1,19 +1,23 @@
 //! `sttctl status`: one screen, with problems first.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use bytes::Bytes;
 use crossterm::terminal;
 
-use crate::cli::Status;
-use crate::error::{Error, report};
-use crate::line::{self, Line, Style, wrap};
-use crate::problems;
-use crate::stats::{self, Activity, Bounds, Client, Model, Stats};
-use crate::text::{Text, count, known, size, time};
+use crate::{
+    cli::Status,
+    error::{Error, report},
+    line::{self, Line, Style, wrap},
+    problems,
+    stats::{self, Activity, Bounds, Client, Model, Stats},
+    text::{Text, count, known, size, time},
+};
 
 /// Exit status if the service is not ready, as systemctl gives it for an inactive unit.
 const NOT_READY: u8 = 3;

@@ -1,20 +1,29 @@
 //! A recording from standard input, perhaps from a microphone. It ends when its writer ends it, or
 //! soon after Ctrl-C.
 
-use std::fs::File as StdFile;
-use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    fs::File as StdFile,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{self, Either};
-use futures_util::{Stream, StreamExt, stream};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use futures_util::{
+    Stream, StreamExt,
+    future::{self, Either},
+    stream,
+};
+use tokio::{
+    fs::File,
+    io::AsyncReadExt,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::error::Error;
 

@@ -1,23 +1,25 @@
 //! A recording as a multipart/form-data request, read while it is sent.
 
-use std::io::{self, Cursor};
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::{
+    io::{self, Cursor},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::Request;
-use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use hyper::{
+    Request,
+    body::Frame,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::{AsyncRead, AsyncReadExt},
+};
 
-use crate::client::Body;
-use crate::endpoint::Endpoint;
-use crate::error::Error;
-use crate::progress::Progress;
-use crate::stdin::Recording;
+use crate::{client::Body, endpoint::Endpoint, error::Error, progress::Progress, stdin::Recording};
 
 /// Bytes of the file in memory at a time.
 const CHUNK: usize = 128 << 10;

@@ -2,16 +2,17 @@
 
 mod entry;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use stt_isolated::events;
 
 pub use self::entry::{Entry, Outcome};
-use crate::cli::Journal;
-use crate::error::Error;
+use crate::{cli::Journal, error::Error};
 
 /// Longest line that is parsed; the journal's own have about 2 KiB.
 const MAX_LINE: usize = 64 * 1024;

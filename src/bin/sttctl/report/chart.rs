@@ -1,7 +1,9 @@
 //! Charts as SVG: scales with round numbers, axes, and marks between them.
 
-use std::fmt::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    fmt::{self, Write},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::escaped::Escaped;
 

@@ -7,15 +7,19 @@ mod tally;
 mod thinned;
 mod timeline;
 
-use std::fs::Permissions;
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::{
+    fs::Permissions,
+    io::{self, IsTerminal, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use self::tally::Tally;
-use crate::cli::Report;
-use crate::error::{Error, report};
-use crate::journal;
+use crate::{
+    cli::Report,
+    error::{Error, report},
+    journal,
+};
 
 /// Default begin of the period.
 const SINCE: &str = "24h";

@@ -1,16 +1,22 @@
 //! The report as one self-contained HTML page: it needs no other file and no network, and is
 //! readable without scripts.
 
-use std::fmt::{self, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt::{self, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use super::chart::{Chart, Scale, moment};
-use super::escaped::Escaped;
-use super::tally::{Model, NEAR, Point, Tally};
-use super::thinned::Thinned;
-use crate::histogram::Histogram;
-use crate::journal::{Entry, Outcome};
-use crate::text::{known, size, time};
+use super::{
+    chart::{Chart, Scale, moment},
+    escaped::Escaped,
+    tally::{Model, NEAR, Point, Tally},
+    thinned::Thinned,
+};
+use crate::{
+    histogram::Histogram,
+    journal::{Entry, Outcome},
+    text::{known, size, time},
+};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

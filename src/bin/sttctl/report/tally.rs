@@ -1,13 +1,16 @@
 //! Collects all figures of a report, entry by entry in bounded memory.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
-use super::thinned::Thinned;
-use super::timeline::Timeline;
-use crate::histogram::Histogram;
-use crate::journal::{Entry, Outcome};
-use crate::text::Text;
+use super::{thinned::Thinned, timeline::Timeline};
+use crate::{
+    histogram::Histogram,
+    journal::{Entry, Outcome},
+    text::Text,
+};
 
 /// Largest number of models listed separately; there are rarely more than three.
 const MAX_MODELS: usize = 24;

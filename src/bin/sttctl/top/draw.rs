@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
-use crossterm::cursor::MoveTo;
-use crossterm::queue;
-use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
+use crossterm::{
+    cursor::MoveTo,
+    queue,
+    terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate},
+};
 
 use crate::line::Line;
 

@@ -8,20 +8,28 @@ mod screen;
 mod table;
 mod view;
 
-use std::io::{self, IsTerminal};
-use std::ops::ControlFlow;
-use std::pin::pin;
+use std::{
+    io::{self, IsTerminal},
+    ops::ControlFlow,
+    pin::pin,
+};
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyModifiers};
-use crossterm::terminal;
+use crossterm::{
+    event::{Event, EventStream, KeyCode, KeyEvent, KeyModifiers},
+    terminal,
+};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::MissedTickBehavior,
+};
 
-use crate::cli::Top;
-use crate::error::{Error, report};
-use crate::line;
-use crate::stats::{self, Stats};
+use crate::{
+    cli::Top,
+    error::{Error, report},
+    line,
+    stats::{self, Stats},
+};
 use screen::Screen;
 use view::{Order, View};
 

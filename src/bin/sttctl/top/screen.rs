@@ -1,12 +1,11 @@
 //! Takes the terminal, and restores it however the program ends.
 
-use std::io;
-use std::sync::Once;
+use std::{io, sync::Once};
 
-use crossterm::cursor::{Hide, Show};
-use crossterm::execute;
-use crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+use crossterm::{
+    cursor::{Hide, Show},
+    execute,
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 
 /// The alternate screen. When dropped, it restores the terminal.

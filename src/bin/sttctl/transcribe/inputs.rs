@@ -1,7 +1,9 @@
 //! Finds the recordings to transcribe: files, the audio files of folders, and standard input.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::error::Error;
 

@@ -1,15 +1,15 @@
 //! `--stream`: prints words as soon as they are recognised.
 
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 use serde_json::Value;
 
-use super::events::Events;
-use super::output::named;
-use crate::cli::Format;
-use crate::error::Error;
+use super::{events::Events, output::named};
+use crate::{cli::Format, error::Error};
 
 /// A streamed answer while it arrives.
 pub struct Live<'a> {

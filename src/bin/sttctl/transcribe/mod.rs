@@ -6,28 +6,34 @@ mod inputs;
 mod live;
 mod output;
 
-use std::cell::Cell;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::process::ExitCode;
+use std::{
+    cell::Cell,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+};
 
 use bytes::Bytes;
-use futures_util::future::{self, Either};
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    StreamExt,
+    future::{self, Either},
+    stream,
+};
 use serde_json::Value;
 
-use self::inputs::Input;
-use self::live::Live;
-use crate::cli::Transcribe;
-use crate::client::{self, Answer, RETRIES, Take};
-use crate::error::{Error, report};
-use crate::figures;
-use crate::progress::{Display, Progress};
-use crate::raw::Raw;
-use crate::stdin::{Interrupt, Recording};
-use crate::upload::Form;
+use self::{inputs::Input, live::Live};
+use crate::{
+    cli::Transcribe,
+    client::{self, Answer, RETRIES, Take},
+    error::{Error, report},
+    figures,
+    progress::{Display, Progress},
+    raw::Raw,
+    stdin::{Interrupt, Recording},
+    upload::Form,
+};
 
 /// Exit status as if Ctrl-C had ended the program.
 const INTERRUPTED: u8 = 130;

@@ -1,15 +1,15 @@
 //! Writes results to standard output, or to files that did not exist before.
 
-use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, Permissions},
+    io::{self, ErrorKind, Write},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
-use crate::cli::Format;
-use crate::error::Error;
+use crate::{cli::Format, error::Error};
 
 /// Prints one result. If there are several, `name` is shown: before each line of a text (like
 /// grep), as `file` in JSON, and otherwise as a heading (like head).

@@ -19,9 +19,10 @@ pub struct App {
 impl App {
     /// Folder for unlinked files under this configuration.
     pub(super) fn spool_directory<'a>(&'a self, config: &'a Config) -> &'a std::path::Path {
-        match config.http.spool_directory.as_os_str().is_empty() {
-            true => &self.spool_directory,
-            false => &config.http.spool_directory,
+        if config.http.spool_directory.as_os_str().is_empty() {
+            &self.spool_directory
+        } else {
+            &config.http.spool_directory
         }
     }
 }

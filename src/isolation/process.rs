@@ -380,9 +380,12 @@ where
     /// The job is ready for its first request: memory that it has by now does not count for that
     /// request.
     pub fn begin(&mut self) {
-        let of_process = || match self.child.leads {
-            true => Some(self.process_usage()?.anonymous),
-            false => self.view.as_ref()?.anonymous(),
+        let of_process = || {
+            if self.child.leads {
+                Some(self.process_usage()?.anonymous)
+            } else {
+                self.view.as_ref()?.anonymous()
+            }
         };
         let anonymous = self.slot.cgroup_anonymous().or_else(of_process);
         self.began_with = anonymous.unwrap_or_default();
@@ -426,9 +429,10 @@ where
     /// if `/proc` does not show it.
     fn process_usage(&self) -> Option<Usage> {
         let own = self.view.as_ref()?.read()?;
-        match self.child.leads {
-            true => Usage::of_group(self.child.pid, own),
-            false => Some(Usage::of_process(own)),
+        if self.child.leads {
+            Usage::of_group(self.child.pid, own)
+        } else {
+            Some(Usage::of_process(own))
         }
     }
 

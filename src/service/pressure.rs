@@ -177,8 +177,9 @@ fn open(path: &Path, first: Option<&str>) -> io::Result<Option<Watch>> {
         .custom_flags(O_NONBLOCK)
         .open(path)?;
     file.write_all(&first)?;
-    Ok(Some(match kind.is_file() {
-        true => Watch::Kernel(PressureFile::watch(file)?),
-        false => Watch::Fifo(pipe::Receiver::from_file(file)?),
+    Ok(Some(if kind.is_file() {
+        Watch::Kernel(PressureFile::watch(file)?)
+    } else {
+        Watch::Fifo(pipe::Receiver::from_file(file)?)
     }))
 }

@@ -182,9 +182,9 @@ impl std::fmt::Display for Changes {
             .filter(|(_, names)| !names.is_empty())
             .map(|(what, names)| format!("{what}: {}", names.join(", ")))
             .collect();
-        match parts.is_empty() {
-            true => f.write_str("the models are as they were"),
-            false => write!(f, "models {}", parts.join("; ")),
+        if parts.is_empty() {
+            return f.write_str("the models are as they were");
         }
+        write!(f, "models {}", parts.join("; "))
     }
 }

@@ -124,9 +124,10 @@ pub const BETWEEN: &str = " ";
 impl Transcript {
     /// Separator between the text so far and the next segment.
     pub fn separator(&self) -> &'static str {
-        match self.segments.is_empty() {
-            true => "",
-            false => BETWEEN,
+        if self.segments.is_empty() {
+            ""
+        } else {
+            BETWEEN
         }
     }
 

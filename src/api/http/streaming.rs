@@ -109,9 +109,10 @@ impl Telling {
                     delta: format!("{between}{}", segment.text),
                     logprobs: self.logprobs(between, std::slice::from_ref(&segment)),
                 });
-                self.said.segments.push(match self.with_logprobs {
-                    true => segment,
-                    false => segment.bare(),
+                self.said.segments.push(if self.with_logprobs {
+                    segment
+                } else {
+                    segment.bare()
                 });
                 data
             }

@@ -329,9 +329,10 @@ impl Client {
                 return self.event(&frame);
             }
             let is_amid = self.wire.frames.is_amid();
-            let until = match is_amid {
-                true => begin + patience,
-                false => until_begun,
+            let until = if is_amid {
+                begin + patience
+            } else {
+                until_begun
             };
             tokio::select! {
                 biased;
@@ -341,9 +342,10 @@ impl Client {
                     Moved::In(_) | Moved::Out => {}
                 },
                 () = sleep_until(until) => {
-                    return Err(match is_amid {
-                        true => Problem::slow_header(patience).into(),
-                        false => End::Quiet,
+                    return Err(if is_amid {
+                        Problem::slow_header(patience).into()
+                    } else {
+                        End::Quiet
                     });
                 }
                 () = stopped(&mut self.stopping), if !is_stopping => {

@@ -80,10 +80,10 @@ impl Frame {
         T: for<'de> Deserialize<'de>,
     {
         let inline = T::deserialize(Value::Object(self.inline.clone()))?;
-        match self.block.is_empty() {
-            true => Ok(inline),
-            false => Ok(over(serde_json::from_slice(&self.block)?, inline)),
+        if self.block.is_empty() {
+            return Ok(inline);
         }
+        Ok(over(serde_json::from_slice(&self.block)?, inline))
     }
 }
 

@@ -79,9 +79,10 @@ impl Live {
 
     /// Record whether we wait for the client: then the job is not at fault if it does nothing.
     pub(super) fn waits(&self, waits: bool) {
-        match waits {
-            true => self.feed.waits(),
-            false => self.feed.arrived(),
+        if waits {
+            self.feed.waits();
+        } else {
+            self.feed.arrived();
         }
     }
 

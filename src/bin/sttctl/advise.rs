@@ -144,9 +144,10 @@ fn show(arguments: &Advise) -> Result<(), Error> {
             needs.entry(entry.model.clone()).or_default().add(&entry);
         }
     })?;
-    let lines = match arguments.json {
-        true => vec![Line::plain(as_json(&needs).to_string())],
-        false => as_text(&needs),
+    let lines = if arguments.json {
+        vec![Line::plain(as_json(&needs).to_string())]
+    } else {
+        as_text(&needs)
     };
     line::print(&lines, false).map_err(Error::Write)
 }

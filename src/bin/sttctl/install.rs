@@ -203,9 +203,10 @@ async fn install(arguments: &Install) -> Result<String, Error> {
         });
     }
     try_out(copy.path(), file).await?;
-    let kept = match arguments.force {
-        true => copy.persist(&target),
-        false => copy.persist_noclobber(&target),
+    let kept = if arguments.force {
+        copy.persist(&target)
+    } else {
+        copy.persist_noclobber(&target)
     };
     kept.map_err(|failed| match failed.error.kind() {
         io::ErrorKind::AlreadyExists => Error::Taken(name.clone()),

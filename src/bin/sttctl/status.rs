@@ -116,9 +116,10 @@ fn service(stats: &Stats, width: usize) -> Vec<Line> {
 }
 
 fn one_model(name: &Text, model: &Model, width: usize) -> Vec<Line> {
-    let (title, style) = match model.is_ready() {
-        true => (format!("model {name}: ready"), Style::Strong),
-        false => (format!("model {name}: {}", model.health), Style::Alarm),
+    let (title, style) = if model.is_ready() {
+        (format!("model {name}: ready"), Style::Strong)
+    } else {
+        (format!("model {name}: {}", model.health), Style::Alarm)
     };
     let limit = known(model.memory_limit_bytes, size);
     let engine = format!(

@@ -134,9 +134,10 @@ fn for_program(
     let forbidden =
         AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
     let write = AccessFs::from_all(NEWEST) & !forbidden;
-    let created = match network {
-        true => without_files()?.create()?,
-        false => everything()?,
+    let created = if network {
+        without_files()?.create()?
+    } else {
+        everything()?
     };
     let more: &[&str] = if network { &NETWORK } else { &[] };
     created

@@ -341,14 +341,14 @@ fn highest(points: &Thinned<Point>) -> f64 {
 fn shown(points: &Thinned<Point>) -> String {
     let total = points.iter().map(|(_, cell)| cell.count).sum();
     let shown = points.iter().count() as u64;
-    match shown == total {
-        true => "Each point is a request.".into(),
-        false => format!(
-            "{} points stand for {} requests: a larger one for several that lie together, at the highest of them.",
-            grouped(shown),
-            grouped(total)
-        ),
+    if shown == total {
+        return "Each point is a request.".into();
     }
+    format!(
+        "{} points stand for {} requests: a larger one for several that lie together, at the highest of them.",
+        grouped(shown),
+        grouped(total)
+    )
 }
 
 fn peaks(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {

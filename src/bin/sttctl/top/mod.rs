@@ -56,9 +56,10 @@ async fn once(arguments: &Top) -> Result<(), Error> {
     let mut view = View::new(look(arguments).await?);
     tokio::time::sleep(arguments.interval).await;
     view.look(Ok(look(arguments).await?));
-    let width = match io::stdout().is_terminal() {
-        true => size().0,
-        false => USUAL_SIZE.0,
+    let width = if io::stdout().is_terminal() {
+        size().0
+    } else {
+        USUAL_SIZE.0
     };
     line::print(&frame::once(&view, width), false).map_err(Error::Write)
 }

@@ -183,9 +183,10 @@ impl Work<'_> {
         .collect();
         let form = Form {
             endpoint: &arguments.server.socket,
-            page: match arguments.translate {
-                false => "/v1/audio/transcriptions",
-                true => "/v1/audio/translations",
+            page: if arguments.translate {
+                "/v1/audio/translations"
+            } else {
+                "/v1/audio/transcriptions"
             },
             fields: &fields,
             media_type: media_type.as_deref().unwrap_or("application/octet-stream"),

@@ -15,7 +15,7 @@ use super::{
     AudioError, SAMPLE_RATE,
     bounds::{check_channel, check_channels, check_rate},
     formats::{
-        audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
+        Hint, audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
     },
     intake::Watch,
     mix::append_mono,
@@ -45,16 +45,6 @@ const MOST_RESTARTS: u32 = 64;
 
 /// How often in a row the demuxer may fail before the rest is given up.
 const MOST_FAILURES: u32 = 16;
-
-/// The sender's description of the file. The format is found in the bytes themselves, except for
-/// raw samples; otherwise the description only serves messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hint<'a> {
-    /// Extension of the file name, without the dot.
-    pub extension: Option<&'a str>,
-    /// Media type of the upload.
-    pub mime: Option<&'a str>,
-}
 
 /// Decodes a recording block by block to 16 kHz mono samples.
 ///

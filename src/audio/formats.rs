@@ -16,7 +16,7 @@ use symphonia::{
 };
 
 use super::{
-    AudioError, Hint,
+    AudioError,
     bounds::{check_channels, check_rate},
     intake::Watch,
     source::Source,
@@ -26,6 +26,16 @@ use super::{
 /// advance. FLAC's and ALAC's longest have 65536 frames, and an ADPCM block in WAV has up to
 /// 131072.
 const LONGEST_PACKET: u64 = 1 << 18;
+
+/// The sender's description of the file. The format is found in the bytes themselves, except for
+/// raw samples; otherwise the description only serves messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint<'a> {
+    /// Extension of the file name, without the dot.
+    pub extension: Option<&'a str>,
+    /// Media type of the upload.
+    pub mime: Option<&'a str>,
+}
 
 /// Finds the demuxer for `source`.
 pub(super) fn demuxer(

@@ -26,8 +26,9 @@ mod vad;
 mod wav;
 
 pub use bounds::{CHANNELS, RATES};
-pub use decode::{Decoder, Hint, is_decoding};
+pub use decode::{Decoder, is_decoding};
 pub use error::AudioError;
+pub use formats::Hint;
 pub use intake::length;
 pub use pieces::{Cutter, Keep, Piece};
 

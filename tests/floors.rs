@@ -17,7 +17,7 @@ use std::{
 /// The floors, the lowest first. Modules of one floor do not import each other; a module's own files
 /// may.
 const FLOORS: &[&[&str]] = &[
-    &["units", "language", "transcript", "events"],
+    &["units", "language", "problems", "transcript", "events"],
     &["isolation", "audio"],
     &["request"],
     &["engine"],

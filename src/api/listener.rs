@@ -3,15 +3,19 @@
 
 use std::{
     io,
-    os::{fd::AsFd, unix::net},
+    os::{
+        fd::{AsFd, BorrowedFd, RawFd},
+        unix::net,
+    },
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{getsockopt, sockopt},
+    sys::socket::{MsgFlags, getsockopt, recv, sockopt},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -128,25 +132,27 @@ pub enum Connection {
     Tcp(TcpStream),
 }
 
-impl Connection {
-    /// True if unread bytes or the end of the stream have arrived.
-    pub(super) fn is_readable(&self) -> bool {
-        self.has(PollFlags::POLLIN)
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
     }
+}
 
+/// True if unread bytes or the end of the stream have arrived on `socket`.
+pub(super) fn is_readable(socket: RawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(socket, &mut [0], flags) != Err(Errno::EAGAIN)
+}
+
+impl Connection {
     /// True if the other end is closed, not only for sending. Over TCP both look the same until we
     /// have sent bytes that nobody receives.
     pub(super) fn is_gone(&self) -> bool {
         // poll always reports a hang-up, even if it is not asked for.
-        self.has(PollFlags::empty())
-    }
-
-    fn has(&self, what: PollFlags) -> bool {
-        let socket = match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        };
-        let mut asked = [PollFd::new(socket, what)];
+        let mut asked = [PollFd::new(self.as_fd(), PollFlags::empty())];
         poll(&mut asked, PollTimeout::ZERO).is_ok_and(|answers| answers > 0)
     }
 }

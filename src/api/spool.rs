@@ -8,9 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::isolation::sealed::seal;
+use crate::isolation::sealed;
 
 /// A recording that is still arriving.
 #[derive(Debug)]
@@ -36,10 +35,8 @@ impl Spool {
     /// # Errors
     /// Out of descriptors or memory.
     pub fn new(memory: u64, directory: &Path) -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let file = memfd_create(c"upload", flags)?;
         Ok(Self {
-            store: Store::Memory(file.into()),
+            store: Store::Memory(sealed::unsealed(c"upload")?),
             size: 0,
             memory,
             directory: directory.into(),
@@ -91,7 +88,7 @@ impl Spool {
     pub fn finish(self) -> io::Result<OwnedFd> {
         let file = match self.store {
             Store::Memory(file) => {
-                seal(&file)?;
+                sealed::seal(&file)?;
                 file
             }
             Store::Disk(file) => file,

@@ -8,9 +8,7 @@
 
 use std::{
     convert::Infallible,
-    env,
-    fs::File,
-    io::{self, Write},
+    env, io,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, process::CommandExt},
@@ -18,12 +16,9 @@ use std::{
     process::Command,
 };
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use super::sealed::{SEALS, seal};
+use super::sealed::{self, SEALS};
 
 /// The variable that names the memory files: `NAME=DESCRIPTOR`, separated by commas.
 const TAKEN: &str = "STT_TAKEN_VARIABLES";
@@ -50,11 +45,10 @@ fn begin_again(names: &[&str]) -> io::Result<Infallible> {
     let mut places = Vec::new();
     let mut files = Vec::new();
     for name in names {
+        let value = env::var_os(name).unwrap_or_default();
+        let file = sealed::file(c"secret", value.as_bytes())?;
         // Without close-on-exec: the file must survive the restart.
-        let flags = MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"secret", flags)?);
-        file.write_all(env::var_os(name).unwrap_or_default().as_bytes())?;
-        seal(&file)?;
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         places.push(format!("{name}={}", file.as_raw_fd()));
         files.push(file);
     }

@@ -17,6 +17,15 @@ pub(super) const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
+/// Make an empty memory file that can be sealed later. `/proc/PID/fd` shows `name`.
+///
+/// # Errors
+/// Out of descriptors or memory.
+pub fn unsealed(name: &CStr) -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    Ok(memfd_create(name, flags)?.into())
+}
+
 /// Seal `file`, a memfd that allows it and is not mapped for writing.
 ///
 /// # Errors
@@ -31,8 +40,7 @@ pub fn seal(file: &File) -> io::Result<()> {
 /// # Errors
 /// Out of descriptors or memory.
 pub fn file(name: &CStr, bytes: &[u8]) -> io::Result<File> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut file = File::from(memfd_create(name, flags)?);
+    let mut file = unsealed(name)?;
     file.write_all(bytes)?;
     file.rewind()?;
     seal(&file)?;

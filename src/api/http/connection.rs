@@ -1,7 +1,7 @@
 //! One HTTP connection: serves its requests one after the other, and ends it in good order.
 
 use std::{
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,7 +15,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use nix::sys::socket::{MsgFlags, recv};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -26,7 +25,7 @@ use tower::ServiceExt;
 use super::unparsed::Hushed;
 use crate::api::{
     Peer, linger,
-    listener::Connection,
+    listener::{Connection, is_readable},
     server::{FIRST_BYTE, stopped},
 };
 
@@ -67,10 +66,7 @@ pub(super) async fn serve(
     taking: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let socket = match &connection {
-        Connection::Unix(stream) => stream.as_raw_fd(),
-        Connection::Tcp(stream) => stream.as_raw_fd(),
-    };
+    let socket = connection.as_fd().as_raw_fd();
     let requests = Arc::new(Requests::default());
     let (begin, end) = (requests.clone(), requests.clone());
     let who = peer.clone();
@@ -99,7 +95,7 @@ pub(super) async fn serve(
         stopped(&mut stopping).await;
         // hyper would close a connection from which it has read nothing, even if bytes wait in its
         // socket.
-        if requests.is_idle() && (requests.is_fresh() || has_bytes(socket)) {
+        if requests.is_idle() && (requests.is_fresh() || is_readable(socket)) {
             let _ = timeout(FIRST_BYTE, requests.next.notified()).await;
         }
     };
@@ -123,10 +119,4 @@ pub(super) async fn serve(
             connection.refuse(&error, &parts.read_buf, patience).await;
         }
     }
-}
-
-/// True if unread bytes have arrived on `socket`.
-fn has_bytes(socket: RawFd) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(socket, &mut [0], flags).is_ok_and(|length| length > 0)
 }

@@ -1,6 +1,10 @@
 //! One Wyoming connection: handles its events one after the other, and ends it in good order.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -22,7 +26,7 @@ use crate::{
         App, Peer,
         error::ApiError,
         linger,
-        listener::Connection,
+        listener::{Connection, is_readable},
         server::{FIRST_BYTE, stopped},
         word::Word,
     },
@@ -352,7 +356,7 @@ impl Client {
                     is_stopping = true;
                     // Ask the socket itself: the runtime may not have reported bytes that have just
                     // come.
-                    if !self.is_fresh && !is_amid && !self.wire.stream.is_readable() {
+                    if !self.is_fresh && !is_amid && !is_readable(self.wire.stream.as_fd().as_raw_fd()) {
                         return Err(End::Quiet);
                     }
                     until_begun = until_begun.min(Instant::now() + FIRST_BYTE);

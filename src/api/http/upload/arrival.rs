@@ -36,7 +36,7 @@ pub(super) fn chunks(
             let (begin, left) = (Instant::now(), patience.left());
             let next = match tokio::time::timeout(left, stream.next()).await {
                 Ok(next) => next?.map_err(Interruption::from),
-                Err(_) if left == pause => Err(Interruption::TooSlow(pause)),
+                Err(_) if patience.is_paused(left) => Err(Interruption::TooSlow(pause)),
                 Err(_) => Err(Interruption::Trickling(patience.received())),
             };
             let checked = next.and_then(|chunk| {

@@ -80,7 +80,7 @@ specification: ## Put the figures of the last `make bench`, `endurance` and `soa
 
 .PHONY: long-audio
 long-audio: deps ## Transcribe an hour of clips joined with pauses, and compare it with the clips alone
-	STT_LONG_AUDIO=3600 $(CARGO) test --release --locked --features fault-engine --test long_audio clips_joined -- --nocapture
+	STT_LONG_AUDIO=3600 $(CARGO) test --release --locked --features fault-engine,whisper --test engines long_audio::clips_joined -- --nocapture
 
 .PHONY: fuzz
 fuzz: deps ## Fuzz every parser of hostile bytes, each for TIME=… seconds (60); TARGETS=… are some of them

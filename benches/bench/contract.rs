@@ -165,7 +165,7 @@ pub const CONTRACT: &[Figure] = &[
         "Requests that each leak 260 MB and are not answered",
         Count,
         AtMost(0.0),
-        "`tests/modes.rs`; with memory limits: `tests/vm/cases/21-leaks`",
+        "`tests/engines/modes.rs`; with memory limits: `tests/vm/cases/21-leaks`",
     ),
     figure(
         "leak_growth",
@@ -179,7 +179,7 @@ pub const CONTRACT: &[Figure] = &[
         "Requests to the real Azure SDK, which releases nothing, that are not answered",
         Count,
         AtMost(0.0),
-        "`tests/azure.rs`; the service that it asks is the benchmark's own",
+        "`tests/engines/azure.rs`; the service that it asks is the benchmark's own",
     ),
     figure(
         "azure_growth",
@@ -242,7 +242,7 @@ pub const CONTRACT: &[Figure] = &[
         "Failures among neighbours while every kind of fault is injected",
         Count,
         AtMost(0.0),
-        "`tests/faults.rs`; under limits: `tests/vm/cases/30-faults`",
+        "`tests/engines/faults.rs`; under limits: `tests/vm/cases/30-faults`",
     ),
     figure(
         "stage_connect",

@@ -10,9 +10,6 @@
     unused_crate_dependencies
 )]
 
-#[allow(dead_code)]
-#[path = "../../tests/common/azure.rs"]
-mod azure_service;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 

@@ -8,11 +8,14 @@
     missing_docs
 )]
 
+pub mod azure;
 pub mod browser;
 pub mod clips;
 pub mod daemon;
+pub mod ggml;
 pub mod http;
 pub mod journal;
+pub mod kaldi;
 pub mod look;
 pub mod manager;
 pub mod process;

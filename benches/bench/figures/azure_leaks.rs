@@ -6,9 +6,13 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::{
-    azure_service::{self, Service},
     client::{Client, request},
-    common::{clips::wav, daemon::Daemon, process::private_memory},
+    common::{
+        azure::{self, Service},
+        clips::wav,
+        daemon::Daemon,
+        process::private_memory,
+    },
     outcome::Outcome,
     scale::Scale,
     service,
@@ -30,7 +34,7 @@ const MIB: f64 = 1_048_576.0;
 
 /// The engine refuses mode `thread`, in which the key would be in the supervisor's memory.
 fn models(library: &str, port: u16, key: &str) -> String {
-    let azure = |model: &str| {
+    let table = |model: &str| {
         format!(
             "[models.{model}.azure]\nlibrary = \"{library}\"\nhost = \"ws://localhost:{port}\"\nkey_file = \"{key}\"\n\
              upload_burst = \"1h\"\nkeep_handles = true\n"
@@ -40,13 +44,13 @@ fn models(library: &str, port: u16, key: &str) -> String {
         "[models.process]\nengine = \"azure\"\nspares = {{ min = 2, max = 2 }}\n{}\
          [models.hybrid]\nengine = \"azure\"\nmode = \"hybrid\"\nlimits.pids = 256\nspares.max = 1\n\
          recycle = {{ max_requests = {OF_ONE_JOB}, max_growth = \"8G\" }}\n{}",
-        azure("process"),
-        azure("hybrid")
+        table("process"),
+        table("hybrid")
     )
 }
 
 pub fn measure(scale: &Scale, outcome: &mut Outcome) {
-    let library = match azure_service::try_library() {
+    let library = match azure::try_library() {
         Ok(library) => library,
         Err(why) => {
             let why = format!("the SDK cannot be fetched: {why}");

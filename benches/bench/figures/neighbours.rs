@@ -92,7 +92,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
                     if over.load(Ordering::Relaxed) && number >= faults.len() {
                         return;
                     }
-                    // Its answer does not matter here; tests/faults.rs checks it.
+                    // Its answer does not matter here; tests/engines/faults.rs checks it.
                     if client.exchange(fault).is_err() {
                         client = Client::connect(daemon.socket()).unwrap();
                     }

@@ -2,7 +2,7 @@
 
 use axum::{http::header, response::IntoResponse};
 
-/// The description. `tests` below and `tests/openapi.rs` compare it with the code.
+/// The description. `tests` below and `tests/api/openapi.rs` compare it with the code.
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// Return the description unchanged.

@@ -1,0 +1,16 @@
+//! What clients are promised: HTTP as OpenAI's clients speak it, and Wyoming, through the real daemon on real speech.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod documentation;
+mod formats;
+mod malformed;
+mod openai;
+mod openapi;
+mod streaming;
+mod transcription;
+mod uploads;
+mod wyoming;

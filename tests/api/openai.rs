@@ -1,0 +1,432 @@
+//! What clients of OpenAI's API ask for and get: formats, parameters, a body that is the recording alone.
+
+use std::{collections::BTreeSet, process::Command};
+
+use crate::common::{
+    clips::{CLIPS, GOFORWARD, TEN_OF_CLUBS, wav},
+    daemon::Daemon,
+    http::{self, Answer, Form, TRANSCRIPTIONS},
+};
+use http_body_util::Full;
+use hyper::{Request, body::Bytes};
+use serde_json::{Value, json};
+
+const FAULT: &str = r#"
+    [models.default]
+    engine = "pocketsphinx"
+    [models.fault]
+    engine = "fault"
+"#;
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+/// A request with a body that is no form.
+fn post_plain(daemon: &Daemon, kind: &str, query: &str, body: &[u8]) -> Answer {
+    let request = Request::post(format!("{TRANSCRIPTIONS}{query}"))
+        .header("host", "x")
+        .header("content-type", kind)
+        .body(Full::new(Bytes::copy_from_slice(body)))
+        .unwrap();
+    http::exchange(daemon.socket(), request).unwrap()
+}
+
+/// Recordings one after the other with pauses of four seconds: more than an engine hears in one piece.
+fn recordings_in_one() -> Vec<u8> {
+    let pause = vec![0; 4 * 2 * 16_000];
+    let samples = CLIPS
+        .iter()
+        .flat_map(|clip| [clip.samples(), pause.clone()]);
+    wav(&samples.flatten().collect::<Vec<u8>>())
+}
+
+#[test]
+fn verbose_json_has_all_that_openais_has() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &recordings_in_one()).field("response_format", "verbose_json");
+    let answer = daemon.post(&form).json();
+    let expected = [
+        "duration", "language", "segments", "stt", "task", "text", "usage",
+    ];
+    assert_eq!(keys(&answer), BTreeSet::from(expected));
+    assert_eq!(answer["task"], "transcribe");
+    assert_eq!(answer["language"], "english");
+    let duration = answer["duration"].as_f64().unwrap();
+    let usage = json!({"type": "duration", "seconds": duration.ceil() as u64});
+    assert_eq!(answer["usage"], usage);
+    assert_eq!(answer["stt"]["warnings"], json!([]));
+    assert!(answer["stt"]["peak_bytes"].as_u64() > Some(1 << 20));
+
+    let segments = answer["segments"].as_array().unwrap();
+    assert!(segments.len() > 1, "{segments:?}");
+    let texts: Vec<&str> = segments
+        .iter()
+        .map(|s| s["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts.join(" "), answer["text"].as_str().unwrap());
+    let mut last = 0.0;
+    for (id, segment) in segments.iter().enumerate() {
+        let fields = [
+            "avg_logprob",
+            "compression_ratio",
+            "end",
+            "id",
+            "no_speech_prob",
+            "seek",
+            "start",
+            "temperature",
+            "text",
+            "tokens",
+        ];
+        assert_eq!(keys(segment), BTreeSet::from(fields));
+        assert_eq!(segment["id"], id);
+        let [start, end] = ["start", "end"].map(|key| segment[key].as_f64().unwrap());
+        assert!(
+            last <= start && start <= end && end <= duration,
+            "{segment}"
+        );
+        last = start;
+    }
+}
+
+#[test]
+fn times_are_given_to_what_the_client_names() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &GOFORWARD.wav()).field("response_format", "verbose_json");
+    for (names, words, segments) in [
+        (&["word"][..], true, false),
+        (&["segment"], false, true),
+        (&["word", "segment"], true, true),
+    ] {
+        for field in ["timestamp_granularities[]", "timestamp_granularities"] {
+            let form = names
+                .iter()
+                .fold(form.clone(), |form, name| form.field(field, name));
+            let answer = daemon.post(&form).json();
+            assert_eq!(!answer["words"].is_null(), words);
+            assert_eq!(!answer["segments"].is_null(), segments);
+            for word in answer["words"].as_array().into_iter().flatten() {
+                assert_eq!(keys(word), BTreeSet::from(["end", "start", "word"]));
+                assert!(word["start"].as_f64() <= word["end"].as_f64());
+            }
+            if words {
+                let said = answer["words"].as_array().unwrap().iter();
+                let said: Vec<_> = said.map(|word| word["word"].as_str().unwrap()).collect();
+                assert_eq!(said.join(" "), GOFORWARD.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn subtitles_have_their_types_and_silence_is_none() {
+    let daemon = Daemon::start("");
+    let silence = wav(&vec![0; 32_000]);
+    for (format, kind, start, empty) in [
+        (
+            "srt",
+            "application/x-subrip; charset=utf-8",
+            "1\n00:00:0",
+            "",
+        ),
+        (
+            "vtt",
+            "text/vtt; charset=utf-8",
+            "WEBVTT\n\n00:00:0",
+            "WEBVTT\n\n",
+        ),
+    ] {
+        let post = |recording: &[u8]| {
+            daemon.post(&Form::of("a.wav", recording).field("response_format", format))
+        };
+        let answer = post(&GOFORWARD.wav());
+        assert_eq!(answer.header("content-type"), kind);
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.starts_with(start), "{text}");
+        assert!(
+            text.ends_with(&format!("\n{}\n\n", GOFORWARD.text)),
+            "{text}"
+        );
+        assert_eq!(post(&silence).body, empty);
+    }
+}
+
+/// Subtitles as ffmpeg understands them, written as SubRip.
+fn as_ffmpeg_reads(format: &str, subtitles: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("a.{format}"));
+    std::fs::write(&path, subtitles).unwrap();
+    let ffmpeg = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "warning", "-i"])
+        .arg(&path)
+        .args(["-f", "srt", "-"])
+        .output()
+        .unwrap();
+    assert!(
+        ffmpeg.status.success() && ffmpeg.stderr.is_empty(),
+        "{ffmpeg:?}"
+    );
+    String::from_utf8(ffmpeg.stdout).unwrap()
+}
+
+#[test]
+fn a_player_reads_in_both_subtitles_what_verbose_json_says() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &recordings_in_one());
+    let of = |format| daemon.post(&form.clone().field("response_format", format));
+    let clock = |seconds: &Value| {
+        let ms = (seconds.as_f64().unwrap() * 1000.0).round() as u64;
+        let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        format!("{h:02}:{m:02}:{s:02},{:03}", ms % 1000)
+    };
+    let verbose = of("verbose_json").json();
+    let segments = verbose["segments"].as_array().unwrap().iter();
+    let cues = (1..).zip(segments).map(|(number, segment)| {
+        let [start, end] = ["start", "end"].map(|key| clock(&segment[key]));
+        let text = segment["text"].as_str().unwrap();
+        format!("{number}\n{start} --> {end}\n{text}\n\n")
+    });
+    let expected: String = cues.collect();
+    assert!(expected.contains("\n2\n"), "{expected}");
+    for format in ["srt", "vtt"] {
+        assert_eq!(as_ffmpeg_reads(format, &of(format).body), expected);
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_special_is_accepted() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
+    for (name, value) in [
+        ("prompt", ""),
+        ("temperature", "0"),
+        ("temperature", "0.0"),
+        ("stream", "false"),
+        ("include[]", ""),
+        ("chunking_strategy", "auto"),
+        ("chunking_strategy", r#"{"type": "server_vad"}"#),
+        ("chunking_strategy[type]", "server_vad"),
+        ("languages[]", "en"),
+        ("keywords[]", ""),
+        ("channel", "0"),
+        ("vad", "false"),
+        ("vad", "true"),
+    ] {
+        let answer = daemon.post(&form.clone().field(name, value));
+        assert_eq!(answer.text(), TEN_OF_CLUBS.text, "{name}={value}");
+    }
+}
+
+#[test]
+fn what_a_model_cannot_do_is_refused_by_name() {
+    let daemon = Daemon::start(FAULT);
+    let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
+    for (name, value, param) in [
+        ("prompt", "Ten of clubs", "prompt"),
+        ("temperature", "0.2", "temperature"),
+        ("temperature", "2", "temperature"),
+        ("keywords[]", "clubs", "keywords"),
+        ("languages[]", "fr", "language"),
+        ("include[]", "everything", "include[]"),
+        ("stream", "perhaps", "stream"),
+        (
+            "timestamp_granularities[]",
+            "word",
+            "timestamp_granularities",
+        ),
+        (
+            "chunking_strategy[threshold]",
+            "0.5",
+            "chunking_strategy[threshold]",
+        ),
+        ("response_format", "diarized_json", "response_format"),
+        ("known_speaker_names[]", "Ann", "known_speaker_names[]"),
+        ("channel", "left", "channel"),
+    ] {
+        daemon
+            .post(&form.clone().field(name, value))
+            .assert_refusal(400, "invalid_parameter", Some(param));
+    }
+    for format in ["srt", "vtt", "verbose_json"] {
+        let form = form.clone().field("stream", "true");
+        daemon
+            .post(&form.field("response_format", format))
+            .assert_refusal(400, "invalid_parameter", Some("stream"));
+    }
+    // The engine `fault` has no words, and knows nothing of them.
+    daemon
+        .post(
+            &form
+                .clone()
+                .field("model", "fault")
+                .field("include[]", "logprobs"),
+        )
+        .assert_refusal(400, "invalid_parameter", Some("include"));
+    let form = form
+        .field("model", "fault")
+        .field("response_format", "verbose_json");
+    daemon
+        .post(&form.field("timestamp_granularities", "word"))
+        .assert_refusal(400, "invalid_parameter", Some("timestamp_granularities"));
+    daemon
+        .post(&Form::of("a.wav", &TEN_OF_CLUBS.wav()).field("channel", "1"))
+        .assert_refusal(400, "invalid_audio", None);
+}
+
+#[test]
+fn a_model_is_told_what_it_can_be_told() {
+    let daemon = Daemon::start(FAULT);
+    let form = Form::of("a.wav", &TEN_OF_CLUBS.wav())
+        .field("model", "fault:options")
+        .field("prompt", "cards")
+        .field("keywords[]", "ten")
+        .field("keywords[]", "clubs")
+        .field("temperature", "0.5");
+    let told = r#"Some("cards") ["ten", "clubs"] Some(0.5) translate=false"#;
+    assert_eq!(daemon.post(&form).text(), told);
+}
+
+#[test]
+fn a_body_may_be_the_recording_alone() {
+    let daemon = Daemon::start("");
+    let wav = GOFORWARD.wav();
+    for (kind, body) in [
+        ("audio/wav", &wav),
+        ("application/octet-stream", &wav),
+        ("audio/pcm;rate=16000;encoding=s16le", &GOFORWARD.samples()),
+    ] {
+        assert_eq!(post_plain(&daemon, kind, "", body).text(), GOFORWARD.text);
+    }
+    let query = "?response_format=text&language=en&timestamp_granularities%5B%5D=";
+    let answer = post_plain(&daemon, "audio/wav", query, &wav);
+    assert_eq!(answer.body, format!("{}\n", GOFORWARD.text));
+    // Options of a form, too, may come ahead of it.
+    let request = Request::post(format!("{TRANSCRIPTIONS}?response_format=text"))
+        .header("host", "x")
+        .header("content-type", http::content_type())
+        .body(Full::new(Bytes::from(Form::of("a.wav", &wav).body())))
+        .unwrap();
+    let answer = http::exchange(daemon.socket(), request).unwrap();
+    assert_eq!(answer.body, format!("{}\n", GOFORWARD.text));
+
+    for (query, param) in [
+        ("?colour=blue", "colour"),
+        ("?model=a&model=b", "model"),
+        ("?model=def%00ault", "model"),
+        ("?prompt=a%00b", "prompt"),
+    ] {
+        post_plain(&daemon, "audio/wav", query, &wav).assert_refusal(
+            400,
+            "invalid_parameter",
+            Some(param),
+        );
+    }
+    post_plain(&daemon, "audio/wav", "", b"").assert_refusal(
+        400,
+        "invalid_parameter",
+        Some("file"),
+    );
+    post_plain(&daemon, "text/plain", "", &wav).assert_refusal(400, "invalid_body", None);
+    let limited = Daemon::start("[http]\nmax_upload = \"10K\"");
+    post_plain(&limited, "audio/wav", "", &wav).assert_refusal(
+        413,
+        "upload_too_large",
+        Some("file"),
+    );
+}
+
+#[test]
+fn one_channel_of_two_is_heard() {
+    let daemon = Daemon::start("");
+    let (left, right) = (GOFORWARD.samples(), TEN_OF_CLUBS.samples());
+    let silence = std::iter::repeat([0, 0].as_slice());
+    let right = right.chunks_exact(2).chain(silence);
+    let samples = left.chunks_exact(2).zip(right);
+    let samples: Vec<u8> = samples.flat_map(|(l, r)| [l, r].concat()).collect();
+    let kind = "audio/pcm;rate=16000;channels=2";
+    for (query, clip) in [("?channel=0", GOFORWARD), ("?channel=1", TEN_OF_CLUBS)] {
+        assert_eq!(post_plain(&daemon, kind, query, &samples).text(), clip.text);
+    }
+}
+
+#[test]
+fn warnings_come_beside_the_text() {
+    let daemon = Daemon::start("");
+    let mut cut = GOFORWARD.encoded(crate::common::clips::ENCODINGS[0]);
+    cut.truncate(cut.len() / 2);
+    let form = Form::of("a.flac", &cut).field("response_format", "verbose_json");
+    let answer = daemon.post(&form);
+    let warnings = answer.json()["stt"]["warnings"].clone();
+    assert_eq!(warnings[0], answer.header("x-stt-warnings"), "{answer:?}");
+}
+
+/// A request for a translation.
+fn translate(daemon: &Daemon, form: &Form) -> Answer {
+    let request = Request::post("/v1/audio/translations")
+        .header("host", "x")
+        .header("content-type", http::content_type())
+        .body(Full::new(Bytes::from(form.body())))
+        .unwrap();
+    http::exchange(daemon.socket(), request).unwrap()
+}
+
+#[test]
+fn who_can_translate_does_and_nobody_else() {
+    let daemon = Daemon::start(FAULT);
+    let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
+    let message = translate(&daemon, &form).assert_refusal(400, "invalid_parameter", Some("model"));
+    assert!(message.contains("does not translate"), "{message}");
+
+    let form = form
+        .field("model", "fault:options")
+        .field("prompt", "cards");
+    let told = r#"Some("cards") [] None translate=true"#;
+    assert_eq!(translate(&daemon, &form).text(), told);
+    let verbose = form.clone().field("response_format", "verbose_json");
+    let verbose = translate(&daemon, &verbose).json();
+    assert_eq!(verbose["task"], "translate");
+    assert_eq!(verbose["language"], "english");
+    assert_eq!(verbose["text"], told);
+    for name in [
+        "language",
+        "timestamp_granularities[]",
+        "stream",
+        "include[]",
+    ] {
+        translate(&daemon, &form.clone().field(name, "en")).assert_refusal(
+            400,
+            "invalid_parameter",
+            Some(name),
+        );
+    }
+}
+
+#[test]
+fn logprobs_are_those_of_the_words() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &GOFORWARD.wav()).field("include[]", "logprobs");
+    let answer = daemon.post(&form).json();
+    assert_eq!(keys(&answer), BTreeSet::from(["logprobs", "text", "usage"]));
+    let tokens = answer["logprobs"].as_array().unwrap();
+    let mut text = String::new();
+    for token in tokens {
+        assert_eq!(keys(token), BTreeSet::from(["bytes", "logprob", "token"]));
+        let string = token["token"].as_str().unwrap();
+        assert_eq!(token["bytes"], json!(string.as_bytes()));
+        let logprob = token["logprob"].as_f64().unwrap();
+        assert!((-100.0..=0.0).contains(&logprob), "{token}");
+        text += string;
+    }
+    assert_eq!(text, GOFORWARD.text);
+    assert_eq!(tokens.len(), 4);
+    assert!(
+        tokens.iter().any(|token| token["logprob"] != 0.0),
+        "{tokens:?}"
+    );
+}

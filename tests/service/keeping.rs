@@ -1,0 +1,277 @@
+//! How models are kept ready: spares, the memory budget, fresh zygotes, canaries, and what happens when jobs crash.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::common::{
+    LONG,
+    clips::wav,
+    daemon::Daemon,
+    http::{Answer, Form},
+    process::{Seen, pids},
+    wait_until,
+};
+use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
+
+const FAULT: &str = "[models.default]\nengine = \"fault\"\n";
+
+/// A second of silence for the model `name`.
+fn to(name: &str) -> Form {
+    Form::of("a.wav", &wav(&[0; 32000])).field("model", name)
+}
+
+fn jobs(daemon: &Daemon) -> Vec<Seen> {
+    let mut jobs = daemon.children();
+    jobs.retain(Seen::is_job);
+    jobs
+}
+
+#[track_caller]
+fn assert_ok(answer: &Answer) {
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn above_the_minimum_spares_come_back_after_a_while() {
+    let delay = Duration::from_secs(1);
+    let config = "[spares]\nmin = 1\nmax = 3\nrefill_delay = \"1s\"\n";
+    let daemon = Daemon::start(&format!("{config}{FAULT}"));
+    let before = pids(&daemon.wait_spares(3));
+    let begin = Instant::now();
+    for _ in 0..2 {
+        assert_ok(&daemon.post(&to("default")));
+    }
+    // Two of three are gone, the minimum is still there: nothing is forked at once.
+    let after = pids(&daemon.wait_idle(1));
+    assert!(after.is_subset(&before));
+    assert!(begin.elapsed() < delay);
+    daemon.wait_idle(3);
+    assert!(begin.elapsed() >= delay, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn below_the_minimum_spares_come_back_at_once() {
+    let config = "[spares]\nmin = 3\nmax = 3\nrefill_delay = \"1h\"\n";
+    let daemon = Daemon::start(&format!("{config}{FAULT}"));
+    for _ in 0..5 {
+        let before = pids(&daemon.wait_spares(3));
+        let answer = daemon.post(&to("default"));
+        assert_ok(&answer);
+        assert!(before.contains(&answer.pid()));
+    }
+    daemon.wait_idle(3);
+}
+
+#[test]
+fn spares_expire_and_only_the_minimum_is_replaced() {
+    let spares = "[spares]\nmin = 1\nmax = 3\nttl = \"300ms\"\n";
+    let daemon = Daemon::start(&format!("{spares}{FAULT}"));
+    let first = pids(&daemon.wait_idle(1));
+    wait_until("another one waits in its place", LONG, || {
+        let now = pids(&daemon.wait_idle(1));
+        now.is_disjoint(&first)
+    });
+    assert_ok(&daemon.post(&to("default")));
+}
+
+#[test]
+fn without_spares_each_job_is_forked_for_its_request() {
+    let daemon = Daemon::start(&format!("[spares]\nttl = \"0\"\n{FAULT}"));
+    daemon.wait_idle(0);
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let answer = daemon.post(&to("default"));
+        assert_ok(&answer);
+        assert!(!seen.contains(&answer.pid()));
+        seen.push(answer.pid());
+        daemon.wait_idle(0);
+    }
+}
+
+#[test]
+fn spares_that_keep_dying_are_replaced_more_and_more_slowly() {
+    let spares = "[spares]\nmin = 1\nmax = 1\n";
+    let daemon = Daemon::start(&format!("{spares}{FAULT}"));
+    for pause in [200, 400, 800] {
+        let spare = daemon.wait_idle(1).remove(0);
+        let killed = Instant::now();
+        spare.signal(SIGKILL);
+        wait_until("another one is there", LONG, || {
+            jobs(&daemon).iter().any(|job| job.pid != spare.pid)
+        });
+        assert!(
+            killed.elapsed() >= Duration::from_millis(pause),
+            "{:?} instead of {pause} ms",
+            killed.elapsed()
+        );
+    }
+    // A request does not wait for that.
+    let spare = daemon.wait_idle(1).remove(0);
+    let killed = Instant::now();
+    spare.signal(SIGKILL);
+    // Whoever asks while it dies may be given to it.
+    wait_until("it is gone", LONG, || {
+        jobs(&daemon).iter().all(|job| job.pid != spare.pid)
+    });
+    assert_ok(&daemon.post(&to("default")));
+    assert!(
+        killed.elapsed() < Duration::from_millis(1600),
+        "{:?}",
+        killed.elapsed()
+    );
+}
+
+#[test]
+fn a_zygote_is_replaced_without_a_gap() {
+    let config = format!("[zygote]\nmax_forks = 10\n{FAULT}");
+    let daemon = Daemon::start(&config);
+    let first = daemon.zygote();
+    let (done, unready) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let ready = daemon.is_ready();
+                unready.fetch_add(usize::from(!ready), Ordering::Relaxed);
+            }
+        });
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        assert_ok(&daemon.post(&to("default")));
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(unready.into_inner(), 0);
+    wait_until("the first zygote is gone", LONG, || !first.lives());
+    let fresh = daemon.log().matches("a fresh zygote takes over").count();
+    println!("100 requests, {fresh} fresh zygotes");
+    assert!(fresh >= 1, "{fresh}");
+    daemon.wait_idle(2);
+}
+
+#[test]
+fn all_jobs_together_keep_to_the_budget() {
+    let memory = "[memory]\nbudget = \"64M\"\n[jobs]\nmax_running = 8\n";
+    let models: String = ["default", "other"]
+        .map(|name| format!("[models.{name}]\nengine = \"fault\"\nlimits.memory = \"32M\"\n"))
+        .concat();
+    let daemon = Daemon::start(&format!("{memory}{models}"));
+    let (done, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                most.fetch_max(jobs(&daemon).len(), Ordering::Relaxed);
+            }
+        });
+        let clients: Vec<_> = (0..8)
+            .map(|number| {
+                let form = to(["default:sleep=100ms", "other:sleep=100ms"][number % 2]);
+                let daemon = &daemon;
+                scope.spawn(move || assert_ok(&daemon.post(&form)))
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(most.into_inner(), 2);
+}
+
+#[test]
+fn a_model_that_the_budget_cannot_hold_says_so() {
+    let config = "[memory]\nbudget = \"64M\"\n[models.default]\nengine = \"fault\"";
+    let environment = [("STT_ISOLATED_LIMITS__MEMORY".into(), "100M".into())];
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let error = stt_isolated::config::Config::load(Some(file.path()), environment.into_iter())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("100M is more than memory.budget, 64M"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_model_whose_jobs_crash_again_and_again_is_left_alone_for_a_while() {
+    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1min\"\npause = \"1s\"\n";
+    let other = "[models.other]\nengine = \"fault\"\n";
+    let daemon = Daemon::start(&format!("{breaker}{FAULT}{other}"));
+    for _ in 0..3 {
+        assert_eq!(daemon.post(&to("default:segfault")).status, 502);
+    }
+    let answer = daemon.post(&to("default"));
+    answer.assert_come_back(503, "engine_unavailable");
+    let ready = daemon.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["models"]["default"]["status"], "tripped");
+    assert_eq!(ready.json()["models"]["other"]["status"], "ready");
+    assert_ok(&daemon.post(&to("other")));
+
+    // The first one after the pause decides.
+    wait_until("one is tried again", LONG, || {
+        let answer = daemon.post(&to("default:segfault"));
+        answer.status == 502
+    });
+    assert_eq!(daemon.post(&to("default")).status, 503);
+    wait_until("one is tried again and succeeds", LONG, || {
+        daemon.post(&to("default")).status == 200
+    });
+    assert!(daemon.is_ready());
+    for _ in 0..4 {
+        assert_ok(&daemon.post(&to("default")));
+    }
+}
+
+#[test]
+fn a_model_that_works_for_most_is_not_taken_away_by_a_few() {
+    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1min\"\npause = \"1min\"\n";
+    let daemon = Daemon::start(&format!("{breaker}{FAULT}"));
+    for _ in 0..6 {
+        for _ in 0..3 {
+            assert_ok(&daemon.post(&to("default")));
+        }
+        assert_eq!(daemon.post(&to("default:segfault")).status, 502);
+    }
+}
+
+#[test]
+fn a_canary_finds_a_model_that_has_stopped_working() {
+    let config = "[health]\ninterval = \"1s\"\n[limits]\ndeadline = \"1s\"\n\
+                  deadline_per_audio_second = 0.0\n[spares]\nmin = 1\nmax = 1\n";
+    let daemon = Daemon::start(&format!("{config}{FAULT}"));
+    let zygote = daemon.zygote();
+    let spare = daemon.wait_spares(1).remove(0);
+    // A job that hangs, before anybody has asked for anything.
+    spare.signal(SIGSTOP);
+    wait_until("the canary has found it", LONG, || !daemon.is_ready());
+    let reason = daemon.get("/readyz").json()["models"]["default"]["reason"].to_string();
+    assert!(reason.contains("canary"), "{reason}");
+    // A fresh zygote, and its first canary, make it well again.
+    wait_until("it is well again", LONG, || daemon.is_ready());
+    wait_until("there is a fresh zygote", LONG, || !zygote.lives());
+    assert!(!spare.lives());
+}
+
+#[test]
+fn a_zygote_that_answers_nothing_is_replaced() {
+    let daemon = Daemon::start(&format!("[spares]\nmin = 1\nmax = 1\n{FAULT}"));
+    let zygote = daemon.zygote();
+    daemon.wait_idle(1);
+    zygote.signal(SIGSTOP);
+    // The first is served by the spare that there is, the next by a job of the next zygote.
+    assert_ok(&daemon.post(&to("default")));
+    assert_ok(&daemon.post(&to("default")));
+    assert!(!zygote.lives());
+    daemon.wait_idle(1);
+}

@@ -16,8 +16,8 @@ use crate::common::{
 };
 use stt_isolated::{
     engine::pocketsphinx::{self, Pocketsphinx, PocketsphinxSettings},
-    isolation::{Failure, FailureKind, Figures, JobRequest},
-    job,
+    job::{self, wire::Order},
+    request::{Ask, Code, Failure, Figures},
     transcript::{Segment, Word},
 };
 
@@ -64,23 +64,13 @@ fn hear(
 ) -> (Heard, Result<Figures, Failure>) {
     let mut recording: File = tempfile::tempfile().unwrap();
     recording.write_all(file).unwrap();
-    let request = JobRequest {
+    let order = Order {
         id: 1,
-        language: None,
-        extension: None,
-        media_type: None,
-        prompt: None,
-        keywords: Vec::new(),
-        temperature: None,
-        translate: false,
-        channel: None,
-        self_test: false,
-        vad: true,
         max_audio,
-        fault: None,
+        ask: Ask::default(),
     };
     let mut heard = Heard::default();
-    let result = job::transcribe(engine, &request, recording.into(), &mut heard);
+    let result = job::transcribe(engine, &order, recording.into(), &mut heard);
     assert!(heard.progress.is_sorted());
     (heard, result)
 }
@@ -462,7 +452,7 @@ fn too_long_a_recording_is_refused_before_anything_is_transcribed() {
     for file in [&honest, &open_ended] {
         let (heard, result) = hear(&mut engine, file, limit);
         let failure = result.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::AudioTooLong);
+        assert_eq!(failure.code, Code::AudioTooLong);
         assert!(
             failure.message.contains("longer than the 100 s"),
             "{failure:?}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{kinds::Kind, *};
+use super::*;
 use crate::{
     dispatch::state::ticket::Report,
     isolation::{How, Usage},
@@ -98,7 +98,10 @@ fn every_accepted_request_ends_exactly_once() {
                 account.waits();
                 account.waits();
                 account.begin(Worker::thread());
-                account.finish(&report(Outcome::EngineFailed(String::new())));
+                account.finish(&report(Outcome::Failed(Failure::new(
+                    Code::EngineFailed,
+                    "",
+                ))));
             },
             "engine_failed",
         ),

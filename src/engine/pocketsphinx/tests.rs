@@ -565,7 +565,7 @@ fn a_missing_library_names_its_package() {
 fn the_search_begins_within_a_self_test() {
     let mut engine = load(&PocketsphinxSettings::default()).unwrap();
     // What a job is given is a floor above; only together can they be seen.
-    let (_, wav) = crate::job::self_test(0);
+    let (_, wav) = crate::job::self_test();
     let samples: Vec<i16> = wav[44..]
         .chunks_exact(2)
         .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))

@@ -23,11 +23,12 @@ use stt_isolated::{
     config::Limits,
     engine::{EngineSettings, pocketsphinx::PocketsphinxSettings},
     isolation::{
-        Failure, FailureKind, Figures, FromJob, How, JobProcess, JobRequest, Load, ProcessError,
-        Slots, ToJob, ZygoteProcess,
+        How, Load, ProcessError, Slots,
         sandbox::{read_back, system_call_name},
-        zygote::{self, JobChannel},
+        zygote,
     },
+    job::wire::{FromJob, JobChannel, JobProcess, Order, ToJob, ZygoteProcess},
+    request::{Ask, Code, Failure, Figures},
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
@@ -67,14 +68,21 @@ struct Attempting;
 
 impl zygote::Work for Attempting {
     type Model = ();
+    type Order = ToJob;
+    type Answer = FromJob;
 
     fn load(&self, order: &Load) -> Result<(), String> {
         loading::run(&order.model)
     }
 
+    fn violation(call: u32) -> FromJob {
+        FromJob::Violation { call }
+    }
+
     fn rehearse(&self) {}
 
-    fn serve(&self, (): &mut (), channel: &'static JobChannel) {
+    fn serve(&self, model: Result<&mut (), String>, channel: &'static JobChannel) {
+        model.unwrap();
         job(channel);
     }
 }
@@ -227,32 +235,26 @@ async fn give(
 ) -> Result<FromJob, Failed> {
     let mut recording: File = memfd_create(c"recording", MFdFlags::MFD_CLOEXEC)?.into();
     recording.write_all(b"RIFF")?;
-    let request = JobRequest {
+    let order = Order {
         id: 1,
-        language: Some(surroundings.map(|id| id.to_string()).join(" ")),
-        extension: None,
-        media_type: None,
-        prompt: None,
-        keywords: Vec::new(),
-        temperature: None,
-        translate: false,
-        channel: None,
-        self_test: false,
-        vad: true,
         max_audio: Duration::from_secs(1),
-        fault: Some(what.into()),
+        ask: Ask {
+            language: Some(surroundings.map(|id| id.to_string()).join(" ")),
+            fault: Some(what.into()),
+            ..Ask::default()
+        },
     };
-    job.assign(request, recording.as_fd())?;
+    job.assign(&ToJob::Transcribe(order), recording.as_fd())?;
     Ok(tokio::time::timeout(Duration::from_secs(20), job.receive()).await??)
 }
 
 /// What a job of this program does instead of transcribing.
 fn job(channel: &JobChannel) {
     channel.send(&FromJob::Ready, &[]).unwrap();
-    let Ok((ToJob::Transcribe(request), descriptors)) = channel.receive() else {
+    let Ok((ToJob::Transcribe(order), descriptors)) = channel.receive() else {
         return;
     };
-    let ids = request.language.unwrap();
+    let ids = order.ask.language.unwrap();
     let ids: Vec<i32> = ids.split(' ').map(|id| id.parse().unwrap()).collect();
     let surroundings = Surroundings {
         supervisor: ids[0],
@@ -260,7 +262,7 @@ fn job(channel: &JobChannel) {
         neighbour: ids[2],
         recording: descriptors[0].as_raw_fd(),
     };
-    let name = request.fault.unwrap();
+    let name = order.ask.fault.unwrap();
     let attempt = attempts::ALL.iter().chain(honest::ALL);
     let result = match attempt.into_iter().find(|attempt| attempt.name == name) {
         Some(attempt) => (attempt.run)(&surroundings),
@@ -268,15 +270,12 @@ fn job(channel: &JobChannel) {
     };
     let answer = match result {
         Ok(()) => FromJob::Done {
-            id: request.id,
+            id: order.id,
             figures: Figures::default(),
         },
         Err(message) => FromJob::Failed {
-            id: request.id,
-            failure: Failure {
-                kind: FailureKind::Engine,
-                message,
-            },
+            id: order.id,
+            failure: Failure::new(Code::EngineFailed, message),
         },
     };
     channel.send(&answer, &[]).unwrap();

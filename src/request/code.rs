@@ -29,8 +29,30 @@ pub enum Group {
     GivenUp,
     /// It did not get a job.
     Refused,
-    /// The protocol rejected it before it became a request for a job.
-    Rejected,
+}
+
+impl Group {
+    /// All groups, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Recording,
+        Self::Memory,
+        Self::Failed,
+        Self::GivenUp,
+        Self::Refused,
+    ];
+
+    /// The group's name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "transcribed",
+            Self::Recording => "bad recording",
+            Self::Memory => "over its memory limit",
+            Self::Failed => "failed",
+            Self::GivenUp => "given up",
+            Self::Refused => "turned away",
+        }
+    }
 }
 
 /// Who gives a request this code.
@@ -139,29 +161,29 @@ codes! {
     /// The model cannot serve at the moment.
     EngineUnavailable: "engine_unavailable", 503, Later, Refused, Admission;
     /// A parameter is missing, unknown, impossible, or beyond the model.
-    InvalidParameter: "invalid_parameter", 400, Never, Rejected, Protocol;
+    InvalidParameter: "invalid_parameter", 400, Never, Refused, Protocol;
     /// The body cannot be taken apart, or ends in the middle.
-    InvalidBody: "invalid_body", 400, Never, Rejected, Protocol;
+    InvalidBody: "invalid_body", 400, Never, Refused, Protocol;
     /// The bytes are not an HTTP/1.1 request. Two other statuses name its cause: 414 and 431.
-    InvalidHttp: "invalid_http", 400, Never, Rejected, Protocol;
+    InvalidHttp: "invalid_http", 400, Never, Refused, Protocol;
     /// This client may not use the service.
-    Forbidden: "forbidden", 403, Never, Rejected, Protocol;
+    Forbidden: "forbidden", 403, Never, Refused, Protocol;
     /// No model has this name.
-    ModelNotFound: "model_not_found", 404, Never, Rejected, Protocol;
+    ModelNotFound: "model_not_found", 404, Never, Refused, Protocol;
     /// No page has this address.
-    NotFound: "not_found", 404, Never, Rejected, Protocol;
+    NotFound: "not_found", 404, Never, Refused, Protocol;
     /// The page does not know this method.
-    MethodNotAllowed: "method_not_allowed", 405, Never, Rejected, Protocol;
+    MethodNotAllowed: "method_not_allowed", 405, Never, Refused, Protocol;
     /// The head of the request did not arrive in time.
-    HeaderTimeout: "header_timeout", 408, Never, Rejected, Protocol;
+    HeaderTimeout: "header_timeout", 408, Never, Refused, Protocol;
     /// The body stopped arriving, or arrives too slowly.
-    BodyTimeout: "body_timeout", 408, Never, Rejected, Protocol;
+    BodyTimeout: "body_timeout", 408, Never, Refused, Protocol;
     /// The upload has more bytes than `http.max_upload`.
-    UploadTooLarge: "upload_too_large", 413, Never, Rejected, Protocol;
+    UploadTooLarge: "upload_too_large", 413, Never, Refused, Protocol;
     /// The upload cannot be stored.
-    StorageFull: "storage_full", 507, Never, Rejected, Protocol;
+    StorageFull: "storage_full", 507, Never, Refused, Protocol;
     /// The service reached a state that cannot occur.
-    InternalError: "internal_error", 500, Never, Rejected, Protocol;
+    InternalError: "internal_error", 500, Never, Refused, Protocol;
 }
 
 /// When a client should ask again if the remote service is busy. That service does not say when

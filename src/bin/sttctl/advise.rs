@@ -7,11 +7,13 @@ use std::{
 
 use serde_json::{Value, json};
 
+use stt_isolated::request::Group;
+
 use crate::{
     cli::Advise,
     error::{Error, report},
     histogram::Histogram,
-    journal::{self, Entry, Outcome},
+    journal::{self, Entry},
     line::{self, Line, Style},
     text::{Text, count, known, size},
 };
@@ -59,14 +61,14 @@ impl Need {
             self.recent.push_back(limit);
         }
         match (entry.outcome, entry.peak, entry.limit) {
-            (Outcome::Memory, _, _) => self.over += 1,
+            (Group::Memory, _, _) => self.over += 1,
             (outcome, Some(peak), Some(limit)) => {
                 self.near += u64::from(u128::from(peak) * 100 >= u128::from(limit) * NEAR);
-                if outcome == Outcome::Ok {
+                if outcome == Group::Ok {
                     self.peaks.add(peak);
                 }
             }
-            (Outcome::Ok, ..) => self.unlimited += 1,
+            (Group::Ok, ..) => self.unlimited += 1,
             _ => {}
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
         (_, Group::Recording) => tell!(events::REQUEST_FAILED, Level::INFO),
         (_, Group::Failed) => tell!(events::REQUEST_FAILED, Level::WARN),
         (_, Group::GivenUp) => tell!(events::REQUEST_CANCELLED, Level::INFO),
-        (_, Group::Refused | Group::Rejected) => tell!(events::REQUEST_REFUSED, Level::INFO),
+        (_, Group::Refused) => tell!(events::REQUEST_REFUSED, Level::INFO),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Deserializer, de};
 
+use stt_isolated::request::{Code, Group};
+
 use crate::text::Text;
 
 /// The requested fields of an entry.
@@ -32,61 +34,6 @@ const MAX_MESSAGE: usize = 300;
 /// End of the accepted times: the year 10,000, in seconds since 1970.
 const END_OF_TIME: u64 = 253_402_300_800;
 
-/// Kinds of outcomes, as the report groups them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// The request got its transcript.
-    Ok,
-    /// The recording cannot be transcribed: it is unreadable or too long.
-    Recording,
-    /// The job needed more memory than its limit.
-    Memory,
-    /// The job failed: it crashed, misbehaved, ran out of time, or its library reported an error.
-    Failed,
-    /// The client disconnected, or the service stopped.
-    GivenUp,
-    /// The request got no job.
-    Refused,
-}
-
-impl Outcome {
-    /// All outcomes in display order.
-    pub const ALL: [Outcome; 6] = [
-        Outcome::Ok,
-        Outcome::Recording,
-        Outcome::Memory,
-        Outcome::Failed,
-        Outcome::GivenUp,
-        Outcome::Refused,
-    ];
-
-    /// Name of the outcome for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Ok => "transcribed",
-            Outcome::Recording => "bad recording",
-            Outcome::Memory => "over its memory limit",
-            Outcome::Failed => "failed",
-            Outcome::GivenUp => "given up",
-            Outcome::Refused => "turned away",
-        }
-    }
-
-    /// Outcome for the service's own word; an unknown word counts as a failure.
-    fn of(word: &str) -> Outcome {
-        match word {
-            "ok" => Outcome::Ok,
-            "invalid_audio" | "audio_too_long" => Outcome::Recording,
-            "memory_limit_exceeded" => Outcome::Memory,
-            "cancelled" | "shutting_down" => Outcome::GivenUp,
-            "queue_full" | "user_limit" | "queue_timeout" | "engine_unavailable" => {
-                Outcome::Refused
-            }
-            _ => Outcome::Failed,
-        }
-    }
-}
-
 /// A request as its entry describes it. Sizes in bytes, times in milliseconds; `None` if unknown.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -103,7 +50,7 @@ pub struct Entry {
     /// Request id, as in the answer's header.
     pub request: Text,
     /// Kind of outcome, for grouping.
-    pub outcome: Outcome,
+    pub outcome: Group,
     /// The service's own word for the outcome.
     pub word: Text,
     /// Length of the recording, up to the point that was read.
@@ -239,11 +186,11 @@ pub fn parse(line: &[u8]) -> Option<Entry> {
         return None;
     }
     let word = raw.outcome.text(MAX_NAME);
-    let outcome = Outcome::of(word.as_ref());
+    // A word that is not known yet counts as a failure.
+    let outcome = Code::of(word.as_ref()).map_or(Group::Failed, Code::group);
     // In mode `thread` a request has no memory of its own.
     let is_measured = raw.wall.number().is_some() && raw.mode.0.as_deref() != Some("thread");
-    let lived =
-        matches!(outcome, Outcome::Ok | Outcome::Recording) || word.as_ref() == "engine_failed";
+    let lived = matches!(outcome, Group::Ok | Group::Recording) || word.as_ref() == "engine_failed";
     let leak = match (raw.anonymous.number(), raw.before.number()) {
         (Some(end), Some(start)) if lived && is_measured => Some(end.saturating_sub(start)),
         _ => None,
@@ -282,7 +229,7 @@ mod tests {
                "STT_ANON_BYTES": "700", "STT_START_ANON_BYTES": "100", "STT_LIMIT_BYTES": "2000", "STT_MODE": "process""#,
         )
         .unwrap();
-        assert_eq!((entry.outcome, entry.wall), (Outcome::Ok, Some(420)));
+        assert_eq!((entry.outcome, entry.wall), (Group::Ok, Some(420)));
         let memory = (entry.peak, entry.limit, entry.leak);
         assert_eq!(memory, (Some(1000), Some(2000), Some(600)));
         assert_eq!(entry.queue, None);
@@ -309,7 +256,7 @@ mod tests {
         let entry = with(r#""MESSAGE": null, "STT_PEAK_BYTES": "-1", "STT_OUTCOME": "new_word""#);
         let entry = entry.unwrap();
         assert_eq!(entry.message.as_ref(), "-");
-        assert_eq!((entry.peak, entry.outcome), (None, Outcome::Failed));
+        assert_eq!((entry.peak, entry.outcome), (None, Group::Failed));
         let long = with(&format!(r#""STT_MODEL": "{}""#, "x".repeat(5000))).unwrap();
         assert_eq!(long.model.as_ref().len(), MAX_NAME);
         for nothing in [

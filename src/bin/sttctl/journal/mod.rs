@@ -11,7 +11,7 @@ use std::{
 
 use stt_isolated::events;
 
-pub use self::entry::{Entry, Outcome};
+pub use self::entry::Entry;
 use crate::{cli::Journal, error::Error};
 
 /// Longest line that is parsed; the journal's own have about 2 KiB.

@@ -12,9 +12,11 @@ use super::{
     tally::{Model, NEAR, Point, Tally},
     thinned::Thinned,
 };
+use stt_isolated::request::Group;
+
 use crate::{
     histogram::Histogram,
-    journal::{Entry, Outcome},
+    journal::Entry,
     text::{known, size, time},
 };
 
@@ -83,14 +85,14 @@ pub fn write(tally: &Tally, skipped: u64) -> Result<String, fmt::Error> {
     Ok(page)
 }
 
-fn class(outcome: Outcome) -> &'static str {
+fn class(outcome: Group) -> &'static str {
     match outcome {
-        Outcome::Ok => "transcribed",
-        Outcome::Recording => "recording",
-        Outcome::Memory => "memory",
-        Outcome::Failed => "failed",
-        Outcome::GivenUp => "given-up",
-        Outcome::Refused => "refused",
+        Group::Ok => "transcribed",
+        Group::Recording => "recording",
+        Group::Memory => "memory",
+        Group::Failed => "failed",
+        Group::GivenUp => "given-up",
+        Group::Refused => "refused",
     }
 }
 
@@ -140,9 +142,9 @@ fn tiles(page: &mut String, total: &Model) -> fmt::Result {
         )
     };
     page.push_str("<div class=\"tiles\">");
-    let ok = total.ended(Outcome::Ok);
-    let served = total.requests() - total.ended(Outcome::Refused) - total.ended(Outcome::GivenUp);
-    let refused = grouped(total.ended(Outcome::Refused));
+    let ok = total.ended(Group::Ok);
+    let served = total.requests() - total.ended(Group::Refused) - total.ended(Group::GivenUp);
+    let refused = grouped(total.ended(Group::Refused));
     tile(
         page,
         false,
@@ -182,7 +184,7 @@ fn tiles(page: &mut String, total: &Model) -> fmt::Result {
         &most,
         &format!("at work at most for 99 %; half of them {half}"),
     )?;
-    let over = total.ended(Outcome::Memory);
+    let over = total.ended(Group::Memory);
     let near = grouped(total.near);
     tile(
         page,
@@ -216,9 +218,9 @@ fn models_nav(page: &mut String, tally: &Tally) -> fmt::Result {
     Ok(())
 }
 
-fn legend(page: &mut String, total: &Model, which: impl Fn(Outcome) -> bool) -> fmt::Result {
+fn legend(page: &mut String, total: &Model, which: impl Fn(Group) -> bool) -> fmt::Result {
     page.push_str("<ul class=\"legend\">");
-    for outcome in Outcome::ALL {
+    for outcome in Group::ALL {
         let count = total.ended(outcome);
         if count > 0 && which(outcome) {
             let (class, name) = (class(outcome), outcome.name());
@@ -247,7 +249,7 @@ fn requests(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result
     );
     for (begin, step) in timeline.steps() {
         let mut below = 0;
-        for outcome in Outcome::ALL {
+        for outcome in Group::ALL {
             let count = step.ended[outcome as usize];
             if count > 0 {
                 let title = format!("{}\n{} {}", moment(begin), grouped(count), outcome.name());
@@ -364,7 +366,7 @@ fn peaks(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {
             shown(&tally.peaks)
         )?;
         page.push_str(&chart.finish());
-        legend(page, &tally.total, |outcome| outcome != Outcome::Refused)?;
+        legend(page, &tally.total, |outcome| outcome != Group::Refused)?;
         list(page, "The highest as a table", tally.highest.iter())?;
         page.push_str("</section>\n");
     }
@@ -380,7 +382,7 @@ fn peaks(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {
             shown(&tally.unlimited)
         )?;
         page.push_str(&chart.finish());
-        legend(page, &tally.total, |outcome| outcome != Outcome::Refused)?;
+        legend(page, &tally.total, |outcome| outcome != Group::Refused)?;
         page.push_str("</section>\n");
     }
     Ok(())
@@ -472,7 +474,7 @@ fn leaks(page: &mut String, tally: &Tally, period: (u64, u64)) -> fmt::Result {
     )?;
     page.push_str(&chart.finish());
     legend(page, &tally.total, |outcome| {
-        matches!(outcome, Outcome::Ok | Outcome::Recording)
+        matches!(outcome, Group::Ok | Group::Recording)
     })?;
     list(page, "The largest as a table", tally.leakiest.iter())?;
     page.push_str("</section>\n");
@@ -520,7 +522,7 @@ fn models(page: &mut String, tally: &Tally) -> fmt::Result {
         let name = Escaped(name.as_ref());
         let cells = [
             grouped(model.requests()),
-            percent(model.ended(Outcome::Ok), model.requests()),
+            percent(model.ended(Group::Ok), model.requests()),
             time(model.audio as f64 / 1000.0),
             match model.work {
                 0 => "-".into(),
@@ -531,7 +533,7 @@ fn models(page: &mut String, tally: &Tally) -> fmt::Result {
             known(model.peaks.max(), size),
             known(model.limit, size),
             grouped(model.near),
-            grouped(model.ended(Outcome::Memory)),
+            grouped(model.ended(Group::Memory)),
             percentile(&model.leaks, 0.5, size),
             known(model.leaks.max(), size),
             percentile(&model.service, 0.5, milliseconds),

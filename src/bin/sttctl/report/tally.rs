@@ -6,11 +6,9 @@ use std::{
 };
 
 use super::{thinned::Thinned, timeline::Timeline};
-use crate::{
-    histogram::Histogram,
-    journal::{Entry, Outcome},
-    text::Text,
-};
+use stt_isolated::request::Group;
+
+use crate::{histogram::Histogram, journal::Entry, text::Text};
 
 /// Largest number of models listed separately; there are rarely more than three.
 const MAX_MODELS: usize = 24;
@@ -42,7 +40,7 @@ pub struct Tally {
     /// Figures of each model by name.
     pub models: Vec<(Text, Model)>,
     /// Number of ended requests, by the service's own outcome words.
-    pub words: BTreeMap<(Outcome, Text), u64>,
+    pub words: BTreeMap<(Group, Text), u64>,
     /// Requests over time, in steps.
     pub timeline: Timeline,
     /// Highest memory use of jobs with a limit, in hundredths of a percent of the limit.
@@ -72,7 +70,7 @@ pub struct Point {
 #[derive(Debug, Default)]
 pub struct Model {
     /// Number of ended requests, by outcome.
-    pub ended: [u64; Outcome::ALL.len()],
+    pub ended: [u64; Group::ALL.len()],
     /// Total audio of transcribed requests, in milliseconds.
     pub audio: u64,
     /// Total time of those requests, in milliseconds.
@@ -155,7 +153,7 @@ impl Tally {
         self.total.add(&entry);
         self.models[model].1.add(&entry);
         let number = self.total.requests();
-        let group = u16::try_from(model * Outcome::ALL.len() + entry.outcome as usize).unwrap_or(0);
+        let group = u16::try_from(model * Group::ALL.len() + entry.outcome as usize).unwrap_or(0);
         let point = || Point {
             model,
             entry: entry.clone(),
@@ -172,7 +170,7 @@ impl Tally {
             self.leaks.add(group, entry.time, leak, point);
             self.leakiest.add(leak, number, &entry);
         }
-        if matches!(entry.outcome, Outcome::Memory | Outcome::Failed) {
+        if matches!(entry.outcome, Group::Memory | Group::Failed) {
             if self.failures.len() >= MAX_ROWS {
                 self.failures.pop_front();
             }
@@ -208,14 +206,14 @@ impl Model {
                 .into_iter()
                 .for_each(|time| self.service.add(time));
         }
-        if entry.outcome == Outcome::Ok {
+        if entry.outcome == Group::Ok {
             self.audio = self.audio.saturating_add(entry.audio.unwrap_or(0));
             self.work = self.work.saturating_add(entry.wall.unwrap_or(0));
         }
         entry.peak.into_iter().for_each(|peak| self.peaks.add(peak));
         self.limit = entry.limit.or(self.limit);
         let is_near = entry.share().is_some_and(|share| share >= NEAR * 100);
-        self.near += u64::from(is_near && entry.outcome != Outcome::Memory);
+        self.near += u64::from(is_near && entry.outcome != Group::Memory);
         entry.leak.into_iter().for_each(|leak| self.leaks.add(leak));
         self.leaked = self.leaked.saturating_add(entry.leak.unwrap_or(0));
     }
@@ -226,7 +224,7 @@ impl Model {
     }
 
     /// Number of requests with this outcome.
-    pub fn ended(&self, outcome: Outcome) -> u64 {
+    pub fn ended(&self, outcome: Group) -> u64 {
         self.ended[outcome as usize]
     }
 }

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use stt_isolated::request::Group;
+
 use crate::histogram::Histogram;
-use crate::journal::{Entry, Outcome};
+use crate::journal::Entry;
 
 /// Largest number of steps.
 const MAX_STEPS: u64 = 200;
@@ -38,7 +40,7 @@ pub struct Timeline {
 #[derive(Debug, Default)]
 pub struct Step {
     /// Number of ended requests, by outcome.
-    pub ended: [u64; Outcome::ALL.len()],
+    pub ended: [u64; Group::ALL.len()],
     /// Waiting times, in milliseconds.
     pub queue: Histogram,
     /// Times that jobs had requests, in milliseconds.

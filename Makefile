@@ -95,13 +95,14 @@ fmt: ## Format the code
 	$(CARGO) fmt
 
 .PHONY: lint
-lint: ## Check format and lints, every warning an error
+lint: ## Check format, lints (every warning is an error) and the licences of crates
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --all-targets --locked --features fault-engine,whisper -- -D warnings
 	$(CARGO) fmt --check --manifest-path packaging/pages/Cargo.toml
 	$(CARGO) clippy --all-targets --locked --manifest-path packaging/pages/Cargo.toml --target-dir target/pages -- -D warnings
 	packaging/documentation check
+	tests/house/deny
 
 .PHONY: clean
 clean: ## Remove everything that was built

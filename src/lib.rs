@@ -16,6 +16,7 @@ pub mod fuzzing;
 pub mod isolation;
 pub mod job;
 pub mod language;
+pub mod problems;
 pub mod request;
 pub mod service;
 pub mod transcript;

@@ -8,6 +8,7 @@ use super::{
     clients::{Clients, Share, ShareOverride},
     identity::{NOBODY, Numbers},
 };
+use crate::problems::Problems;
 
 /// Users and groups by number: nothing has to be looked up when a client comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,8 +98,8 @@ impl Access {
     }
 }
 
-/// Resolve all names; what cannot be resolved is told to `wrong`.
-pub(super) fn resolve(clients: &Clients, wrong: &mut impl FnMut(&[&str], String)) -> Access {
+/// Resolve all names. The present table of `problems` is `[clients]`.
+pub(super) fn resolve(clients: &Clients, problems: &mut Problems) -> Access {
     let mut list = |names: &[String], key: &str, number: Lookup| {
         let mut numbers = BTreeSet::new();
         for name in names {
@@ -106,7 +107,7 @@ pub(super) fn resolve(clients: &Clients, wrong: &mut impl FnMut(&[&str], String)
                 Ok(found) => {
                     numbers.insert(found);
                 }
-                Err(what) => wrong(&["clients", key], what),
+                Err(what) => problems.add(key, what),
             }
         }
         numbers
@@ -119,12 +120,12 @@ pub(super) fn resolve(clients: &Clients, wrong: &mut impl FnMut(&[&str], String)
             match number(name) {
                 Ok(found) => match numbers.insert(found, *caps) {
                     None => {}
-                    Some(_) => wrong(
-                        &["clients", key, name],
-                        format!("number {found} has its caps already, by another name"),
-                    ),
+                    Some(_) => problems.within(&[key], |problems| {
+                        let what = format!("number {found} has its caps already, by another name");
+                        problems.add(name, what);
+                    }),
                 },
-                Err(what) => wrong(&["clients", key, name], what),
+                Err(what) => problems.within(&[key], |problems| problems.add(name, what)),
             }
         }
         numbers

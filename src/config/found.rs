@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{names::valid_name, schema::ModelTable};
-#[cfg(feature = "whisper")]
-use crate::engine::whisper::WhisperSettings;
-use crate::engine::{EngineKind, vosk::VoskSettings};
+use super::{model::ModelTable, names::valid_name};
 
 /// Most entries that are looked at: nobody has so many models.
 const MAX_ENTRIES: usize = 1000;
@@ -21,12 +18,6 @@ const MAX_MODELS: usize = 64;
 
 /// Most entries that are no models and are named one by one.
 const MAX_REMARKS: usize = 16;
-
-/// How the name of a model's file ends: the files of whisper.cpp.
-const WHISPER: &str = "bin";
-
-/// The folders of a model for Vosk.
-const VOSK: [&str; 3] = ["am", "conf", "graph"];
 
 /// What a look into the directory gave.
 #[derive(Debug, Default)]
@@ -125,10 +116,8 @@ fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
 /// # Errors
 /// Why it is none.
 pub(super) fn settings(path: &Path, kind: FileType) -> Result<ModelTable, String> {
-    if kind.is_dir() {
-        vosk(path)
-    } else if kind.is_file() {
-        whisper(path)
+    if kind.is_dir() || kind.is_file() {
+        ModelTable::find(path, kind)
     } else if kind.is_symlink() {
         Err("symbolic links are not followed".into())
     } else {
@@ -153,48 +142,18 @@ fn model(path: &Path, kind: FileType) -> Result<(String, ModelTable), String> {
     Ok((name.into_owned(), table))
 }
 
-fn vosk(folder: &Path) -> Result<ModelTable, String> {
-    for part in VOSK {
-        let is_folder = fs::symlink_metadata(folder.join(part)).is_ok_and(|part| part.is_dir());
-        if !is_folder {
-            let parts = VOSK.join(", ");
-            return Err(format!(
-                "a folder that is a model (for vosk) has the folders {parts}"
-            ));
-        }
-    }
-    Ok(ModelTable {
-        engine: EngineKind::Vosk,
-        vosk: Some(VoskSettings::of(folder.into())),
-        ..ModelTable::default()
-    })
-}
-
-fn whisper(file: &Path) -> Result<ModelTable, String> {
-    if file
-        .extension()
-        .is_none_or(|extension| extension != WHISPER)
-    {
-        return Err(format!(
-            "the name of a model's file ends in .{WHISPER} (whisper.cpp's format, which is not GGUF)"
-        ));
-    }
-    #[cfg(feature = "whisper")]
-    return Ok(ModelTable {
-        engine: EngineKind::Whisper,
-        whisper: Some(WhisperSettings::of(file.into())),
-        ..ModelTable::default()
-    });
-    #[cfg(not(feature = "whisper"))]
-    Err("this build has no engine `whisper`".into())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::{ffi::OsStrExt as _, fs::symlink, net::UnixListener};
 
     use super::*;
-    use crate::{config::Config, engine::EngineSettings};
+    use crate::{
+        config::Config,
+        engine::{EngineSettings, vosk::VoskSettings},
+    };
+
+    /// The folders of a model for Vosk.
+    const VOSK: [&str; 3] = ["am", "conf", "graph"];
 
     /// The configuration `text` with this models directory.
     fn load(directory: &Path, text: &str) -> Config {
@@ -299,6 +258,10 @@ mod tests {
         let config = load(directory.path(), "");
         assert_eq!(names(&config), ["default"]);
         let said = config.remarks.join("\n");
+        let of_file = |reason| match cfg!(feature = "whisper") {
+            true => reason,
+            false => "no engine for it",
+        };
         for (name, reason) in [
             ("\"default\"", "the configuration has `default` itself"),
             ("\"whisper-1\"", "the configuration has `whisper-1` itself"),
@@ -308,8 +271,8 @@ mod tests {
             ("\"link\"", "symbolic links are not followed"),
             ("\"fifo.bin\"", "neither a file nor a folder"),
             ("\"socket.bin\"", "neither a file nor a folder"),
-            ("\"model.gguf\"", "not GGUF"),
-            ("\"\\xFF\\u{1b}[2J\\n\"", "ends in .bin"),
+            ("\"model.gguf\"", of_file("not GGUF")),
+            ("\"\\xFF\\u{1b}[2J\\n\"", of_file("ends in .bin")),
         ] {
             let line = said.lines().find(|line| line.starts_with(name));
             assert!(

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{memory::MemoryBudget, mode::Mode, rules};
-use crate::units::{ByteSize, Time, time};
+use super::{memory::MemoryBudget, mode::Mode};
+use crate::{
+    isolation::cgroup::LeafLimits,
+    problems::Problems,
+    units::{ByteSize, Time, time},
+};
 
 /// A job needs this much for its own stacks, heap and decoder before it has heard a word.
 pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
@@ -96,33 +100,25 @@ impl LimitsOverride {
 }
 
 impl Limits {
-    /// Check every rule that types cannot say.
-    pub(crate) fn validate(
-        &self,
-        mode: Mode,
-        budget: MemoryBudget,
-        wrong: &mut impl FnMut(&[&str], String),
-    ) {
+    /// Check every rule that types cannot say, for a model that is served in this mode.
+    pub(super) fn check(&self, mode: Mode, budget: MemoryBudget, problems: &mut Problems) {
         if self.memory < MIN_JOB_MEMORY {
-            wrong(
-                &["limits", "memory"],
-                format!("a job needs at least {MIN_JOB_MEMORY}"),
-            );
+            problems.add("memory", format!("a job needs at least {MIN_JOB_MEMORY}"));
         }
         if let MemoryBudget::Size(budget) = budget
             && self.memory > budget
             && mode != Mode::Thread
         {
             let what = format!("{} is more than memory.budget, {budget}", self.memory);
-            wrong(&["limits", "memory"], what);
+            problems.add("memory", what);
         }
         if self.pids == 0 {
-            wrong(&["limits", "pids"], "must be at least 1".into());
+            problems.add("pids", "must be at least 1");
         }
-        rules::bounded(self.max_audio, &["limits", "max_audio"], wrong);
-        rules::bounded(self.deadline, &["limits", "deadline"], wrong);
-        rules::bounded(self.cpu_time, &["limits", "cpu_time"], wrong);
-        rules::bounded(self.stall, &["limits", "stall"], wrong);
+        problems.time("max_audio", self.max_audio);
+        problems.time("deadline", self.deadline);
+        problems.time("cpu_time", self.cpu_time);
+        problems.time("stall", self.stall);
         let factors = [
             ("deadline_per_audio_second", self.deadline_per_audio_second),
             ("cpu_time_per_audio_second", self.cpu_time_per_audio_second),
@@ -130,18 +126,20 @@ impl Limits {
         ];
         for (key, factor) in factors {
             if !(0.0..=1000.0).contains(&factor) {
-                wrong(&["limits", key], "must be between 0 and 1000".into());
+                problems.add(key, "must be between 0 and 1000");
             }
         }
         // Below a hundredth the kernel's period of 100 ms leaves less than the 1 ms that it accepts.
         if self.cpus > 0.0 && self.cpus < 0.01 {
-            wrong(&["limits", "cpus"], "must be 0 or at least 0.01".into());
+            problems.add("cpus", "must be 0 or at least 0.01");
         }
         if !(1..=10_000).contains(&self.cpu_weight) {
-            wrong(
-                &["limits", "cpu_weight"],
-                "must be between 1 and 10000".into(),
-            );
+            problems.add("cpu_weight", "must be between 1 and 10000");
         }
+    }
+
+    /// The limits that the cgroup of a job enforces.
+    pub fn of_cgroup(&self) -> LeafLimits {
+        LeafLimits::of_job(self.memory.bytes(), self.pids, self.cpu_weight, self.cpus)
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::{
-    error::ConfigError, found, mode::Mode, resolved::Config, source::Source, validate::validate,
+    error::ConfigError, found, mode::Mode, resolve::resolve, resolved::Config, source::Source,
 };
 
 /// The file that is read when none is named.
@@ -35,7 +35,7 @@ impl Config {
             unset if unset.as_os_str().is_empty() => source.state().join("models"),
             directory => directory.clone(),
         };
-        validate(settings, &source, Some(&directory))
+        resolve(settings, &source, Some(&directory))
     }
 
     /// As [`Self::load`], but with no other model than the one in the file or folder `model`, as it would be served from
@@ -62,7 +62,7 @@ impl Config {
         settings.models = [(NAME.into(), table)].into();
         settings.default_model = NAME.into();
         settings.aliases.clear();
-        let mut config = validate(settings, &source, None)?;
+        let mut config = resolve(settings, &source, None)?;
         for model in &mut config.models {
             model.mode = Mode::Process;
             (model.spares.min, model.spares.max) = (0, 0);

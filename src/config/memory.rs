@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::units::ByteSize;
+use super::limits::MIN_JOB_MEMORY;
+use crate::{problems::Problems, units::ByteSize};
 
 /// `[memory]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,18 @@ impl Default for Memory {
         Self {
             budget: MemoryBudget::Auto,
             reserve: ByteSize::mib(256),
+        }
+    }
+}
+
+impl Memory {
+    /// Check every rule that types cannot say.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if let MemoryBudget::Size(budget) = self.budget
+            && budget < MIN_JOB_MEMORY
+        {
+            let what = format!("one job needs at least {MIN_JOB_MEMORY}");
+            problems.add("budget", what);
         }
     }
 }

@@ -1,39 +1,55 @@
-//! What the administrator can set, and nothing else: schema, defaults, where it comes from, validation.
+//! The administrator's settings: their tables, defaults and rules, where they come from, and what they
+//! come to. Each table is a file with its rules; the tables of engines are in `engine/`.
 
 mod access;
+mod breaker;
 mod clients;
 mod error;
+mod file;
 mod found;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used, clippy::panic)]
 pub(crate) mod fuzzing;
+mod health;
+mod http;
 mod identity;
-pub(crate) mod limits;
+mod isolation;
+mod jobs;
+mod limits;
 mod load;
 mod memory;
-pub(crate) mod mode;
+mod mode;
+mod model;
 mod names;
 mod recycle;
+mod resolve;
 mod resolved;
-pub(crate) mod rules;
-mod schema;
+mod service;
 mod source;
 mod spares;
 mod stamp;
 #[cfg(test)]
 mod tests;
-mod validate;
+mod zygote;
 
 pub use access::Access;
+pub use breaker::Breaker;
 pub use clients::{Clients, Share, ShareOverride};
 pub use error::{ConfigError, Problem};
+pub use file::File;
+pub use health::Health;
+pub use http::Http;
+pub use isolation::Isolation;
+pub use jobs::Jobs;
 pub use limits::{Limits, MIN_JOB_MEMORY};
 pub use load::DEFAULT_PATH;
 pub use memory::{Memory, MemoryBudget};
 pub use mode::Mode;
+pub use model::ModelTable;
 pub use recycle::Recycle;
 pub use resolved::{Config, Model};
-pub use schema::{Breaker, File, Health, Http, Isolation, Jobs, LogLevel, Service, Zygote};
+pub use service::{LogLevel, Service};
 pub use source::DEFAULT_STATE;
 pub use spares::Spares;
 pub use stamp::Stamp;
+pub use zygote::Zygote;

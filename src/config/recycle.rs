@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules;
-use crate::units::{ByteSize, Time, time};
+use crate::{
+    problems::Problems,
+    units::{ByteSize, Time, time},
+};
 
 /// When a job that serves several requests (mode `hybrid`) ends; whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,10 +54,10 @@ impl RecycleOverride {
 
 impl Recycle {
     /// Check every rule that types cannot say.
-    pub(super) fn validate(&self, wrong: &mut impl FnMut(&[&str], String)) {
+    pub(super) fn check(&self, problems: &mut Problems) {
         if self.max_requests == 0 {
-            wrong(&["recycle", "max_requests"], "must be at least 1".into());
+            problems.add("max_requests", "must be at least 1");
         }
-        rules::bounded(self.max_age, &["recycle", "max_age"], wrong);
+        problems.time("max_age", self.max_age);
     }
 }

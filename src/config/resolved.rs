@@ -1,14 +1,9 @@
 //! The configuration as the service uses it: every name resolves, every value is possible.
 
 use super::{
-    access::Access,
-    limits::Limits,
-    memory::Memory,
-    mode::Mode,
-    recycle::Recycle,
-    schema::{Breaker, Health, Http, Isolation, Jobs, Service, Zygote},
-    spares::Spares,
-    stamp::Stamp,
+    access::Access, breaker::Breaker, health::Health, http::Http, isolation::Isolation, jobs::Jobs,
+    limits::Limits, memory::Memory, mode::Mode, recycle::Recycle, service::Service, spares::Spares,
+    stamp::Stamp, zygote::Zygote,
 };
 use crate::engine::EngineSettings;
 
@@ -86,16 +81,17 @@ impl Config {
             .collect()
     }
 
-    /// Take `MODEL:MODE` apart where `MODEL` has the engine `fault`. Every other name stays as it is; no model's own
-    /// name has a colon.
+    /// Take `MODEL:FAULT` apart if a request can ask the engine of `MODEL` to misbehave, which is
+    /// possible in test builds only. Every other name stays as it is: the name of a model has no
+    /// colon.
     pub fn split_fault(&self, name: String) -> (String, Option<String>) {
         match name.split_once(':') {
-            Some((model, mode))
+            Some((model, fault))
                 if self
                     .model(model)
-                    .is_some_and(|model| model.engine.name() == "fault") =>
+                    .is_some_and(|model| model.engine.takes_faults()) =>
             {
-                (model.into(), Some(mode.into()))
+                (model.into(), Some(fault.into()))
             }
             _ => (name, None),
         }

@@ -14,7 +14,7 @@ use toml::{
 
 use super::{
     error::{ConfigError, Problem},
-    schema::File,
+    file::File,
 };
 
 /// Where the service's state is if systemd does not say it (`StateDirectory=`).
@@ -120,7 +120,7 @@ impl<'a> Source<'a> {
         let mut merged = file;
         for variable in &self.variables {
             let problem = |what: String| {
-                ConfigError::invalid(vec![Problem {
+                ConfigError::Invalid(vec![Problem {
                     place: format!("environment variable {}", variable.name),
                     key: Some(variable.key.join(".")),
                     what,
@@ -183,7 +183,7 @@ impl<'a> Source<'a> {
 
     fn in_file(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
-        ConfigError::invalid(vec![Problem {
+        ConfigError::Invalid(vec![Problem {
             place: format!("{}:{}", self.path.display(), self.line_at(span.start)),
             key: DeTable::parse(self.text)
                 .ok()

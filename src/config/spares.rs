@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules;
-use crate::units::{Lifetime, Time, time};
+use crate::{
+    problems::Problems,
+    units::{Lifetime, Time, time},
+};
 
 /// Jobs that are forked ahead of their request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,23 +59,20 @@ impl SparesOverride {
 
 impl Spares {
     /// Check every rule that types cannot say.
-    pub(super) fn validate(&self, wrong: &mut impl FnMut(&[&str], String)) {
+    pub(super) fn check(&self, problems: &mut Problems) {
         if self.min > self.max {
             let what = format!(
                 "spares.min is {}, spares.max is {}: min cannot be above max",
                 self.min, self.max
             );
-            wrong(&["spares", "min"], what);
+            problems.add("min", what);
         }
         if self.max > 256 {
-            wrong(&["spares", "max"], "at most 256 spares can wait".into());
+            problems.add("max", "at most 256 spares can wait");
         }
-        if self.refill_delay > rules::MAX_TIME {
-            let what = "at most 30 days make sense".into();
-            wrong(&["spares", "refill_delay"], what);
-        }
+        problems.time_or_zero("refill_delay", self.refill_delay);
         if let Lifetime::Limited(ttl) = self.ttl {
-            rules::bounded(ttl, &["spares", "ttl"], wrong);
+            problems.time("ttl", ttl);
         }
     }
 }

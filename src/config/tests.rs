@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::{
     engine::{
-        EngineSettings,
+        EngineConfig as _, EngineSettings,
         azure::{AzureKey, AzureSettings},
     },
     units::{ByteSize, Lifetime},
@@ -456,7 +456,7 @@ fn a_program_says_what_it_can_do() {
     let config = load(text, &[]).unwrap();
     let engine = &config.models[0].engine;
     let files = ["/bin/sh", "/etc/profile", "/var"].map(PathBuf::from);
-    assert_eq!(engine.files(), files);
+    assert_eq!(engine.needs().reach.files, files);
     let capabilities = engine.capabilities();
     assert!(capabilities.words && capabilities.prompt && !capabilities.translation);
     assert!(engine.speaks("DE-at") && !engine.speaks("fr"));
@@ -469,7 +469,7 @@ fn azure(lines: &str, environment: &[(&str, &str)]) -> Result<AzureSettings, Str
     let text =
         format!("[models.m]\nengine = \"azure\"\n[models.m.azure]\nlibrary = {library:?}\n{lines}");
     load(&text, environment).map(|config| match &config.models[0].engine {
-        EngineSettings::Azure(settings) => settings.as_ref().clone(),
+        EngineSettings::Azure(settings) => settings.clone(),
         other => panic!("{other:?}"),
     })
 }

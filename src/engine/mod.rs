@@ -1,12 +1,14 @@
-//! What a speech-to-text library must offer to be run in a job.
+//! Engines: what a speech-to-text library must offer to be run in a job. Each engine is one folder
+//! here and one line in `list.rs`.
 
 pub mod azure;
 mod capabilities;
+mod config;
 pub mod exec;
 #[cfg(feature = "fault-engine")]
 pub mod fault;
 mod files;
-mod list;
+pub(crate) mod list;
 pub mod null;
 pub mod pocketsphinx;
 mod samples;
@@ -14,10 +16,11 @@ pub mod vosk;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
-use std::{ops::ControlFlow, os::fd::BorrowedFd, path::Path, time::Duration};
+use std::{ops::ControlFlow, os::fd::BorrowedFd, time::Duration};
 
 pub use self::{
     capabilities::Capabilities,
+    config::{Circumstances, EngineConfig},
     list::{EngineKind, EngineSettings},
 };
 pub use crate::audio::SAMPLE_RATE;
@@ -45,7 +48,8 @@ pub trait AudioSource {
     }
 }
 
-/// A recording as it was uploaded, for engines that decode it themselves ([`Hearing::Original`]).
+/// A recording as it was uploaded, for engines that decode it themselves
+/// ([`HearsOriginal`]).
 pub trait OriginalSource {
     /// The next of its bytes; `None` at its end.
     ///
@@ -63,21 +67,21 @@ pub trait OriginalSource {
     fn heard(&mut self, audio: Duration) -> Result<(), EngineError>;
 }
 
-/// How an engine wants to hear a recording.
+/// How an engine that hears samples wants to have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
-    /// In pieces of at most 30 s, each an [`Engine::transcribe`] of its own with times from the piece's beginning.
-    /// What is no speech is left out.
+    /// In pieces of at most 30 s, each in its own [`HearsSamples::transcribe`] with times from the
+    /// beginning of the piece. Parts without speech are left out.
     Pieces,
-    /// Likewise, but as long as can be: for engines to which a short piece is as much work as a long one.
+    /// As `Pieces`, but as long as possible: for engines to which a short piece is as much work as
+    /// a long one.
     LongPieces,
-    /// As it is, from beginning to end: for engines that find the speech themselves.
+    /// The whole recording at once: for engines that find the speech themselves.
     Whole,
-    /// As it was uploaded, byte by byte: for engines that decode it themselves ([`Engine::transcribe_original`]).
-    Original,
 }
 
-/// What one request asks of the engine; nothing that the model is not capable of (`config::Capabilities`).
+/// What one request asks of the engine; nothing that the model is not capable of
+/// ([`Capabilities`]).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
@@ -96,15 +100,30 @@ pub struct Options {
     pub fault: Option<String>,
 }
 
-/// A loaded model. It lives in the zygote (or in a job) and is used by each forked job for one recording, or in mode
-/// `hybrid` for one after the other: no result may depend on what was transcribed before.
-pub trait Engine {
-    /// How it wants to hear a recording.
-    fn hearing(&self) -> Hearing {
-        Hearing::Pieces
-    }
+/// A loaded model, by what its engine takes.
+pub enum LoadedModel {
+    /// The engine hears samples; the job decodes the recording.
+    Samples(Box<dyn HearsSamples>),
+    /// The engine takes the bytes of the upload, and decodes them itself.
+    Original(Box<dyn HearsOriginal>),
+}
 
-    /// Another recording comes: what was kept from one piece of it to the next belongs to the past.
+impl LoadedModel {
+    /// What both kinds can do.
+    pub fn engine(&mut self) -> &mut dyn Engine {
+        match self {
+            Self::Samples(engine) => engine.as_mut(),
+            Self::Original(engine) => engine.as_mut(),
+        }
+    }
+}
+
+/// A loaded model, whatever it takes. It lives in the zygote or in a job. Each forked job uses it
+/// for one recording, or in mode `hybrid` for one after the other: no result may depend on what was
+/// transcribed before.
+pub trait Engine {
+    /// Prepare for another recording: forget what was kept from one piece of the recording before
+    /// to the next.
     fn begin(&mut self) {}
 
     /// Code of the language that was heard in the recording so far, if the engine finds that out.
@@ -112,29 +131,22 @@ pub trait Engine {
         None
     }
 
-    /// Before each request: return as soon as something can be read from `request`, the job's channel. An engine that must
-    /// watch something meanwhile does so, and may end the process.
+    /// Before each request: return as soon as something can be read from `request`, the job's
+    /// channel. An engine that must watch something meanwhile does so, and may end the process.
     fn wait(&mut self, request: BorrowedFd<'_>) {
         let _ = request;
     }
+}
 
-    /// Transcribe one recording that the engine decodes itself; otherwise as [`Self::transcribe`].
-    ///
-    /// # Errors
-    /// The recording cannot be read, or the library failed.
-    fn transcribe_original(
-        &mut self,
-        recording: &mut dyn OriginalSource,
-        options: &Options,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
-        let _ = (recording, options, emit);
-        Err(EngineError::Unavailable(
-            "it cannot decode recordings".into(),
-        ))
+/// An engine that hears samples.
+pub trait HearsSamples: Engine {
+    /// How it wants to have them.
+    fn hearing(&self) -> Hearing {
+        Hearing::Pieces
     }
 
-    /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is final.
+    /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is
+    /// final.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
     /// Silence is no error: it emits no segment.
@@ -144,6 +156,20 @@ pub trait Engine {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
+        options: &Options,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<(), EngineError>;
+}
+
+/// An engine that decodes recordings itself.
+pub trait HearsOriginal: Engine {
+    /// Transcribe one recording; otherwise as [`HearsSamples::transcribe`].
+    ///
+    /// # Errors
+    /// The recording cannot be read, or the library failed.
+    fn transcribe_original(
+        &mut self,
+        recording: &mut dyn OriginalSource,
         options: &Options,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError>;
@@ -196,27 +222,4 @@ pub enum Trouble {
     Failed,
     /// It did not answer in time.
     Silent,
-}
-
-/// Load the model that `settings` name. Reads files and maps libraries: call it only where a crash costs nothing but
-/// this model (mode `thread` excepted). `scratch` is the folder in which it may write, for engines that run a program.
-///
-/// # Errors
-/// The library or a file is missing or unusable; the message says what to do.
-pub fn load(
-    settings: &EngineSettings,
-    scratch: Option<&Path>,
-) -> Result<Box<dyn Engine>, EngineError> {
-    match settings {
-        EngineSettings::Exec(settings) => Ok(Box::new(exec::load(settings, scratch)?)),
-        EngineSettings::Pocketsphinx(settings) => Ok(Box::new(pocketsphinx::load(settings)?)),
-        EngineSettings::Vosk(settings) => Ok(Box::new(vosk::load(settings)?)),
-        #[cfg(feature = "whisper")]
-        EngineSettings::Whisper(settings) => Ok(Box::new(whisper::load(settings)?)),
-        EngineSettings::Azure(settings) => Ok(Box::new(azure::load(settings)?)),
-        #[cfg(feature = "fault-engine")]
-        EngineSettings::Null => Ok(Box::new(null::Null)),
-        #[cfg(feature = "fault-engine")]
-        EngineSettings::Fault(settings) => Ok(Box::new(fault::load(settings)?)),
-    }
 }

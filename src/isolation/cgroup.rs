@@ -203,6 +203,19 @@ pub struct LeafLimits {
     pub cpu_quota: Option<u64>,
 }
 
+impl LeafLimits {
+    /// The limits of a job: `memory` in bytes, `cpus` that it may keep busy (0: all).
+    pub fn of_job(memory: u64, pids: u32, cpu_weight: u32, cpus: f64) -> Self {
+        let quota = cpus * CPU_PERIOD as f64;
+        Self {
+            memory: Some(memory),
+            pids,
+            cpu_weight,
+            cpu_quota: (cpus > 0.0).then_some(quota as u64),
+        }
+    }
+}
+
 /// Period of `cpu.max` in microseconds, the kernel's default.
 pub const CPU_PERIOD: u64 = 100_000;
 

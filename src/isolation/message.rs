@@ -5,7 +5,6 @@ use std::{os::fd::OwnedFd, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{channel::Message, sandbox::confinement::Confinement};
-use crate::engine::EngineSettings;
 
 /// Messages from supervisor to zygote.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,8 +27,9 @@ pub enum ToZygote {
 pub struct Load {
     /// Name of the model, used as the name of the process.
     pub model: String,
-    /// The engine's settings, with the paths of its files.
-    pub engine: EngineSettings,
+    /// The engine and its settings, encoded: [`Work`](super::zygote::Work) decodes them, and nothing
+    /// in this module can.
+    pub settings: Vec<u8>,
     /// Only for engines that run a program. In a zygote: the folder of all scratch directories. In
     /// a job: its own one.
     pub scratch: Option<PathBuf>,

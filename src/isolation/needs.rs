@@ -1,6 +1,42 @@
-//! What the processes of an engine need: when it is loaded, and what it must be allowed.
+//! The needs of one model's processes: when the model is loaded, and what the sandbox must allow.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+/// All that a zygote must know before it confines itself for its model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// When the model is loaded.
+    pub preload: Preload,
+    /// The kind of process that uses the model.
+    pub profile: Profile,
+    /// The files and ports that these processes use.
+    pub reach: Reach,
+}
+
+impl Needs {
+    /// The needs of a library that loads a model from `files` and then only computes.
+    pub fn of_library(files: Vec<PathBuf>) -> Self {
+        Self {
+            reach: Reach {
+                files,
+                ports: Vec::new(),
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// Things that a process may reach in addition to shared libraries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Files, and folders with all that is in them, that it can read.
+    pub files: Vec<PathBuf>,
+    /// TCP ports that it can connect to. If there is one, it can also read the system's files that
+    /// name other machines.
+    pub ports: Vec<u16>,
+}
 
 /// When a model may be loaded relative to the fork of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,10 +49,12 @@ pub enum Preload {
     AfterFork,
 }
 
-/// What an engine's processes must be allowed; the sandbox forbids all the rest (`isolation::sandbox`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of process that uses a model. The sandbox allows what this kind needs and forbids all
+/// the rest (`isolation::sandbox`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// A library that computes: it opens no file once its model is loaded, and never a socket.
+    #[default]
     Library,
     /// A program, which the job starts and talks to.
     Program {
@@ -25,7 +63,8 @@ pub enum Profile {
         /// Whether it can make memory executable.
         jit: bool,
     },
-    /// A library that asks a service elsewhere: it opens sockets for TCP and name servers, and reads what these need.
+    /// A library that asks a service elsewhere: it opens sockets for TCP and name servers, and
+    /// reads what these need.
     Network,
 }
 

@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout_at};
 
 use super::{
-    cgroup::{CgroupError, Leaf},
+    cgroup::{CgroupError, Leaf, LeafLimits},
     channel::{self, AsyncChannel, ChannelError, Message},
     exec::exec_self,
     exit::Exit,
@@ -29,7 +29,6 @@ use super::{
     sandbox::Confinement,
     slot::{Slot, Usage},
 };
-use crate::config::Limits;
 
 /// Reasons why a zygote does not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -455,7 +454,7 @@ where
     ///
     /// # Errors
     /// Its cgroup cannot be written.
-    pub fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
+    pub fn lower(&mut self, limits: LeafLimits) -> Result<(), CgroupError> {
         self.slot.lower(limits)
     }
 

@@ -2,11 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     ptr,
 };
 
@@ -22,7 +23,6 @@ use super::{
     pidfd::PidFd,
     sandbox::{CHANNEL, Cage},
 };
-use crate::engine::exec::ExecSettings;
 
 /// Descriptor from which the program reads the audio.
 const AUDIO: i32 = 3;
@@ -32,6 +32,21 @@ const CANNOT_EXECUTE: i32 = 127;
 
 /// Search path for programs that the program itself starts by name.
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
+
+/// A program to be started, and what it may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The program, by its absolute path, and its arguments.
+    pub command: &'a [String],
+    /// Variables of its environment, which override those that every program has.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Files and folders that it can read and execute in addition to the system's.
+    pub files: &'a [PathBuf],
+    /// Whether it can reach other machines.
+    pub network: bool,
+    /// Whether it can make memory executable.
+    pub jit: bool,
+}
 
 /// A running program. It dies with its job, by `PR_SET_PDEATHSIG`. Once the job is gone, the
 /// supervisor kills the program and all that it started through the job's process group.
@@ -50,19 +65,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Start the program of these settings in its sandbox and in `scratch`, its own directory.
+    /// Start the program in its sandbox and in `scratch`, its own directory.
     ///
     /// Call it in a job with one thread, before the job's last filter.
     ///
     /// # Errors
     /// It cannot be started. If it cannot be executed, [`Self::ended`] tells so.
-    pub fn start(settings: &ExecSettings, scratch: &Path) -> io::Result<Self> {
-        let mut cage = Cage::new(settings, scratch).map_err(io::Error::other)?;
+    pub fn start(launch: &Launch<'_>, scratch: &Path) -> io::Result<Self> {
+        let mut cage = Cage::new(launch, scratch).map_err(io::Error::other)?;
         let strings = |texts: &[String]| -> io::Result<Vec<CString>> {
             let strings = texts.iter().map(|text| CString::new(text.as_str()));
             Ok(strings.collect::<Result<_, _>>()?)
         };
-        let arguments = strings(&settings.command)?;
+        let arguments = strings(launch.command)?;
         let path = arguments.first().ok_or(io::ErrorKind::InvalidInput)?;
         let home = scratch.display();
         let mut environment = vec![
@@ -71,8 +86,7 @@ impl Program {
             format!("TMPDIR={home}"),
             format!("HOME={home}"),
         ];
-        // The settings override our variables.
-        for (name, value) in &settings.environment {
+        for (name, value) in launch.environment {
             let prefix = format!("{name}=");
             environment.retain(|variable| !variable.starts_with(&prefix));
             environment.push(prefix + value);

@@ -12,11 +12,11 @@ use std::{
 use nix::{fcntl::OFlag, unistd::pipe2};
 
 use super::{
-    cgroup::{CPU_PERIOD, CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
+    cgroup::{CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
     footprint::Footprint,
     scratch::{Root, Scratch},
 };
-use crate::{config::Limits, events};
+use crate::events;
 
 /// Most bytes of stderr that are read at once: the capacity of a pipe (pipe(7)).
 const MAX_STDERR: u64 = 64 * 1024;
@@ -98,17 +98,6 @@ pub struct Usage {
     pub oom_kills: u64,
 }
 
-/// Translate a model's limits into those of a leaf.
-fn leaf_limits(limits: &Limits) -> LeafLimits {
-    let quota = limits.cpus * CPU_PERIOD as f64;
-    LeafLimits {
-        memory: Some(limits.memory.bytes()),
-        pids: limits.pids,
-        cpu_weight: limits.cpu_weight,
-        cpu_quota: (limits.cpus > 0.0).then_some(quota as u64),
-    }
-}
-
 impl Slots {
     /// Make a pool of at most `limit` slots, in `tree` if there is one. Slots are made when first
     /// needed.
@@ -150,7 +139,7 @@ impl Slots {
     ///
     /// # Errors
     /// The slot's cgroup cannot be made or confined, or its scratch directory cannot be made.
-    pub fn take(&self, limits: &Limits, program: bool) -> Result<Option<Slot>, CgroupError> {
+    pub fn take(&self, limits: LeafLimits, program: bool) -> Result<Option<Slot>, CgroupError> {
         let body = {
             let mut pool = self.inner.pool();
             match pool.free.pop() {
@@ -171,7 +160,6 @@ impl Slots {
         if let Some(body) = &mut slot.body
             && let Some(leaf) = &mut body.leaf
         {
-            let limits = leaf_limits(limits);
             body.limits = Some(limits);
             leaf.confine(limits)?;
             leaf.renew()?;
@@ -256,16 +244,15 @@ impl Slot {
 
     /// Hold the slot's job to `limits` until its request is over. They may only be lower than the
     /// slot's. Memory left from earlier requests does not count against this one.
-    pub(super) fn lower(&mut self, limits: &Limits) -> Result<(), CgroupError> {
+    pub(super) fn lower(&mut self, mut limits: LeafLimits) -> Result<(), CgroupError> {
         if let Some(body) = &mut self.body
             && let (Some(leaf), Some(own)) = (&mut body.leaf, body.limits)
         {
-            let mut lowered = leaf_limits(limits);
-            lowered.memory = lowered
+            limits.memory = limits
                 .memory
                 .map(|memory| memory.saturating_add(body.before.anonymous))
                 .min(own.memory);
-            leaf.confine(lowered)?;
+            leaf.confine(limits)?;
         }
         Ok(())
     }

@@ -18,9 +18,9 @@ use super::{
     channel::{self, Channel, ChannelError, Message},
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromZygote, Load, ToZygote},
-    needs::Preload,
+    needs::{Needs, Preload},
     pidfd::PidFd,
-    sandbox::{CHANNEL, Reach, Sandbox, report_to_supervisor},
+    sandbox::{CHANNEL, Sandbox, report_to_supervisor},
     secret,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,6 +33,12 @@ pub trait Work {
     type Order: Message + Serialize + DeserializeOwned + 'static;
     /// Job to supervisor.
     type Answer: Message + Serialize + DeserializeOwned + 'static;
+
+    /// What the processes of this model need. Called before the zygote confines itself.
+    ///
+    /// # Errors
+    /// A message for the administrator.
+    fn needs(&self, order: &Load) -> Result<Needs, String>;
 
     /// Load the model: in the zygote, or in each job if the model requires that.
     ///
@@ -84,15 +90,10 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     };
     set_name(&format!("zyg:{}", order.model))?;
     let start = || -> Result<_, String> {
-        let engine = &order.engine;
-        let (profile, preload) = (engine.profile(), engine.preload());
-        let reach = Reach {
-            files: engine.files(),
-            ports: engine.ports(),
-        };
-        let sandbox = Sandbox::enter(profile, preload, &reach, order.scratch.as_deref())
-            .map_err(|e| e.to_string())?;
-        let model = match preload {
+        let needs = work.needs(&order)?;
+        let sandbox =
+            Sandbox::enter(&needs, order.scratch.as_deref()).map_err(|e| e.to_string())?;
+        let model = match needs.preload {
             Preload::BeforeFork => {
                 let model = work.load(&order)?;
                 sandbox.loaded().map_err(|e| e.to_string())?;

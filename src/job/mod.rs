@@ -30,8 +30,8 @@ use self::{
 };
 use crate::{
     audio,
-    engine::{self, Engine, null::Null},
-    isolation::{Load, exit_now, sealed, zygote},
+    engine::{EngineSettings, LoadedModel, null::Null},
+    isolation::{Load, Needs, exit_now, sealed, zygote},
     request::{Ask, Code, Failure},
     transcript::Segment,
 };
@@ -68,12 +68,20 @@ impl Transcribing {
 }
 
 impl zygote::Work for Transcribing {
-    type Model = Box<dyn Engine>;
+    type Model = LoadedModel;
     type Order = ToJob;
     type Answer = FromJob;
 
+    fn needs(&self, order: &Load) -> Result<Needs, String> {
+        let settings =
+            EngineSettings::decode(&order.settings).map_err(|error| error.to_string())?;
+        Ok(settings.needs())
+    }
+
     fn load(&self, order: &Load) -> Result<Self::Model, String> {
-        engine::load(&order.engine, order.scratch.as_deref()).map_err(|error| error.to_string())
+        let model = EngineSettings::decode(&order.settings)
+            .and_then(|settings| settings.load(order.scratch.as_deref()));
+        model.map_err(|error| error.to_string())
     }
 
     fn violation(call: u32) -> FromJob {
@@ -83,12 +91,13 @@ impl zygote::Work for Transcribing {
     fn rehearse(&self) {
         // Rehearse with the null engine, because the real one is untrusted, and discard the result.
         let recording = self.recording.clone();
-        let _ = transcribe(&mut Null, &self.order, recording, &mut Unheard);
+        let mut null = LoadedModel::Samples(Box::new(Null));
+        let _ = transcribe(&mut null, &self.order, recording, &mut Unheard);
     }
 
     fn serve(&self, model: Result<&mut Self::Model, String>, channel: &'static JobChannel) {
         match model {
-            Ok(engine) => serve(engine.as_mut(), channel),
+            Ok(model) => serve(model, channel),
             Err(reason) => {
                 let _ = channel.send(&FromJob::LoadFailed(reason), &[]);
             }
@@ -101,7 +110,7 @@ static REQUEST: AtomicU64 = AtomicU64::new(0);
 
 /// Serve one request after the other. In mode `process` there is only one: the supervisor hangs up
 /// after it. If a message cannot be sent or received, the supervisor is gone and the job ends.
-fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
+fn serve(model: &mut LoadedModel, channel: &'static JobChannel) {
     blame_the_recording(channel);
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
@@ -111,7 +120,7 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
     // A job that exits right after its answer delays it: the supervisor would be woken on this CPU,
     // behind the teardown of this process's memory. So wait until it hangs up.
     while let Ok((ToJob::Transcribe(mut order), mut descriptors)) = {
-        engine.wait(channel.as_fd());
+        model.engine().wait(channel.as_fd());
         channel.receive()
     } {
         let Some(recording) = descriptors.pop() else {
@@ -127,7 +136,7 @@ fn serve(engine: &mut dyn Engine, channel: &'static JobChannel) {
         seam.before(&mut order, channel);
         let mut report = ToSupervisor { channel, id };
         let recording = Arc::new(recording.into());
-        let last_word = match transcribe(engine, &order, recording, &mut report) {
+        let last_word = match transcribe(model, &order, recording, &mut report) {
             Ok(figures) => FromJob::Done { id, figures },
             Err(failure) => FromJob::Failed { id, failure },
         };

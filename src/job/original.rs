@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError},
-    engine::{Engine, EngineError, Options, OriginalSource},
+    engine::{EngineError, HearsOriginal, Options, OriginalSource},
     request::{Failure, Figures},
 };
 
@@ -28,7 +28,7 @@ const CHUNK: usize = 64 * 1024;
 /// # Errors
 /// The engine cannot read it, reports that it is too long, or failed.
 pub(super) fn transcribe(
-    engine: &mut dyn Engine,
+    engine: &mut dyn HearsOriginal,
     order: &Order,
     options: &Options,
     recording: Arc<File>,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
-    engine::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE},
+    engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, Options, SAMPLE_RATE},
     request::{Code, Failure, Figures},
     transcript::Segment,
 };
@@ -28,7 +28,7 @@ const PROGRESS_STEP: Duration = Duration::from_secs(1);
 /// # Errors
 /// The recording is unreadable or too long, or the engine failed.
 pub fn transcribe(
-    engine: &mut dyn Engine,
+    model: &mut LoadedModel,
     order: &Order,
     recording: Arc<File>,
     report: &mut dyn Report,
@@ -47,10 +47,14 @@ pub fn transcribe(
         self_test: order.ask.self_test,
         fault: order.ask.fault.clone(),
     };
-    engine.begin();
-    if engine.hearing() == Hearing::Original {
-        return super::original::transcribe(engine, order, &options, recording, report);
-    }
+    model.engine().begin();
+    let engine = match model {
+        LoadedModel::Samples(engine) => engine.as_mut(),
+        LoadedModel::Original(engine) => {
+            let engine = engine.as_mut();
+            return super::original::transcribe(engine, order, &options, recording, report);
+        }
+    };
     let open = || {
         Decoder::open(Arc::clone(&recording), hint)
             .map(|decoder| decoder.listening_to(order.ask.channel))
@@ -68,7 +72,7 @@ pub fn transcribe(
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);
     let result = match engine.hearing() {
-        Hearing::Whole | Hearing::Original => source
+        Hearing::Whole => source
             .measure(&recording, open)
             .and_then(|()| engine.transcribe(&mut source, &options, &mut emit)),
         hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
@@ -103,7 +107,7 @@ pub fn transcribe(
 
 /// Pass the recording to the engine piece by piece.
 fn in_pieces(
-    engine: &mut dyn Engine,
+    engine: &mut dyn HearsSamples,
     source: &mut dyn AudioSource,
     mut cutter: Cutter,
     options: &Options,

@@ -383,13 +383,14 @@ fn a_job_of_mode_hybrid_asks_again_and_again() {
     assert_ne!(answer.pid(), pids[0]);
 }
 
-/// Memory of the service itself and of its zygote, when it has answered so many requests.
-fn memory_after(daemon: &Daemon, requests: usize) -> (u64, u64) {
+/// The model of [`model`], whose engine gives nothing back to its library after such a request.
+const KEEPING: &str = "default:keep-handles";
+
+/// Memory of the service itself and of its zygote, when `model` has answered so many requests.
+fn memory_after(daemon: &Daemon, model: &str, requests: usize) -> (u64, u64) {
     for _ in 0..requests {
-        assert_eq!(
-            daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav()).text(),
-            WORDS
-        );
+        let form = Form::of("a.wav", &TEN_OF_CLUBS.wav()).field("model", model);
+        assert_eq!(daemon.post(&form).text(), WORDS);
     }
     (
         private_memory(daemon.pid()),
@@ -399,13 +400,13 @@ fn memory_after(daemon: &Daemon, requests: usize) -> (u64, u64) {
 
 #[test]
 fn nothing_grows_in_a_hundred_requests_released_or_not() {
-    for keep in [false, true] {
+    for model in ["default", KEEPING] {
         let service = Service::saying(&[WORDS]);
-        let (daemon, _folder) = start(&service, &format!("keep_handles = {keep}"));
-        let (before, zygote_before) = memory_after(&daemon, 20);
-        let (after, zygote_after) = memory_after(&daemon, 100);
+        let (daemon, _folder) = start(&service, "");
+        let (before, zygote_before) = memory_after(&daemon, model, 20);
+        let (after, zygote_after) = memory_after(&daemon, model, 100);
         println!(
-            "keep_handles = {keep}: supervisor {before} -> {after}, zygote {zygote_before} -> {zygote_after}"
+            "{model}: supervisor {before} -> {after}, zygote {zygote_before} -> {zygote_after}"
         );
         assert!(
             after.saturating_sub(before) <= 256 << 10,
@@ -420,13 +421,15 @@ fn nothing_grows_in_a_hundred_requests_released_or_not() {
 fn what_a_job_never_gives_back_is_gone_with_it() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
-    let config = model(folder.path(), &service, "keep_handles = true");
+    let config = model(folder.path(), &service, "");
     let config = config.replace(
         "engine = \"azure\"\n",
         "engine = \"azure\"\nmode = \"hybrid\"\nlimits.pids = 256\nrecycle.max_requests = 15\nspares.max = 1\n",
     );
     let daemon = Daemon::start(&config);
-    let form = Form::of("a.wav", &tone(4)).field("response_format", "verbose_json");
+    let form = Form::of("a.wav", &tone(4))
+        .field("model", KEEPING)
+        .field("response_format", "verbose_json");
     let own = |_| {
         let answer = daemon.post(&form).json();
         let stt = &answer["stt"];

@@ -15,7 +15,10 @@ use crate::common::{
     http::{Answer, Form},
 };
 use stt_isolated::{
-    engine::pocketsphinx::{self, Pocketsphinx, PocketsphinxSettings},
+    engine::{
+        LoadedModel,
+        pocketsphinx::{self, PocketsphinxSettings},
+    },
     job::{self, wire::Order},
     request::{Ask, Code, Failure, Figures},
     transcript::{Segment, Word},
@@ -52,13 +55,14 @@ impl Heard {
     }
 }
 
-fn engine() -> Pocketsphinx {
-    pocketsphinx::load(&PocketsphinxSettings::default()).unwrap()
+fn engine() -> LoadedModel {
+    let engine = pocketsphinx::load(&PocketsphinxSettings::default()).unwrap();
+    LoadedModel::Samples(Box::new(engine))
 }
 
 /// What the job of a recording says, in this process.
 fn hear(
-    engine: &mut Pocketsphinx,
+    engine: &mut LoadedModel,
     file: &[u8],
     max_audio: Duration,
 ) -> (Heard, Result<Figures, Failure>) {

@@ -24,7 +24,7 @@ use hyper::{Request, body::Bytes};
 use procfs::process::Process;
 use serde_json::{Value, json};
 use stt_isolated::engine::{
-    AudioSource, Engine, EngineError, Options,
+    AudioSource, Engine as _, EngineError, HearsSamples as _, Options,
     whisper::{self, WhisperSettings},
 };
 use tempfile::TempDir;

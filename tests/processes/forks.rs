@@ -17,7 +17,7 @@ use std::{
 use libtest_mimic::Trial;
 use stt_isolated::{
     engine::{
-        self, AudioSource, Engine, EngineError, EngineSettings, Options, SAMPLE_RATE,
+        AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, Options, SAMPLE_RATE,
         pocketsphinx::PocketsphinxSettings, vosk::VoskSettings,
     },
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
@@ -123,7 +123,7 @@ fn whisper(folder: &std::path::Path, shape: ggml::Shape, threads: u32) -> Engine
 fn a_fork_copies_no_weights() {
     let folder = tempfile::TempDir::new().unwrap();
     let begin = Instant::now();
-    let model = engine::load(&whisper(folder.path(), ggml::SMALL, 1), None).unwrap();
+    let model = whisper(folder.path(), ggml::SMALL, 1).load(None).unwrap();
     let load = begin.elapsed();
     let rollup = procfs::process::Process::myself().unwrap().smaps_rollup();
     let map = &rollup.unwrap().memory_map_rollup.0[0].extension.map.clone();
@@ -161,7 +161,10 @@ fn a_fork_copies_no_weights() {
 
 /// With so many children at once. Every tenth of them uses the first engine, all others the last.
 fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, expected: &str) {
-    let load = |settings| engine::load(settings, None).unwrap();
+    let load = |settings: &EngineSettings| match settings.load(None).unwrap() {
+        LoadedModel::Samples(engine) => engine,
+        LoadedModel::Original(_) => panic!("{settings:?} decodes recordings itself"),
+    };
     let mut engines: Vec<_> = settings.iter().map(load).collect();
     let mut thread = SingleThreaded::open().unwrap();
     let mut children = VecDeque::new();
@@ -199,7 +202,7 @@ fn check((number, child, mut output): (usize, PidFd, PipeReader), expected: &str
     assert_eq!(text, expected, "child {number}");
 }
 
-fn transcribe(engine: &mut dyn Engine) -> String {
+fn transcribe(engine: &mut dyn HearsSamples) -> String {
     let mut texts = Vec::new();
     let mut source = Samples::new();
     engine

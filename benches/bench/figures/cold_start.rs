@@ -149,7 +149,7 @@ fn loading() -> Duration {
 pub fn load_model() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
     let start = Instant::now();
-    let engine = stt_isolated::engine::load(&settings, None).unwrap();
+    let engine = settings.load(None).unwrap();
     println!("{}", start.elapsed().as_nanos());
     drop(engine);
 }

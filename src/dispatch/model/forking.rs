@@ -154,7 +154,10 @@ async fn order(
     };
     let slot = shared
         .slots
-        .take(&model.limits, model.engine.profile().has_program())
+        .take(
+            model.limits.of_cgroup(),
+            model.engine.needs().profile.has_program(),
+        )
         .map_err(|error| Trouble::Job(error.to_string()))?;
     let Some(slot) = slot else {
         return Ok(None);
@@ -223,7 +226,7 @@ async fn raise(
         books.count(Lifecycle::ForksOnDemand);
     }
     let load_timeout = shared.config().zygote.load_timeout;
-    let ready = lifecycle::ready(&mut job, model.engine.preload(), load_timeout).await;
+    let ready = lifecycle::ready(&mut job, model.engine.needs().preload, load_timeout).await;
     let is_current = coming.generation == shared.generation(id);
     drop(coming);
     match ready {

@@ -21,7 +21,7 @@ use crate::{
         state::ticket::{Event, Report},
         statistics::Worker,
     },
-    engine::{self, EngineSettings},
+    engine::EngineSettings,
     isolation::Usage,
     job::{self, wire::Order},
     request::{Code, Failure, Figures, Outcome},
@@ -179,10 +179,10 @@ fn work(
     loaded: oneshot::Sender<Result<(), String>>,
     orders: &mpsc::Receiver<ThreadOrder>,
 ) {
-    let mut engine = match engine::load(settings, None) {
-        Ok(engine) => {
+    let mut loaded_model = match settings.load(None) {
+        Ok(model) => {
             let _ = loaded.send(Ok(()));
-            engine
+            model
         }
         Err(error) => {
             let _ = loaded.send(Err(error.to_string()));
@@ -204,7 +204,7 @@ fn work(
             Ok(recording) => {
                 let mut report = ToClient(waiting.as_ref());
                 job::transcribe(
-                    engine.as_mut(),
+                    &mut loaded_model,
                     &order,
                     Arc::new(File::from(recording)),
                     &mut report,

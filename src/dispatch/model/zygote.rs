@@ -55,8 +55,8 @@ pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, Stri
     let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
     let load = Load {
         model: model.name.clone(),
-        engine: model.engine.clone(),
-        scratch: match model.engine.profile().has_program() {
+        settings: model.engine.encode().map_err(|error| error.to_string())?,
+        scratch: match model.engine.needs().profile.has_program() {
             true => Some(
                 shared
                     .slots
@@ -135,9 +135,10 @@ fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
 /// One transcription through a forked job, as a client's would be.
 async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Result<(), String> {
     let slot = loop {
-        let slot = shared
-            .slots
-            .take(&model.limits, model.engine.profile().has_program());
+        let slot = shared.slots.take(
+            model.limits.of_cgroup(),
+            model.engine.needs().profile.has_program(),
+        );
         if let Some(slot) = slot.map_err(|error| error.to_string())? {
             break slot;
         }
@@ -148,7 +149,7 @@ async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Resul
     begun.map_err(|error| error.to_string())?;
     let mut job = zygote.forked().await.map_err(|error| error.to_string())?;
     let load_timeout = shared.config().zygote.load_timeout;
-    lifecycle::ready(&mut job, model.engine.preload(), load_timeout).await?;
+    lifecycle::ready(&mut job, model.engine.needs().preload, load_timeout).await?;
     let name = &model.name;
     match sandbox::read_back(job.pid()) {
         Ok(true) => {}

@@ -48,7 +48,7 @@ fn planted_delay() {
 /// Give the job its request.
 async fn begin(job: &mut JobProcess, waiting: &Waiting, talk: &Talk<'_>) -> Result<(), Last> {
     if waiting.lower.memory.is_some() {
-        job.lower(&waiting.limits)
+        job.lower(waiting.limits.of_cgroup())
             .map_err(|error| Last::Violation(format!("it cannot be held to its limit: {error}")))?;
     }
     let is_used = job.is_used();

@@ -26,8 +26,9 @@ impl State {
         }
         let waits = |id| self.queue.waiting_for(id) > 0;
         // A job that loads its model itself has the time of loading for that, which bounds it.
-        let loads =
-            |pool: &Pool| pool.coming > 0 && pool.model.engine.preload() == Preload::AfterFork;
+        let loads = |pool: &Pool| {
+            pool.coming > 0 && pool.model.engine.needs().preload == Preload::AfterFork
+        };
         let mut pools = self.pools.iter();
         let (_, pool) =
             pools.find(|(id, pool)| pool.health == Health::Ready && waits(**id) && !loads(pool))?;

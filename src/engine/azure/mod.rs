@@ -7,7 +7,7 @@
 mod ffi;
 mod pace;
 mod phrase;
-pub(crate) mod settings;
+mod settings;
 
 use std::{
     ffi::{CStr, CString},
@@ -24,7 +24,9 @@ use self::{
     pace::Pace,
     phrase::Scribe,
 };
-use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE, Trouble};
+use super::{
+    AudioSource, Engine, EngineError, Hearing, HearsSamples, Options, SAMPLE_RATE, Trouble,
+};
 use crate::{
     isolation::secret::{self, Secret},
     transcript::Segment,
@@ -40,6 +42,9 @@ const MAX_DETAILS: usize = 1000;
 
 /// The SDK's own default of `upload_burst`.
 const DEFAULT_BURST: Duration = Duration::from_secs(5);
+
+/// Asked for by a test: give nothing back to the library, as a program would that leaks.
+const KEEP_HANDLES: &str = "keep-handles";
 
 /// A job's own SDK, ready for a recording.
 pub struct Azure {
@@ -184,23 +189,19 @@ fn trust(config: &mut Config, file: &Path) -> Result<(), EngineError> {
 }
 
 impl Engine for Azure {
-    fn hearing(&self) -> Hearing {
-        Hearing::Whole
-    }
-
     fn begin(&mut self) {
-        let before = self.before.take();
+        self.before = None;
         self.language = None;
-        #[cfg(feature = "fault-engine")]
-        if self.settings.keep_handles {
-            std::mem::forget(before);
-            return;
-        }
-        drop(before);
     }
 
     fn language(&self) -> Option<&str> {
         self.language.as_deref()
+    }
+}
+
+impl HearsSamples for Azure {
+    fn hearing(&self) -> Hearing {
+        Hearing::Whole
     }
 
     fn transcribe(
@@ -216,11 +217,13 @@ impl Engine for Azure {
         }
         let result = self.hear(&mut session, audio, emit);
         match &result {
-            Ok(()) | Err(EngineError::Audio(_) | EngineError::Stopped) => {
+            Ok(()) | Err(EngineError::Audio(_) | EngineError::Stopped)
+                if options.fault.as_deref() != Some(KEEP_HANDLES) =>
+            {
                 self.before = Some(session)
             }
-            // The SDK would take ten seconds to let it go, and the process ends anyhow.
-            Err(_) => std::mem::forget(session),
+            // After a failure the SDK would take ten seconds to let it go, and the process ends anyhow.
+            _ => std::mem::forget(session),
         }
         result
     }

@@ -1,4 +1,5 @@
-//! Settings of the engine `azure`: its library, the service that it asks, and where the key is kept. Never the key.
+//! The engine `azure` as the configuration knows it: its library, the service that it asks, and where
+//! the key is kept. The key itself is never here.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,12 +10,10 @@ use hyper::Uri;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    config::{
-        limits::Limits,
-        mode::Mode,
-        rules::{self, MAX_TIME},
-    },
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::{Needs, Preload, Profile, Reach},
     language::primary_language,
+    problems::Problems,
     units::time,
 };
 
@@ -56,9 +55,6 @@ pub struct AzureTable {
     pub upload_burst: Duration,
     /// Certificate of the authority that vouches for a service of one's own, in PEM; empty: the system's.
     pub ca_file: PathBuf,
-    /// Never give anything back to the library: what a leaking program would do.
-    #[cfg(feature = "fault-engine")]
-    pub keep_handles: bool,
 }
 
 impl Default for AzureTable {
@@ -76,8 +72,6 @@ impl Default for AzureTable {
             response_timeout: Duration::from_secs(20),
             upload_burst: Duration::from_secs(5),
             ca_file: PathBuf::new(),
-            #[cfg(feature = "fault-engine")]
-            keep_handles: false,
         }
     }
 }
@@ -113,9 +107,6 @@ pub struct AzureSettings {
     pub upload_burst: Duration,
     /// Certificate of the authority that vouches for the service; `None`: one of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Never give anything back to the library.
-    #[cfg(feature = "fault-engine")]
-    pub keep_handles: bool,
 }
 
 /// Who is asked.
@@ -143,25 +134,6 @@ pub enum AzureKey {
 }
 
 impl AzureSettings {
-    /// What the table says; `credentials` is systemd's folder of them. `wrong` is told of every mistake, with its key.
-    pub(crate) fn new(
-        table: &AzureTable,
-        credentials: Option<&Path>,
-        wrong: &mut impl FnMut(&str, String),
-    ) -> Self {
-        Self {
-            library: library(&table.library, wrong),
-            service: service(table, wrong),
-            key: key(table, credentials, wrong),
-            languages: languages(&table.languages, wrong),
-            response_timeout: table.response_timeout,
-            upload_burst: table.upload_burst,
-            ca_file: Some(table.ca_file.clone()).filter(|file| !file.as_os_str().is_empty()),
-            #[cfg(feature = "fault-engine")]
-            keep_handles: table.keep_handles,
-        }
-    }
-
     /// The files that its processes read: library, key, certificate.
     pub fn files(&self) -> Vec<PathBuf> {
         let folder = self.library.parent().map(Path::to_path_buf);
@@ -219,6 +191,97 @@ impl AzureSettings {
     }
 }
 
+impl EngineConfig for AzureSettings {
+    type Table = AzureTable;
+
+    fn resolve(table: AzureTable, around: &Circumstances<'_>, problems: &mut Problems) -> Self {
+        let settings = Self {
+            library: library(&table.library, problems),
+            service: service(&table, problems),
+            key: key(&table, around.credentials, problems),
+            languages: languages(&table.languages, problems),
+            response_timeout: table.response_timeout,
+            upload_burst: table.upload_burst,
+            ca_file: Some(table.ca_file).filter(|file| !file.as_os_str().is_empty()),
+        };
+        problems.time("response_timeout", settings.response_timeout);
+        if settings.response_timeout >= around.stall {
+            let what = format!(
+                "must be less than limits.stall, {:?}, after which the job is taken for hung",
+                around.stall
+            );
+            problems.add("response_timeout", what);
+        }
+        problems.time_or_zero("upload_burst", settings.upload_burst);
+        if let Some(file) = &settings.ca_file
+            && !(file.is_absolute() && file.is_file())
+        {
+            let what = format!(
+                "there is no file {}; its path must be absolute",
+                file.display()
+            );
+            problems.add("ca_file", what);
+        }
+        settings
+    }
+
+    fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            // The library starts threads as soon as it is used.
+            preload: Preload::AfterFork,
+            profile: Profile::Network,
+            reach: Reach {
+                files: self.files(),
+                ports: self.ports(),
+            },
+        }
+    }
+
+    fn secret_variable(&self) -> Option<&str> {
+        match &self.key {
+            AzureKey::Environment(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn origin(&self) -> (&'static str, &'static str) {
+        (
+            "Microsoft",
+            "https://azure.microsoft.com/products/ai-services/ai-speech",
+        )
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            words: true,
+            logprobs: true,
+            prompt: true,
+            keywords: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn languages(&self) -> Vec<&str> {
+        self.primary_languages()
+    }
+
+    fn no_thread(&self) -> Option<&'static str> {
+        Some(
+            "the engine \"azure\" is not run in mode \"thread\": the key would lie in the service's \
+             own memory, and a library that hangs for minutes can only be ended with its process",
+        )
+    }
+
+    fn takes_faults(&self) -> bool {
+        // In a test build a request can ask that its handles are kept: see `super::KEEP_HANDLES`.
+        cfg!(feature = "fault-engine")
+    }
+}
+
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(&b.replace('_', "-"))
 }
@@ -239,28 +302,28 @@ fn port(url: &str) -> Option<(u16, bool)> {
     Some((uri.port_u16().unwrap_or(default), is_plain))
 }
 
-fn library(path: &Path, wrong: &mut impl FnMut(&str, String)) -> PathBuf {
+fn library(path: &Path, problems: &mut Problems) -> PathBuf {
     let name = "libMicrosoft.CognitiveServices.Speech.core.so";
     if path.as_os_str().is_empty() {
         let what = format!(
             "the core library of Microsoft's Speech SDK must be named (\"/opt/azure-speech/{name}\"; docs/ENGINES.md \
              says where to get it)"
         );
-        wrong("library", what);
+        problems.add("library", what);
     } else if !path.is_absolute() {
-        wrong("library", format!("{} is no absolute path", path.display()));
+        problems.add("library", format!("{} is no absolute path", path.display()));
     } else if !path.is_file() {
-        wrong("library", format!("there is no file {}", path.display()));
+        problems.add("library", format!("there is no file {}", path.display()));
     }
     path.into()
 }
 
-fn service(table: &AzureTable, wrong: &mut impl FnMut(&str, String)) -> AzureService {
-    let url = |key: &str, url: &str, wrong: &mut dyn FnMut(&str, String)| {
+fn service(table: &AzureTable, problems: &mut Problems) -> AzureService {
+    let url = |key: &str, url: &str, problems: &mut Problems| {
         if port(url).is_none() {
             // Not what was written: it may have a password in it.
             let what = "must be an address of the form wss://HOST[:PORT], or ws://… where nothing is encrypted";
-            wrong(key, what.into());
+            problems.add(key, what);
         }
         url.to_owned()
     };
@@ -274,9 +337,9 @@ fn service(table: &AzureTable, wrong: &mut impl FnMut(&str, String)) -> AzureSer
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             {
-                wrong(
+                problems.add(
                     "region",
-                    "must be the name of a region, as in \"westeurope\"".into(),
+                    "must be the name of a region, as in \"westeurope\"",
                 );
             }
             AzureService::Region(region.into())
@@ -287,28 +350,24 @@ fn service(table: &AzureTable, wrong: &mut impl FnMut(&str, String)) -> AzureSer
                 .is_ok_and(|uri| uri.path() == "/" && uri.query().is_none());
             if !is_bare {
                 let what = "has a path: a host has none, and a whole address is an `endpoint`";
-                wrong("host", what.into());
+                problems.add("host", what);
             }
-            AzureService::Host(url("host", host, wrong))
+            AzureService::Host(url("host", host, problems))
         }
         ("", "", endpoint) if !endpoint.is_empty() => {
-            AzureService::Endpoint(url("endpoint", endpoint, wrong))
+            AzureService::Endpoint(url("endpoint", endpoint, problems))
         }
         _ => {
-            wrong(
+            problems.add(
                 "region",
-                "exactly one of `region`, `host` and `endpoint` must be set".into(),
+                "exactly one of `region`, `host` and `endpoint` must be set",
             );
             AzureService::Region(String::new())
         }
     }
 }
 
-fn key(
-    table: &AzureTable,
-    credentials: Option<&Path>,
-    wrong: &mut impl FnMut(&str, String),
-) -> AzureKey {
+fn key(table: &AzureTable, credentials: Option<&Path>, problems: &mut Problems) -> AzureKey {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let (name, file, variable) = (
         table.credential.as_str(),
@@ -319,9 +378,9 @@ fn key(
         ("", true, "") if table.region.is_empty() => AzureKey::None,
         (name, true, "") if !name.is_empty() => {
             if name.starts_with('.') || !name.bytes().all(|b| plain(b) || b"-.".contains(&b)) {
-                wrong(
+                problems.add(
                     "credential",
-                    "must be the name of a credential, as in LoadCredential=".into(),
+                    "must be the name of a credential, as in LoadCredential=",
                 );
             }
             match credentials {
@@ -331,7 +390,7 @@ fn key(
         }
         ("", false, "") => {
             if !file.is_absolute() {
-                wrong(
+                problems.add(
                     "key_file",
                     format!("{} is no absolute path", file.display()),
                 );
@@ -342,19 +401,19 @@ fn key(
             if !variable.bytes().all(plain) || variable.starts_with("STT_") {
                 let what =
                     "must be the name of an environment variable that does not begin with STT_";
-                wrong("key_environment", what.into());
+                problems.add("key_environment", what);
             }
             AzureKey::Environment(variable.into())
         }
         _ => {
             let what = "exactly one of `credential`, `key_file` and `key_environment` must be set";
-            wrong("credential", what.into());
+            problems.add("credential", what);
             AzureKey::None
         }
     }
 }
 
-fn languages(languages: &[String], wrong: &mut impl FnMut(&str, String)) -> Vec<String> {
+fn languages(languages: &[String], problems: &mut Problems) -> Vec<String> {
     let is_tag = |tag: &String| {
         let parts: Vec<&str> = tag.split('-').collect();
         (2..=3).contains(&primary_language(tag).len())
@@ -364,52 +423,11 @@ fn languages(languages: &[String], wrong: &mut impl FnMut(&str, String)) -> Vec<
                 .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()))
     };
     if languages.is_empty() {
-        wrong("languages", "at least one language must be named".into());
+        problems.add("languages", "at least one language must be named");
     }
     if let Some(tag) = languages.iter().find(|tag| !is_tag(tag)) {
         let what = format!("`{tag}` is no language of a region, as in \"en-US\"");
-        wrong("languages", what);
+        problems.add("languages", what);
     }
     languages.to_vec()
-}
-
-/// Check every rule that types cannot say.
-pub(crate) fn validate(
-    settings: &AzureSettings,
-    limits: &Limits,
-    mode: Mode,
-    wrong: &mut impl FnMut(&[&str], String),
-) {
-    if mode == Mode::Thread {
-        let what = "the engine \"azure\" is not run in mode \"thread\": the key would lie in the service's own memory, \
-                    and a library that hangs for minutes can only be ended with its process";
-        wrong(&["mode"], what.into());
-    }
-    rules::bounded(
-        settings.response_timeout,
-        &["azure", "response_timeout"],
-        wrong,
-    );
-    if settings.response_timeout >= limits.stall {
-        let what = format!(
-            "must be less than limits.stall, {:?}, after which the job is taken for hung",
-            limits.stall
-        );
-        wrong(&["azure", "response_timeout"], what);
-    }
-    if settings.upload_burst > MAX_TIME {
-        wrong(
-            &["azure", "upload_burst"],
-            "at most 30 days make sense".into(),
-        );
-    }
-    if let Some(file) = &settings.ca_file
-        && !(file.is_absolute() && file.is_file())
-    {
-        let what = format!(
-            "there is no file {}; its path must be absolute",
-            file.display()
-        );
-        wrong(&["azure", "ca_file"], what);
-    }
 }

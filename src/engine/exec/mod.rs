@@ -8,7 +8,7 @@
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod protocol;
-pub(crate) mod settings;
+mod settings;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -21,11 +21,11 @@ use self::{
     talk::{Event, Talk},
 };
 use super::{
-    AudioSource, Engine, EngineError, Hearing, Options, OriginalSource, SAMPLE_RATE,
-    samples::to_i16,
+    AudioSource, Engine, EngineError, Hearing, HearsOriginal, HearsSamples, LoadedModel, Options,
+    OriginalSource, SAMPLE_RATE, samples::to_i16,
 };
 use crate::{
-    isolation::{How, Program, die_as, exit_now},
+    isolation::{How, Launch, Program, die_as, exit_now},
     transcript::Segment,
 };
 
@@ -39,7 +39,6 @@ const CANNOT_EXECUTE: i32 = 127;
 #[derive(Debug)]
 pub struct Exec {
     talk: Talk,
-    wish: Wish,
     language: Option<String>,
 }
 
@@ -48,7 +47,7 @@ pub struct Exec {
 ///
 /// # Errors
 /// [`EngineError::Unavailable`]: it cannot be started, or said something else.
-pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<Exec, EngineError> {
+pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<LoadedModel, EngineError> {
     let unavailable = |what: String| {
         let program = settings.command.first().map_or("", String::as_str);
         EngineError::Unavailable(format!(
@@ -58,7 +57,14 @@ pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<Exec, Eng
     let Some(scratch) = scratch else {
         return Err(unavailable("it needs a process of its own".into()));
     };
-    let program = Program::start(settings, scratch)
+    let launch = Launch {
+        command: &settings.command,
+        environment: &settings.environment,
+        files: &settings.files(),
+        network: settings.network,
+        jit: settings.jit,
+    };
+    let program = Program::start(&launch, scratch)
         .map_err(|error| unavailable(format!("it cannot be started: {error}")))?;
     let mut talk = Talk::new(program);
     let ready = loop {
@@ -84,21 +90,17 @@ pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<Exec, Eng
             Event::Room | Event::Other => {}
         }
     };
-    Ok(Exec {
+    let engine = Box::new(Exec {
         talk,
-        wish: ready.audio,
         language: None,
+    });
+    Ok(match ready.audio {
+        Wish::Pcm => LoadedModel::Samples(engine),
+        Wish::Original => LoadedModel::Original(engine),
     })
 }
 
 impl Engine for Exec {
-    fn hearing(&self) -> Hearing {
-        match self.wish {
-            Wish::Pcm => Hearing::Whole,
-            Wish::Original => Hearing::Original,
-        }
-    }
-
     fn language(&self) -> Option<&str> {
         self.language.as_deref()
     }
@@ -125,6 +127,12 @@ impl Engine for Exec {
             }
         }
     }
+}
+
+impl HearsSamples for Exec {
+    fn hearing(&self) -> Hearing {
+        Hearing::Whole
+    }
 
     fn transcribe(
         &mut self,
@@ -136,7 +144,9 @@ impl Engine for Exec {
         let mut samples = Samples { audio, given: 0 };
         self.converse(request, &mut samples, emit)
     }
+}
 
+impl HearsOriginal for Exec {
     fn transcribe_original(
         &mut self,
         recording: &mut dyn OriginalSource,

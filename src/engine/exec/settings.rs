@@ -1,4 +1,5 @@
-//! Settings of the engine `exec`: a program, what it may reach, and what it says of itself.
+//! The engine `exec` as the configuration knows it: a program, what it may reach, and what it says of
+//! itself.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +9,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::mode::Mode, engine::Capabilities, language::is_language_code};
+use crate::{
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::{Needs, Preload, Profile, Reach},
+    language::is_language_code,
+    problems::Problems,
+};
 
 /// Most arguments, paths and variables.
 const MAX_STRINGS: usize = 256;
@@ -58,8 +64,70 @@ pub enum Capability {
 }
 
 impl ExecSettings {
-    /// What the program says that it is capable of.
-    pub fn capabilities(&self) -> Capabilities {
+    /// All files and folders that these settings name.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let named = self.command.iter().map(Path::new);
+        let named = named.filter(|path| path.is_absolute()).map(PathBuf::from);
+        named.chain(self.read.iter().cloned()).collect()
+    }
+}
+
+impl EngineConfig for ExecSettings {
+    type Table = Self;
+
+    fn resolve(table: Self, _: &Circumstances<'_>, problems: &mut Problems) -> Self {
+        command(&table.command, problems);
+        for path in &table.read {
+            let what = match (path.is_absolute(), path.exists()) {
+                (false, _) => "is no absolute path",
+                (true, false) => "does not exist",
+                (true, true) => continue,
+            };
+            problems.add("read", format!("{} {what}", path.display()));
+        }
+        environment(&table.environment, problems);
+        let variables = table.environment.iter();
+        let sizes = variables.map(|(name, value)| name.len() + value.len());
+        let sizes = sizes.chain(table.command.iter().map(String::len));
+        let sizes = sizes.chain(table.read.iter().map(|path| path.as_os_str().len()));
+        if sizes.clone().count() > MAX_STRINGS || sizes.sum::<usize>() > MAX_BYTES {
+            problems.here(format!(
+                "arguments, paths and variables can be at most {MAX_STRINGS}, of {MAX_BYTES} bytes \
+                 together"
+            ));
+        }
+        for code in &table.languages {
+            if !is_language_code(code) {
+                let what = format!("`{code}` is no ISO 639 code (\"en\")");
+                problems.add("languages", what);
+            }
+        }
+        table
+    }
+
+    fn load(&self, scratch: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        super::load(self, scratch)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            preload: Preload::AfterFork,
+            profile: Profile::Program {
+                network: self.network,
+                jit: self.jit,
+            },
+            reach: Reach {
+                files: self.files(),
+                ports: Vec::new(),
+            },
+        }
+    }
+
+    fn origin(&self) -> (&'static str, &'static str) {
+        ("a program of this machine", "")
+    }
+
+    fn capabilities(&self) -> Capabilities {
         let has = |capability| self.capabilities.contains(&capability);
         Capabilities {
             words: has(Capability::Words),
@@ -71,105 +139,60 @@ impl ExecSettings {
         }
     }
 
-    /// All files and folders that these settings name.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let named = self.command.iter().map(Path::new);
-        let named = named.filter(|path| path.is_absolute()).map(PathBuf::from);
-        named.chain(self.read.iter().cloned()).collect()
+    fn languages(&self) -> Vec<&str> {
+        self.languages.iter().map(String::as_str).collect()
     }
 
-    /// Whether it can transcribe this language, by its code without a region.
-    pub fn speaks(&self, code: &str) -> bool {
-        let mut languages = self.languages.iter();
-        self.languages.is_empty() || languages.any(|known| known.eq_ignore_ascii_case(code))
+    fn no_hybrid(&self) -> Option<&'static str> {
+        Some(
+            "a program of engine \"exec\" serves one request and ends; set mode = \"process\" for \
+             this model",
+        )
+    }
+
+    fn no_thread(&self) -> Option<&'static str> {
+        Some(
+            "a program of engine \"exec\" is a process and cannot run in a thread of the service; \
+             set mode = \"process\" for this model",
+        )
     }
 }
 
-/// Check every rule that types cannot say.
-pub(crate) fn validate(
-    settings: &ExecSettings,
-    mode: Mode,
-    wrong: &mut impl FnMut(&[&str], String),
-) {
-    match mode {
-        Mode::Process => {}
-        Mode::Hybrid => wrong(
-            &["mode"],
-            "a program of engine \"exec\" serves one request and ends; set mode = \"process\" for this model".into(),
-        ),
-        Mode::Thread => wrong(
-            &["mode"],
-            "a program of engine \"exec\" is a process and cannot run in a thread of the service; set mode = \
-             \"process\" for this model"
-                .into(),
-        ),
-    }
-    command(&settings.command, wrong);
-    for path in &settings.read {
-        let what = match (path.is_absolute(), path.exists()) {
-            (false, _) => "is no absolute path",
-            (true, false) => "does not exist",
-            (true, true) => continue,
-        };
-        wrong(&["exec", "read"], format!("{} {what}", path.display()));
-    }
-    for (name, value) in &settings.environment {
-        let key = ["exec", "environment"];
+fn environment(variables: &BTreeMap<String, String>, problems: &mut Problems) {
+    for (name, value) in variables {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            wrong(
-                &key,
-                format!("`{name}` cannot be a variable's name or has a value that none can have"),
-            );
+            let what =
+                format!("`{name}` cannot be a variable's name or has a value that none can have");
+            problems.add("environment", what);
         } else if OWN_VARIABLES.contains(&name.as_str()) {
-            wrong(
-                &key,
-                format!("{name} is the program's own scratch directory, and set by the service"),
-            );
-        }
-    }
-    let variables = settings.environment.iter();
-    let sizes = variables.map(|(name, value)| name.len() + value.len());
-    let sizes = sizes.chain(settings.command.iter().map(String::len));
-    let sizes = sizes.chain(settings.read.iter().map(|path| path.as_os_str().len()));
-    if sizes.clone().count() > MAX_STRINGS || sizes.sum::<usize>() > MAX_BYTES {
-        let what = format!(
-            "arguments, paths and variables can be at most {MAX_STRINGS}, of {MAX_BYTES} bytes together"
-        );
-        wrong(&["exec"], what);
-    }
-    for code in &settings.languages {
-        if !is_language_code(code) {
-            let what = format!("`{code}` is no ISO 639 code (\"en\")");
-            wrong(&["exec", "languages"], what);
+            let what =
+                format!("{name} is the program's own scratch directory, and set by the service");
+            problems.add("environment", what);
         }
     }
 }
 
-fn command(command: &[String], wrong: &mut impl FnMut(&[&str], String)) {
-    let key = ["exec", "command"];
+fn command(command: &[String], problems: &mut Problems) {
+    const KEY: &str = "command";
     let Some(program) = command.first() else {
         let what = "the program must be named ([\"/usr/bin/python3\", \"/path/program.py\"])";
-        return wrong(&key, what.into());
+        return problems.add(KEY, what);
     };
     let path = Path::new(program);
     let about = path.metadata();
     let executable =
         |about: &std::fs::Metadata| about.is_file() && about.permissions().mode() & 0o111 != 0;
     if !path.is_absolute() {
-        wrong(
-            &key,
-            format!(
-                "{program} is no absolute path; write where the program is (\"/usr/bin/python3\")"
-            ),
-        );
+        let what = "is no absolute path; write where the program is (\"/usr/bin/python3\")";
+        problems.add(KEY, format!("{program} {what}"));
     } else if !about.as_ref().is_ok_and(executable) {
         let what = match about {
             Ok(_) => "is no executable file".into(),
             Err(error) => format!("cannot be run: {error}"),
         };
-        wrong(&key, format!("{program} {what}"));
+        problems.add(KEY, format!("{program} {what}"));
     }
     if command.iter().any(|argument| argument.contains('\0')) {
-        wrong(&key, "an argument cannot have a zero byte".into());
+        problems.add(KEY, "an argument cannot have a zero byte");
     }
 }

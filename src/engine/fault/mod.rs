@@ -42,7 +42,7 @@ mod settings;
 use std::{ops::ControlFlow, str::FromStr, time::Duration};
 
 pub use self::settings::FaultSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, Options, SAMPLE_RATE};
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options, SAMPLE_RATE};
 use crate::transcript::Segment;
 
 /// What the engine recognises in every recording when it behaves.
@@ -73,7 +73,9 @@ pub fn load(settings: &FaultSettings) -> Result<Fault, EngineError> {
 /// Where the segments go.
 type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
 
-impl Engine for Fault {
+impl Engine for Fault {}
+
+impl HearsSamples for Fault {
     fn hearing(&self) -> Hearing {
         Hearing::Whole
     }

@@ -1,8 +1,14 @@
-//! Settings of the engine `fault`.
+//! The engine `fault` as the configuration knows it.
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::isolation::Preload;
+use crate::{
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::{Needs, Preload, Profile, Reach},
+    problems::Problems,
+};
 
 /// `[models.NAME.fault]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,4 +20,61 @@ pub struct FaultSettings {
     pub load: Option<String>,
     /// It has sockets, as an engine that asks a service elsewhere, for this TCP port.
     pub network: Option<u16>,
+}
+
+impl EngineConfig for FaultSettings {
+    type Table = Self;
+
+    fn resolve(table: Self, _: &Circumstances<'_>, _: &mut Problems) -> Self {
+        table
+    }
+
+    fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            preload: self.preload,
+            profile: match self.network {
+                Some(_) => Profile::Network,
+                None => Profile::Library,
+            },
+            reach: Reach {
+                files: Vec::new(),
+                ports: self.network.into_iter().collect(),
+            },
+        }
+    }
+
+    fn origin(&self) -> (&'static str, &'static str) {
+        ("stt-isolated", "")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            prompt: true,
+            keywords: true,
+            temperature: true,
+            translation: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn languages(&self) -> Vec<&str> {
+        vec!["en"]
+    }
+
+    fn language(&self) -> Option<&str> {
+        None
+    }
+
+    fn speaks(&self, _: &str) -> bool {
+        // It is told every language, and hears none.
+        true
+    }
+
+    fn takes_faults(&self) -> bool {
+        true
+    }
 }

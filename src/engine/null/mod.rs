@@ -1,9 +1,13 @@
 //! Engine `null`: reads the whole recording and recognises nothing. For benchmarks of everything but the engine, and for
 //! what jobs rehearse.
 
+mod settings;
+
 use std::ops::ControlFlow;
 
-use super::{AudioSource, Engine, EngineError, Hearing, Options};
+pub use self::settings::NullSettings;
+
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options};
 use crate::transcript::Segment;
 
 /// The engine that does nothing: what a request with it costs is what the service itself costs. The recording is
@@ -12,7 +16,9 @@ use crate::transcript::Segment;
 #[derive(Debug)]
 pub struct Null;
 
-impl Engine for Null {
+impl Engine for Null {}
+
+impl HearsSamples for Null {
     fn hearing(&self) -> Hearing {
         Hearing::Whole
     }

@@ -8,7 +8,7 @@
 //! - It calls `exit(1)` on damaged model files and when memory runs out. It belongs in a process that may end.
 
 mod ffi;
-pub(crate) mod settings;
+mod settings;
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
@@ -16,7 +16,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 pub use self::settings::PocketsphinxSettings;
-use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
+use super::{
+    AudioSource, Engine, EngineError, HearsSamples, Options, SAMPLE_RATE, files, samples::to_i16,
+};
 use crate::transcript::{Segment, Word};
 
 /// Name of the engine in the configuration and in messages.
@@ -155,7 +157,9 @@ fn check_files(settings: &PocketsphinxSettings) -> Result<(), EngineError> {
     Ok(())
 }
 
-impl Engine for Pocketsphinx {
+impl Engine for Pocketsphinx {}
+
+impl HearsSamples for Pocketsphinx {
     /// Emits at most one segment, when the whole recording is decoded.
     fn transcribe(
         &mut self,

@@ -1,10 +1,14 @@
-//! Settings of the engine `pocketsphinx`.
+//! The engine `pocketsphinx` as the configuration knows it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::rules;
+use crate::{
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::Needs,
+    problems::Problems,
+};
 
 /// `[models.NAME.pocketsphinx]`. The defaults are where Debian's `pocketsphinx-en-us` puts its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,32 +36,63 @@ impl Default for PocketsphinxSettings {
     }
 }
 
-/// Check every rule that types cannot say.
-pub(crate) fn validate(settings: &PocketsphinxSettings, wrong: &mut impl FnMut(&[&str], String)) {
-    let default = PocketsphinxSettings::default();
-    let files = [
-        (
-            "acoustic_model",
-            &settings.acoustic_model,
-            &default.acoustic_model,
-        ),
-        (
-            "language_model",
-            &settings.language_model,
-            &default.language_model,
-        ),
-        ("dictionary", &settings.dictionary, &default.dictionary),
-    ];
-    for (key, path, default) in files {
-        if !path.exists() {
-            let remedy = if path == default {
-                "; install the Debian package pocketsphinx-en-us"
-            } else {
-                ""
-            };
-            let what = format!("{} does not exist{remedy}", path.display());
-            wrong(&["pocketsphinx", key], what);
+impl EngineConfig for PocketsphinxSettings {
+    type Table = Self;
+
+    fn resolve(table: Self, _: &Circumstances<'_>, problems: &mut Problems) -> Self {
+        let default = Self::default();
+        let files = [
+            (
+                "acoustic_model",
+                &table.acoustic_model,
+                &default.acoustic_model,
+            ),
+            (
+                "language_model",
+                &table.language_model,
+                &default.language_model,
+            ),
+            ("dictionary", &table.dictionary, &default.dictionary),
+        ];
+        for (key, path, default) in files {
+            if !path.exists() {
+                let remedy = if path == default {
+                    "; install the Debian package pocketsphinx-en-us"
+                } else {
+                    ""
+                };
+                problems.add(key, format!("{} does not exist{remedy}", path.display()));
+            }
+        }
+        problems.language("language", &table.language);
+        table
+    }
+
+    fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::of_library(vec![
+            self.acoustic_model.clone(),
+            self.language_model.clone(),
+            self.dictionary.clone(),
+        ])
+    }
+
+    fn origin(&self) -> (&'static str, &'static str) {
+        ("CMU Sphinx", "https://cmusphinx.github.io")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            words: true,
+            logprobs: true,
+            ..Capabilities::default()
         }
     }
-    rules::language(&settings.language, &["pocketsphinx", "language"], wrong);
+
+    fn languages(&self) -> Vec<&str> {
+        vec![&self.language]
+    }
 }

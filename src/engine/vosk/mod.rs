@@ -7,7 +7,7 @@
 
 mod ffi;
 mod result;
-pub(crate) mod settings;
+mod settings;
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
@@ -16,7 +16,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use self::settings::VoskSettings;
-use super::{AudioSource, Engine, EngineError, Options, SAMPLE_RATE, files, samples::to_i16};
+use super::{
+    AudioSource, Engine, EngineError, HearsSamples, Options, SAMPLE_RATE, files, samples::to_i16,
+};
 use crate::transcript::Segment;
 
 /// Name of the engine in the configuration and in messages.
@@ -84,7 +86,9 @@ fn check_files(folder: &Path) -> Result<(), String> {
     whole.or_else(|reason| parts.map_err(|_| reason))
 }
 
-impl Engine for Vosk {
+impl Engine for Vosk {}
+
+impl HearsSamples for Vosk {
     /// Emits each utterance when it has ended.
     fn transcribe(
         &mut self,

@@ -1,10 +1,20 @@
-//! Settings of the engine `vosk`.
+//! The engine `vosk` as the configuration knows it.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, FileType},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::rules;
+use crate::{
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::Needs,
+    problems::Problems,
+};
+
+/// The folders of a model. They tell a model from any other folder.
+const FOLDERS: [&str; 3] = ["am", "conf", "graph"];
 
 /// `[models.NAME.vosk]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,36 +46,70 @@ impl VoskSettings {
             ..Self::default()
         }
     }
+}
 
-    /// The files that may be read to load the model.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
+impl EngineConfig for VoskSettings {
+    type Table = Self;
+
+    fn resolve(table: Self, _: &Circumstances<'_>, problems: &mut Problems) -> Self {
+        let folder = &table.model;
+        if folder.as_os_str().is_empty() {
+            let what = "the model's folder must be named \
+                        (\"/var/lib/stt-isolated/models/vosk-model-small-en-us-0.15\")";
+            problems.add("model", what);
+        } else if !folder.is_dir() {
+            problems.add("model", format!("there is no folder {}", folder.display()));
+        }
+        if table.library.as_os_str().is_empty() {
+            let what =
+                "must be the path of libvosk.so, or a name by which the dynamic linker finds it";
+            problems.add("library", what);
+        }
+        if !table.language.is_empty() {
+            problems.language("language", &table.language);
+        }
+        table
+    }
+
+    fn find(path: &Path, kind: FileType) -> Option<Result<Self, String>> {
+        if !kind.is_dir() {
+            return None;
+        }
+        let has = |part: &&str| fs::symlink_metadata(path.join(part)).is_ok_and(|it| it.is_dir());
+        Some(match FOLDERS.iter().all(has) {
+            true => Ok(Self::of(path.into())),
+            false => Err(format!(
+                "a folder that is a model (for vosk) has the folders {}",
+                FOLDERS.join(", ")
+            )),
+        })
+    }
+
+    fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
+    }
+
+    fn needs(&self) -> Needs {
         // A mere name is looked for among the system's libraries, which can be read anyhow.
         let is_path = self.library.components().count() > 1;
         let library = is_path.then(|| self.library.clone());
-        library.into_iter().chain([self.model.clone()]).collect()
+        Needs::of_library(library.into_iter().chain([self.model.clone()]).collect())
     }
 
-    /// The language that the model knows, if that is known.
-    pub(crate) fn known_language(&self) -> Option<&str> {
-        Some(self.language.as_str()).filter(|language| !language.is_empty())
+    fn origin(&self) -> (&'static str, &'static str) {
+        ("Alpha Cephei", "https://alphacephei.com/vosk/")
     }
-}
 
-/// Check every rule that types cannot say.
-pub(crate) fn validate(settings: &VoskSettings, wrong: &mut impl FnMut(&[&str], String)) {
-    let folder = &settings.model;
-    if folder.as_os_str().is_empty() {
-        let what = "the model's folder must be named (\"/var/lib/stt-isolated/models/vosk-model-small-en-us-0.15\")";
-        wrong(&["vosk", "model"], what.into());
-    } else if !folder.is_dir() {
-        let what = format!("there is no folder {}", folder.display());
-        wrong(&["vosk", "model"], what);
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            words: true,
+            logprobs: true,
+            ..Capabilities::default()
+        }
     }
-    if settings.library.as_os_str().is_empty() {
-        let what = "must be the path of libvosk.so, or a name by which the dynamic linker finds it";
-        wrong(&["vosk", "library"], what.into());
-    }
-    if !settings.language.is_empty() {
-        rules::language(&settings.language, &["vosk", "language"], wrong);
+
+    fn languages(&self) -> Vec<&str> {
+        let language = Some(self.language.as_str()).filter(|language| !language.is_empty());
+        language.into_iter().collect()
     }
 }

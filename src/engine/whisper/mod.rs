@@ -13,7 +13,7 @@ mod decoding;
 mod file;
 mod log;
 mod run;
-pub(crate) mod settings;
+mod settings;
 mod words;
 
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ use whisper_rs::{
 };
 
 pub use self::settings::WhisperSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, Options};
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options};
 use crate::{language::primary_language, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
@@ -85,10 +85,6 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
 }
 
 impl Engine for Whisper {
-    fn hearing(&self) -> Hearing {
-        Hearing::LongPieces
-    }
-
     fn begin(&mut self) {
         // A state remembers what it has chosen by chance, which would show in what it chooses next.
         self.state = None;
@@ -97,6 +93,12 @@ impl Engine for Whisper {
 
     fn language(&self) -> Option<&str> {
         self.language.as_deref()
+    }
+}
+
+impl HearsSamples for Whisper {
+    fn hearing(&self) -> Hearing {
+        Hearing::LongPieces
     }
 
     fn transcribe(

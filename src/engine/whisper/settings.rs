@@ -1,7 +1,8 @@
-//! Settings of the engine `whisper`, and what can be known of its model without loading it.
+//! The engine `whisper` as the configuration knows it, and what can be known of its model without
+//! loading it.
 
 use std::{
-    fs::OpenOptions,
+    fs::{FileType, OpenOptions},
     io::Read as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -9,10 +10,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::limits::Limits;
+use crate::{
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    isolation::Needs,
+    problems::Problems,
+};
 
 /// Most beginnings of a text that whisper.cpp can follow at once.
 const MAX_BEAM: u32 = 8;
+
+/// The ending of the name of a model's file.
+const EXTENSION: &str = "bin";
 
 /// Codes of the languages that multilingual models know, in the order of their tokens.
 const LANGUAGES: [&str; 100] = [
@@ -84,21 +92,6 @@ impl WhisperSettings {
             self.languages = Languages(known);
         }
     }
-
-    /// The only language that the model can transcribe; `None` if there are more.
-    pub fn only_language(&self) -> Option<&'static str> {
-        (self.languages == Languages(1)).then_some("en")
-    }
-
-    /// The codes of all languages that the model can transcribe.
-    pub fn languages(&self) -> &'static [&'static str] {
-        LANGUAGES.get(..self.languages.0).unwrap_or(&LANGUAGES)
-    }
-
-    /// Whether the model can transcribe the language with this code.
-    pub fn speaks(&self, code: &str) -> bool {
-        self.languages().contains(&code)
-    }
 }
 
 /// The size of the vocabulary, which is the file's second word.
@@ -115,55 +108,91 @@ fn vocabulary(file: &Path) -> Option<i32> {
     Some(i32::from_le_bytes(tokens))
 }
 
-/// Check every rule that types cannot say, and add what the model's file and the machine say.
-pub(crate) fn resolve(
-    mut settings: WhisperSettings,
-    limits: &Limits,
-    at_once: usize,
-    wrong: &mut impl FnMut(&[&str], String),
-) -> WhisperSettings {
-    let file = &settings.file;
-    if file.as_os_str().is_empty() {
-        let what = "the model's file must be named (\"/var/lib/stt-isolated/ggml-small.bin\")";
-        wrong(&["whisper", "file"], what.into());
-    } else if !file.is_file() {
-        let what = format!("there is no file {}", file.display());
-        wrong(&["whisper", "file"], what);
+impl EngineConfig for WhisperSettings {
+    type Table = Self;
+
+    fn resolve(mut table: Self, around: &Circumstances<'_>, problems: &mut Problems) -> Self {
+        let file = &table.file;
+        if file.as_os_str().is_empty() {
+            let what = "the model's file must be named (\"/var/lib/stt-isolated/ggml-small.bin\")";
+            problems.add("file", what);
+        } else if !file.is_file() {
+            problems.add("file", format!("there is no file {}", file.display()));
+        }
+        table.look_at_file();
+        if table.threads == 0 {
+            let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+            table.threads = threads(cpus, around);
+        } else if table.threads > around.pids {
+            let what = format!(
+                "{} threads are more than limits.pids, {}, allows",
+                table.threads, around.pids
+            );
+            problems.add("threads", what);
+        }
+        if !table.language.is_empty() && !table.languages().contains(&table.language.as_str()) {
+            let what = format!("the model does not know the language `{}`", table.language);
+            problems.add("language", what);
+        }
+        if !(1..=MAX_BEAM).contains(&table.beam_size) {
+            problems.add("beam_size", format!("must be between 1 and {MAX_BEAM}"));
+        }
+        table
     }
-    settings.look_at_file();
-    if settings.threads == 0 {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        settings.threads = threads(cpus, at_once, limits);
-    } else if settings.threads > limits.pids {
-        let what = format!(
-            "{} threads are more than limits.pids, {}, allows",
-            settings.threads, limits.pids
-        );
-        wrong(&["whisper", "threads"], what);
+
+    fn find(path: &Path, kind: FileType) -> Option<Result<Self, String>> {
+        if !kind.is_file() {
+            return None;
+        }
+        Some(match path.extension() {
+            Some(extension) if extension == EXTENSION => Ok(Self::of(path.into())),
+            _ => Err(format!(
+                "the name of a model's file ends in .{EXTENSION} (whisper.cpp's format, which is \
+                 not GGUF)"
+            )),
+        })
     }
-    if !settings.language.is_empty() && !settings.speaks(&settings.language) {
-        let what = format!(
-            "the model does not know the language `{}`",
-            settings.language
-        );
-        wrong(&["whisper", "language"], what);
+
+    fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
+        Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
     }
-    if !(1..=MAX_BEAM).contains(&settings.beam_size) {
-        let what = format!("must be between 1 and {MAX_BEAM}");
-        wrong(&["whisper", "beam_size"], what);
+
+    fn needs(&self) -> Needs {
+        Needs::of_library(vec![self.file.clone()])
     }
-    settings
+
+    fn origin(&self) -> (&'static str, &'static str) {
+        ("OpenAI", "https://github.com/openai/whisper")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            words: true,
+            logprobs: true,
+            prompt: true,
+            temperature: true,
+            translation: self.languages.0 > 1,
+            ..Capabilities::default()
+        }
+    }
+
+    fn languages(&self) -> Vec<&str> {
+        LANGUAGES
+            .get(..self.languages.0)
+            .unwrap_or(&LANGUAGES)
+            .to_vec()
+    }
 }
 
 /// Threads of a job where its settings do not say how many. They spin while they wait for each other, so all jobs that
 /// may run together have no more of them than there are CPUs; nor has one more than it may keep busy.
-fn threads(cpus: usize, at_once: usize, limits: &Limits) -> u32 {
-    let share = u32::try_from(cpus / at_once.max(1)).unwrap_or(u32::MAX);
+fn threads(cpus: usize, around: &Circumstances<'_>) -> u32 {
+    let share = u32::try_from(cpus / around.jobs.max(1)).unwrap_or(u32::MAX);
     // Between 0.01 and 1000, or it is refused anyhow.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let limit = match limits.cpus {
+    let limit = match around.cpus {
         0.0 => u32::MAX,
         limit => limit.ceil() as u32,
     };
-    share.min(limit).clamp(1, limits.pids.max(1))
+    share.min(limit).clamp(1, around.pids.max(1))
 }

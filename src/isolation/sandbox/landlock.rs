@@ -14,6 +14,8 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 
+use crate::isolation::Reach;
+
 /// Folders of shared libraries, and the index in which the dynamic linker finds them. Missing ones
 /// are skipped.
 const LIBRARIES: [&str; 6] = [
@@ -79,15 +81,6 @@ const NETWORK: [&str; 22] = [
     "/etc/crypto-policies/back-ends",
     "/usr/share/crypto-policies",
 ];
-
-/// Rights of a process in addition to shared libraries.
-#[derive(Clone, Debug, Default)]
-pub struct Reach {
-    /// Readable files, and folders with all their contents.
-    pub files: Vec<PathBuf>,
-    /// TCP ports to connect to. If there is one, the files of `NETWORK` are readable, too.
-    pub ports: Vec<u16>,
-}
 
 /// The newest version of Landlock's interface with which everything here was tested.
 const NEWEST: ABI = ABI::V7;

@@ -48,7 +48,6 @@ use std::{io, path::Path};
 use nix::unistd::Pid;
 
 pub use confinement::{Confinement, ConfinementError, read_back};
-pub use landlock::Reach;
 pub use policy::{PolicyError, Stage};
 pub use violation::name as system_call_name;
 
@@ -60,10 +59,7 @@ use self::{
     privileges::PrivilegeError,
     seccomp::Threads,
 };
-use crate::{
-    engine::exec::ExecSettings,
-    isolation::{Preload, Profile},
-};
+use crate::isolation::{Launch, Needs, Preload, Profile};
 
 /// Descriptor through which a zygote or a job talks to the supervisor. When a job starts, it has
 /// only this one, stdin, stdout and stderr. The policies allow sending and receiving on this
@@ -114,19 +110,19 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Enter stage 1 with the rights of `profile`. From now on this process can read shared
-    /// libraries, reach the contents of `reach`, and write nothing. It must have one thread.
+    /// Enter stage 1 with the rights of `needs.profile`. From now on this process can read shared
+    /// libraries, reach the contents of `needs.reach`, and write nothing. It must have one thread.
     ///
     /// `scratches` is the folder of the scratch directories, if jobs run programs.
     ///
     /// # Errors
     /// A required restriction cannot be applied; the process must not continue.
-    pub fn enter(
-        profile: Profile,
-        preload: Preload,
-        reach: &Reach,
-        scratches: Option<&Path>,
-    ) -> Result<Self, SandboxError> {
+    pub fn enter(needs: &Needs, scratches: Option<&Path>) -> Result<Self, SandboxError> {
+        let Needs {
+            preload,
+            profile,
+            ref reach,
+        } = *needs;
         let policy = Policy::load(profile)?;
         let status = OwnStatus::open()?;
         privileges::give_up()?;
@@ -216,15 +212,15 @@ pub(super) struct Cage {
 }
 
 impl Cage {
-    /// Prepare a cage in which the program can use what `settings` allow, and can write in
+    /// Prepare a cage in which the program can use what `launch` allows, and can write in
     /// `scratch`.
     ///
     /// # Errors
     /// As [`Sandbox::enter`].
-    pub(super) fn new(settings: &ExecSettings, scratch: &Path) -> Result<Self, SandboxError> {
-        let domain = Domain::for_program(&settings.files(), scratch, settings.network)?;
+    pub(super) fn new(launch: &Launch<'_>, scratch: &Path) -> Result<Self, SandboxError> {
+        let domain = Domain::for_program(launch.files, scratch, launch.network)?;
         let signals = landlock::keeps_signals_in();
-        let rules = Policy::of_program(settings.network, settings.jit, signals)?;
+        let rules = Policy::of_program(launch.network, launch.jit, signals)?;
         let filter = Program::new(&rules, Others::Forbidden);
         Ok(Self { domain, filter })
     }

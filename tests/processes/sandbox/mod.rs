@@ -21,9 +21,9 @@ use libtest_mimic::{Failed, Trial};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use stt_isolated::{
     config::Limits,
-    engine::{EngineSettings, pocketsphinx::PocketsphinxSettings},
+    engine::{EngineConfig as _, pocketsphinx::PocketsphinxSettings},
     isolation::{
-        How, Load, ProcessError, Slots,
+        How, Load, Needs, ProcessError, Slots,
         sandbox::{read_back, system_call_name},
         zygote,
     },
@@ -70,6 +70,10 @@ impl zygote::Work for Attempting {
     type Model = ();
     type Order = ToJob;
     type Answer = FromJob;
+
+    fn needs(&self, _: &Load) -> Result<Needs, String> {
+        Ok(PocketsphinxSettings::default().needs())
+    }
 
     fn load(&self, order: &Load) -> Result<(), String> {
         loading::run(&order.model)
@@ -156,7 +160,7 @@ async fn start_and_load(
     let (mut zygote, stderr) = ZygoteProcess::start(None)?;
     let load = Load {
         model: what.into(),
-        engine: EngineSettings::Pocketsphinx(PocketsphinxSettings::default()),
+        settings: Vec::new(),
         scratch: None,
         secret: None,
     };
@@ -165,7 +169,7 @@ async fn start_and_load(
 }
 
 async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
-    let slot = Slots::new(None, 1).take(&Limits::default(), false)?;
+    let slot = Slots::new(None, 1).take(Limits::default().of_cgroup(), false)?;
     zygote.begin_fork(slot.ok_or("no slot")?, true).await?;
     let job = zygote.forked().await?;
     match job.receive().await? {

@@ -1,0 +1,96 @@
+//! The configuration file as a whole: its tables, and the keys outside of them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    breaker::Breaker, clients::Clients, health::Health, http::Http, isolation::Isolation,
+    jobs::Jobs, limits::Limits, memory::Memory, model::ModelTable, recycle::Recycle,
+    service::Service, spares::Spares, zygote::Zygote,
+};
+use crate::problems::Problems;
+
+/// The whole file. `config/stt-isolated.toml` gives the reason for each default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// The model that serves a request which names none; empty: the only one, or the one named `default`.
+    pub default_model: String,
+    /// Folder whose models are served under their files' names; empty: `models` in `$STATE_DIRECTORY`, or in
+    /// [`super::DEFAULT_STATE`] without systemd.
+    pub models_directory: PathBuf,
+    /// Further names of models, each with the name of its model.
+    pub aliases: BTreeMap<String, String>,
+    /// The daemon as systemd sees it.
+    pub service: Service,
+    /// Clients' connections and uploads.
+    pub http: Http,
+    /// How jobs are kept apart.
+    pub isolation: Isolation,
+    /// How many jobs run, and how many requests wait for one.
+    pub jobs: Jobs,
+    /// How much memory all jobs may have together.
+    pub memory: Memory,
+    /// Who may ask, and how much of the service one of them may have.
+    pub clients: Clients,
+    /// What one job may use, for every model that does not say otherwise.
+    pub limits: Limits,
+    /// How many forked jobs wait for a request, for every model that does not say otherwise.
+    pub spares: Spares,
+    /// When a job that serves several requests ends, for every model that does not say otherwise.
+    pub recycle: Recycle,
+    /// Loading of models.
+    pub zygote: Zygote,
+    /// How models prove that they still work.
+    pub health: Health,
+    /// When a model that crashes again and again is left alone.
+    pub breaker: Breaker,
+    /// The models, by the name that clients use.
+    pub models: BTreeMap<String, ModelTable>,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        let model = ModelTable {
+            aliases: vec!["whisper-1".into()],
+            ..ModelTable::default()
+        };
+        Self {
+            default_model: String::new(),
+            models_directory: PathBuf::new(),
+            aliases: BTreeMap::new(),
+            service: Service::default(),
+            http: Http::default(),
+            isolation: Isolation::default(),
+            jobs: Jobs::default(),
+            memory: Memory::default(),
+            clients: Clients::default(),
+            limits: Limits::default(),
+            spares: Spares::default(),
+            recycle: Recycle::default(),
+            zygote: Zygote::default(),
+            health: Health::default(),
+            breaker: Breaker::default(),
+            models: BTreeMap::from([("default".into(), model)]),
+        }
+    }
+}
+
+impl File {
+    /// Check the rules of every table that stands for itself.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.within(&["jobs"], |problems| self.jobs.check(problems));
+        problems.within(&["service"], |problems| self.service.check(problems));
+        problems.within(&["health"], |problems| self.health.check(problems));
+        problems.within(&["breaker"], |problems| self.breaker.check(problems));
+        problems.within(&["memory"], |problems| self.memory.check(problems));
+        problems.within(&["http"], |problems| self.http.check(problems));
+        problems.within(&["zygote"], |problems| self.zygote.check(problems));
+        let directory = &self.models_directory;
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            let what = format!("{} is not a folder", directory.display());
+            problems.add("models_directory", what);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Clients' connections and uploads: `[http]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    problems::Problems,
+    units::{ByteSize, time},
+};
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Largest recording that is accepted.
+    pub max_upload: ByteSize,
+    /// Uploads up to this size are spooled in memory, larger ones in an unlinked file.
+    pub spool_memory: ByteSize,
+    /// Folder of the unlinked files; empty: `$CACHE_DIRECTORY` if systemd set it, else the system's temporary folder.
+    pub spool_directory: PathBuf,
+    /// Connections served at once; further ones wait in the listening socket.
+    pub max_connections: usize,
+    /// How long a client may take for the head of its request.
+    #[serde(with = "time")]
+    pub header_timeout: Duration,
+    /// How long a client may pause in the middle of its body, or in taking its answer.
+    #[serde(with = "time")]
+    pub body_timeout: Duration,
+    /// How many bytes of a body earn one second more for all its pauses together; 0: each pause is looked at alone.
+    pub body_min_rate: ByteSize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            max_upload: ByteSize::gib(1),
+            spool_memory: ByteSize::mib(16),
+            spool_directory: PathBuf::new(),
+            max_connections: 512,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            body_min_rate: ByteSize::kib(1),
+        }
+    }
+}
+
+impl Http {
+    /// Check every rule that types cannot say.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if self.max_upload.bytes() == 0 {
+            problems.add("max_upload", "must be more than 0");
+        }
+        if self.max_connections == 0 {
+            problems.add("max_connections", "must be at least 1");
+        }
+        problems.time("header_timeout", self.header_timeout);
+        problems.time("body_timeout", self.body_timeout);
+        let directory = &self.spool_directory;
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            let what = format!("{} is not a folder", directory.display());
+            problems.add("spool_directory", what);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! From the file as it is written to a configuration in which everything is possible.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    access,
+    error::ConfigError,
+    file::File,
+    found::{self, Found},
+    identity::Numbers,
+    model::General,
+    names::valid_name,
+    resolved::{Config, Model},
+    source::Source,
+};
+use crate::problems::Problems;
+
+/// Check every rule and resolve every reference; add the models that are in `directory`.
+pub(super) fn resolve(
+    mut file: File,
+    source: &Source<'_>,
+    directory: Option<&Path>,
+) -> Result<Config, ConfigError> {
+    let mut problems = Problems::default();
+    file.jobs = file.jobs.on_this_machine();
+    file.check(&mut problems);
+    let clients = problems.within(&["clients"], |problems| {
+        access::resolve(&file.clients, problems)
+    });
+    let general = General {
+        file: &file,
+        source,
+    };
+    let mut models: Vec<Model> = file
+        .models
+        .iter()
+        .map(|(name, table)| general.model(name, table, &mut problems))
+        .collect();
+    let (found, mut remarks) = match directory {
+        Some(directory) => found(directory, &models, general, &mut problems),
+        None => (Vec::new(), Vec::new()),
+    };
+    remarks.extend(clients.remarks(&Numbers::of_users(), &Numbers::of_groups()));
+    let default_model = default_model(&file.default_model, &models, &found);
+    models.extend(found);
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    if models.is_empty() {
+        problems.add("models", "at least one model must be configured");
+    }
+    names(&mut models, &file.aliases, &mut problems);
+    check_default(&default_model, &models, &mut problems);
+
+    ConfigError::unless_none(problems, source)?;
+    Ok(Config {
+        default_model,
+        service: file.service,
+        http: file.http,
+        isolation: file.isolation,
+        jobs: file.jobs,
+        memory: file.memory,
+        clients,
+        zygote: file.zygote,
+        health: file.health,
+        breaker: file.breaker,
+        models,
+        remarks,
+    })
+}
+
+/// The models in `directory` that `configured` does not have already, and remarks about the others.
+fn found(
+    directory: &Path,
+    configured: &[Model],
+    general: General<'_>,
+    problems: &mut Problems,
+) -> (Vec<Model>, Vec<String>) {
+    let names = configured
+        .iter()
+        .flat_map(|model| [&model.name].into_iter().chain(&model.aliases));
+    let taken = names
+        .chain(general.file.aliases.keys())
+        .map(String::as_str)
+        .collect();
+    let used: Vec<PathBuf> = configured
+        .iter()
+        .flat_map(|model| model.engine.needs().reach.files)
+        .collect();
+    let Found {
+        models: tables,
+        mut remarks,
+    } = found::look(directory, &taken, &used);
+    let mut models = Vec::new();
+    for (name, table) in tables {
+        let mut own = Problems::default();
+        let model = general.model(&name, &table, &mut own);
+        let is_general = |table: &str| ["limits", "spares", "recycle"].contains(&table);
+        let mut trouble = None;
+        for mistake in own.into_mistakes() {
+            match mistake.key.get(2) {
+                Some(table) if is_general(table) => problems.take_over(mistake),
+                // It is in nobody's configuration, which is therefore not refused for it.
+                _ => trouble = Some(mistake.what),
+            }
+        }
+        match trouble {
+            None => models.push(model),
+            Some(what) => remarks.push(format!("the model `{name}` is not served: {what}")),
+        }
+    }
+    (models, remarks)
+}
+
+/// The name of the default model. The file's own models come first: a model that somebody puts into
+/// the directory changes no other's name.
+fn default_model(named: &str, configured: &[Model], found: &[Model]) -> String {
+    match (named, configured, found) {
+        ("", [only], _) | ("", [], [only]) => only.name.clone(),
+        ("", ..) => "default".into(),
+        (name, ..) => name.into(),
+    }
+}
+
+fn check_default(name: &String, models: &[Model], problems: &mut Problems) {
+    let is_it = |model: &Model| model.name == *name || model.aliases.contains(name);
+    if !models.is_empty() && !models.iter().any(is_it) {
+        let list: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
+        let what = format!(
+            "there is no model `{name}`; configured: {}",
+            list.join(", ")
+        );
+        problems.add("default_model", what);
+    }
+}
+
+/// Give each model its further names. Names and aliases share one space: no two may be the same.
+fn names(models: &mut [Model], aliases: &BTreeMap<String, String>, problems: &mut Problems) {
+    let mut owner: BTreeMap<String, String> = models
+        .iter()
+        .map(|m| (m.name.clone(), m.name.clone()))
+        .collect();
+    let mut take = |alias: &str, model: &str| {
+        valid_name(alias)?;
+        match owner.insert(alias.into(), model.into()) {
+            Some(other) => Err(format!("`{alias}` already names model `{other}`")),
+            None => Ok(()),
+        }
+    };
+    for model in &*models {
+        for alias in &model.aliases {
+            if let Err(what) = take(alias, &model.name) {
+                problems.within(&["models", &model.name], |problems| {
+                    problems.add("aliases", what);
+                });
+            }
+        }
+    }
+    problems.within(&["aliases"], |problems| {
+        for (alias, name) in aliases {
+            match models.iter_mut().find(|model| model.name == *name) {
+                Some(model) => {
+                    if let Err(what) = take(alias, name) {
+                        problems.add(alias, what);
+                    }
+                    model.aliases.push(alias.clone());
+                }
+                None => problems.add(alias, format!("there is no model `{name}`")),
+            }
+        }
+    });
+}

@@ -34,8 +34,8 @@ mod tests {
         process.status().unwrap().vmhwm.unwrap() << 10
     }
 
-    /// Names and bytes of a target's inputs. The seeds are files. An archive holds the inputs that
-    /// fuzzers found.
+    /// Names and bytes of a target's inputs. Seeds with a name are files. An archive holds the
+    /// rest, most of which fuzzers found.
     fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         let mut inputs = Vec::new();

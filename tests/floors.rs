@@ -1,7 +1,7 @@
-//! Which file of `src/` may import which: floors of modules, imports go down, and never in a circle.
+//! Imports between the files of `src/` go down from floor to floor, and never in a circle.
 //!
-//! A text scan finds every `use` and every path such as `crate::a::b` or `super::c`, and resolves it
-//! to the file that defines the name. Re-exports are followed. `mod x;` is not an import, and a
+//! A text scan finds every `use` and every path such as `crate::a::b` or `super::c`, and resolves
+//! it to the file that defines the name. Re-exports are followed. `mod x;` is not an import, and a
 //! re-export from a file's own children counts only if the file itself uses the name. No circle is
 //! seen in a part of a module that imports the module's own file. Modules behind `cfg(test)` or
 //! `cfg(fuzzing)` are left out. `STT_HOUSE=path` looks at another checkout.
@@ -14,8 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The floors, the lowest first. Modules of one floor do not import each other; a module's own files
-/// may.
+/// The floors, the lowest first. Modules of one floor do not import each other; the files of one
+/// module may.
 const FLOORS: &[&[&str]] = &[
     &["units", "language", "problems", "transcript", "events"],
     &["isolation", "audio"],
@@ -447,7 +447,7 @@ impl House {
     }
 }
 
-/// Whether `file` belongs to the module whose own file is `module`. A module and its parts are one
+/// True if `file` belongs to the module whose own file is `module`. A module and its parts are one
 /// thing, so a part may use the names of the whole.
 fn is_part(file: &str, module: &str) -> bool {
     let folder = module
@@ -703,7 +703,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether an attribute stands here that is only for tests or fuzzers: its item is skipped, too.
+    /// True if an attribute for tests or fuzzers stands here. Its item is skipped, too.
     fn skips_tests(&mut self) -> bool {
         let (mut at, mut depth, mut words) = (self.at + 1, 0, Vec::new());
         while at < self.tokens.len() {

@@ -24,7 +24,10 @@ pub use self::{
     list::{EngineKind, EngineSettings},
 };
 pub use crate::audio::SAMPLE_RATE;
-use crate::transcript::Segment;
+use crate::{
+    request::{Ask, Code},
+    transcript::Segment,
+};
 
 /// Audio as the engine pulls it, block by block.
 pub trait AudioSource {
@@ -78,26 +81,6 @@ pub enum Hearing {
     LongPieces,
     /// The whole recording at once: for engines that find the speech themselves.
     Whole,
-}
-
-/// What one request asks of the engine; nothing that the model is not capable of
-/// ([`Capabilities`]).
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
-    pub language: Option<String>,
-    /// Text that leads up to the recording, or shows how to write.
-    pub prompt: Option<String>,
-    /// Words to be expected.
-    pub keywords: Vec<String>,
-    /// How freely to choose among likely words, 0 to 1.
-    pub temperature: Option<f32>,
-    /// Write in English what is said, whatever language it is in.
-    pub translate: bool,
-    /// The service's own question whether the model works: nobody elsewhere is to be asked, who may want money for it.
-    pub self_test: bool,
-    /// What a test asks of the engine `fault`.
-    pub fault: Option<String>,
 }
 
 /// A loaded model, by what its engine takes.
@@ -156,7 +139,7 @@ pub trait HearsSamples: Engine {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        options: &Options,
+        ask: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError>;
 }
@@ -170,7 +153,7 @@ pub trait HearsOriginal: Engine {
     fn transcribe_original(
         &mut self,
         recording: &mut dyn OriginalSource,
-        options: &Options,
+        ask: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError>;
 }
@@ -195,12 +178,12 @@ pub enum EngineError {
     /// The engine, which decodes recordings itself, cannot read this one.
     #[error("{0}")]
     Invalid(String),
-    /// The service elsewhere that the engine asks did.
+    /// The remote service that the engine asks failed.
     #[error("{message}")]
     Upstream {
-        /// What became of the question.
-        trouble: Trouble,
-        /// What is wrong and who can help.
+        /// The row of this failure in the table of codes.
+        code: Code,
+        /// The failure, and who can help.
         message: String,
     },
     /// The audio source ended the work early, for a reason of its own.
@@ -211,15 +194,14 @@ pub enum EngineError {
     Audio(#[from] crate::audio::AudioError),
 }
 
-/// What can go wrong with a service elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It refuses: the key, or what was asked of it.
-    Refused,
-    /// It has too much to do.
-    Busy,
-    /// It failed, or cannot be reached.
-    Failed,
-    /// It did not answer in time.
-    Silent,
+impl EngineError {
+    /// Its row in the table of codes.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unavailable(_) | Self::Failed { .. } | Self::Stopped => Code::EngineFailed,
+            Self::Misbehaved(_) => Code::WorkerMisbehaved,
+            Self::Invalid(_) | Self::Audio(_) => Code::InvalidAudio,
+            Self::Upstream { code, .. } => *code,
+        }
+    }
 }

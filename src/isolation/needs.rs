@@ -1,6 +1,6 @@
 //! The needs of one model's processes: when the model is loaded, and what the sandbox must allow.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,4 +73,19 @@ impl Profile {
     pub fn has_program(self) -> bool {
         matches!(self, Self::Program { .. })
     }
+}
+
+/// A program to be started, and what it may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The program, by its absolute path, and its arguments.
+    pub command: &'a [String],
+    /// Variables of its environment, which override those that every program has.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Files and folders that it can read and execute in addition to the system's.
+    pub files: &'a [PathBuf],
+    /// Whether it can reach other machines.
+    pub network: bool,
+    /// Whether it can make memory executable.
+    pub jit: bool,
 }

@@ -2,12 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::{
-    collections::BTreeMap,
     ffi::CString,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
     ptr,
 };
 
@@ -20,6 +19,7 @@ use nix::{
 use super::{
     clone::{Forked, clone3, exit_now},
     exit::How,
+    needs::Launch,
     pidfd::PidFd,
     sandbox::{CHANNEL, Cage},
 };
@@ -32,21 +32,6 @@ const CANNOT_EXECUTE: i32 = 127;
 
 /// Search path for programs that the program itself starts by name.
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
-
-/// A program to be started, and what it may reach.
-#[derive(Clone, Copy, Debug)]
-pub struct Launch<'a> {
-    /// The program, by its absolute path, and its arguments.
-    pub command: &'a [String],
-    /// Variables of its environment, which override those that every program has.
-    pub environment: &'a BTreeMap<String, String>,
-    /// Files and folders that it can read and execute in addition to the system's.
-    pub files: &'a [PathBuf],
-    /// Whether it can reach other machines.
-    pub network: bool,
-    /// Whether it can make memory executable.
-    pub jit: bool,
-}
 
 /// A running program. It dies with its job, by `PR_SET_PDEATHSIG`. Once the job is gone, the
 /// supervisor kills the program and all that it started through the job's process group.

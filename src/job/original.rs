@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError},
-    engine::{EngineError, HearsOriginal, Options, OriginalSource},
+    engine::{EngineError, HearsOriginal, OriginalSource},
     request::{Failure, Figures},
 };
 
@@ -30,7 +30,6 @@ const CHUNK: usize = 64 * 1024;
 pub(super) fn transcribe(
     engine: &mut dyn HearsOriginal,
     order: &Order,
-    options: &Options,
     recording: Arc<File>,
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
@@ -47,7 +46,7 @@ pub(super) fn transcribe(
         report: &report,
     };
     let mut emit = |segment| report.borrow_mut().segment(segment);
-    let result = engine.transcribe_original(&mut source, options, &mut emit);
+    let result = engine.transcribe_original(&mut source, &order.ask, &mut emit);
     if source.too_long {
         return Err(too_long(order.max_audio));
     }

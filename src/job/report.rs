@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use crate::{
-    engine::{EngineError, Trouble},
+    engine::EngineError,
     request::{Code, Failure},
     transcript::Segment,
 };
@@ -44,16 +44,5 @@ pub(super) fn too_long(limit: Duration) -> Failure {
 
 /// The engine, or the audio that it pulls, failed.
 pub(super) fn failure(error: &EngineError) -> Failure {
-    let code = match error {
-        EngineError::Audio(_) | EngineError::Invalid(_) => Code::InvalidAudio,
-        EngineError::Misbehaved(_) => Code::WorkerMisbehaved,
-        EngineError::Upstream { trouble, .. } => match trouble {
-            Trouble::Refused => Code::UpstreamRefused,
-            Trouble::Busy => Code::UpstreamBusy,
-            Trouble::Failed => Code::UpstreamFailed,
-            Trouble::Silent => Code::Timeout,
-        },
-        _ => Code::EngineFailed,
-    };
-    Failure::new(code, error.to_string())
+    Failure::new(error.code(), error.to_string())
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
-    engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, Options, SAMPLE_RATE},
-    request::{Code, Failure, Figures},
+    engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
+    request::{Ask, Code, Failure, Figures},
     transcript::Segment,
 };
 
@@ -38,21 +38,12 @@ pub fn transcribe(
         extension: order.ask.extension.as_deref(),
         mime: order.ask.media_type.as_deref(),
     };
-    let options = Options {
-        language: order.ask.language.clone(),
-        prompt: order.ask.prompt.clone(),
-        keywords: order.ask.keywords.clone(),
-        temperature: order.ask.temperature,
-        translate: order.ask.translate,
-        self_test: order.ask.self_test,
-        fault: order.ask.fault.clone(),
-    };
     model.engine().begin();
     let engine = match model {
         LoadedModel::Samples(engine) => engine.as_mut(),
         LoadedModel::Original(engine) => {
             let engine = engine.as_mut();
-            return super::original::transcribe(engine, order, &options, recording, report);
+            return super::original::transcribe(engine, order, recording, report);
         }
     };
     let open = || {
@@ -74,7 +65,7 @@ pub fn transcribe(
     let result = match engine.hearing() {
         Hearing::Whole => source
             .measure(&recording, open)
-            .and_then(|()| engine.transcribe(&mut source, &options, &mut emit)),
+            .and_then(|()| engine.transcribe(&mut source, &order.ask, &mut emit)),
         hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
             let keep = if order.ask.vad {
                 Keep::Speech
@@ -87,7 +78,7 @@ pub fn transcribe(
             }
             source
                 .measure(&recording, open)
-                .and_then(|()| in_pieces(engine, &mut source, cutter, &options, &mut emit))
+                .and_then(|()| in_pieces(engine, &mut source, cutter, &order.ask, &mut emit))
         }
     };
     if source.too_long {
@@ -110,7 +101,7 @@ fn in_pieces(
     engine: &mut dyn HearsSamples,
     source: &mut dyn AudioSource,
     mut cutter: Cutter,
-    options: &Options,
+    ask: &Ask,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
 ) -> Result<(), EngineError> {
     let mut is_over = false;
@@ -130,7 +121,7 @@ fn in_pieces(
                 samples: piece.samples,
                 is_given: false,
             };
-            engine.transcribe(&mut piece, options, &mut |segment| {
+            engine.transcribe(&mut piece, ask, &mut |segment| {
                 flow = emit(segment.later(start));
                 flow
             })?;

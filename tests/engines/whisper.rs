@@ -23,9 +23,12 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use procfs::process::Process;
 use serde_json::{Value, json};
-use stt_isolated::engine::{
-    AudioSource, Engine as _, EngineError, HearsSamples as _, Options,
-    whisper::{self, WhisperSettings},
+use stt_isolated::{
+    engine::{
+        AudioSource, Engine as _, EngineError, HearsSamples as _,
+        whisper::{self, WhisperSettings},
+    },
+    request::Ask,
 };
 use tempfile::TempDir;
 
@@ -334,7 +337,7 @@ fn the_engine_stops_when_nobody_wants_more() {
     let mut segments = |silence: &mut Silence, wanted: usize| {
         let mut starts = Vec::new();
         engine.begin();
-        let result = engine.transcribe(silence, &Options::default(), &mut |segment| {
+        let result = engine.transcribe(silence, &Ask::default(), &mut |segment| {
             starts.push(segment.start.as_secs());
             match starts.len() < wanted {
                 true => ControlFlow::Continue(()),

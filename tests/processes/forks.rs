@@ -17,10 +17,11 @@ use std::{
 use libtest_mimic::Trial;
 use stt_isolated::{
     engine::{
-        AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, Options, SAMPLE_RATE,
+        AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, SAMPLE_RATE,
         pocketsphinx::PocketsphinxSettings, vosk::VoskSettings,
     },
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
+    request::Ask,
 };
 
 use crate::common::{clips::GOFORWARD, ggml, kaldi};
@@ -206,7 +207,7 @@ fn transcribe(engine: &mut dyn HearsSamples) -> String {
     let mut texts = Vec::new();
     let mut source = Samples::new();
     engine
-        .transcribe(&mut source, &Options::default(), &mut |segment| {
+        .transcribe(&mut source, &Ask::default(), &mut |segment| {
             texts.push(segment.text);
             ControlFlow::Continue(())
         })

@@ -24,11 +24,10 @@ use self::{
     pace::Pace,
     phrase::Scribe,
 };
-use super::{
-    AudioSource, Engine, EngineError, Hearing, HearsSamples, Options, SAMPLE_RATE, Trouble,
-};
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
 use crate::{
     isolation::secret::{self, Secret},
+    request::{Ask, Code},
     transcript::Segment,
 };
 
@@ -207,7 +206,7 @@ impl HearsSamples for Azure {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        options: &Options,
+        options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let mut session = self.open(options)?;
@@ -231,7 +230,7 @@ impl HearsSamples for Azure {
 
 impl Azure {
     /// A recogniser for this request.
-    fn open(&mut self, options: &Options) -> Result<Session, EngineError> {
+    fn open(&mut self, options: &Ask) -> Result<Session, EngineError> {
         let asked = options.language.as_deref();
         let Some(language) = self.settings.language(asked) else {
             let asked = asked.unwrap_or_default();
@@ -285,7 +284,7 @@ impl Azure {
             }
             if is_silent && Instant::now() >= patience {
                 let details = format!("it said nothing for {limit:?}");
-                return Err(self.trouble(Trouble::Silent, &details));
+                return Err(self.trouble(Code::Timeout, &details));
             }
             if !is_sent && pace.wait(Instant::now()).is_zero() {
                 match audio.next_block()? {
@@ -326,13 +325,13 @@ impl Azure {
                 Ok(None) => Ok(ControlFlow::Continue(())),
                 Err(error) => {
                     let details = format!("it answered what is no answer: {error}");
-                    Err(self.trouble(Trouble::Failed, &details))
+                    Err(self.trouble(Code::UpstreamFailed, &details))
                 }
             },
             Event::Failed { code, details } => Err(self.failure(code, &details)),
             Event::Stopped if is_all => Ok(ControlFlow::Break(())),
             Event::Stopped => {
-                Err(self.trouble(Trouble::Failed, "it ended before the recording did"))
+                Err(self.trouble(Code::UpstreamFailed, "it ended before the recording did"))
             }
         }
     }
@@ -341,39 +340,39 @@ impl Azure {
     fn failure(&self, code: i32, details: &str) -> EngineError {
         match code {
             // Authentication, a bad request, forbidden. The service calls a quota that is used up a bad request.
-            1 | 2 | 4 => self.trouble(Trouble::Refused, details),
+            1 | 2 | 4 => self.trouble(Code::UpstreamRefused, details),
             // Too many requests, unavailable.
-            3 | 8 => self.trouble(Trouble::Busy, details),
+            3 | 8 => self.trouble(Code::UpstreamBusy, details),
             // Connection, service.
-            5 | 7 => self.trouble(Trouble::Failed, details),
+            5 | 7 => self.trouble(Code::UpstreamFailed, details),
             // A time-out, or more audio than the SDK keeps without hearing anything of it.
-            6 => self.trouble(Trouble::Silent, details),
+            6 => self.trouble(Code::Timeout, details),
             _ => failed(words(self.key.as_ref(), details)),
         }
     }
 
     /// The client learns what it can do about it; the words of the SDK, which have addresses in them, are for the journal.
-    fn trouble(&self, trouble: Trouble, details: &str) -> EngineError {
+    fn trouble(&self, code: Code, details: &str) -> EngineError {
         eprintln!(
             "the speech service, as its SDK tells: {}",
             words(self.key.as_ref(), details)
         );
-        let message = match trouble {
-            Trouble::Refused => {
+        let message = match code {
+            Code::UpstreamRefused => {
                 "the speech service that this model asks refuses: its key, its region or host, or what its subscription \
                  allows is wrong; the administrator of this service finds the reason in the journal"
             }
-            Trouble::Busy => {
+            Code::UpstreamBusy => {
                 "the speech service that this model asks has too many requests at the moment"
             }
-            Trouble::Failed => {
+            Code::Timeout => "the speech service that this model asks did not answer in time",
+            _ => {
                 "the speech service that this model asks failed or cannot be reached; the administrator of this service \
                  finds the reason in the journal"
             }
-            Trouble::Silent => "the speech service that this model asks did not answer in time",
         };
         EngineError::Upstream {
-            trouble,
+            code,
             message: message.into(),
         }
     }
@@ -410,7 +409,7 @@ fn pcm(sample: f32) -> i16 {
 }
 
 /// What is likely to be said: the keywords, and what stands between the punctuation marks of the prompt.
-fn phrases(options: &Options) -> Vec<CString> {
+fn phrases(options: &Ask) -> Vec<CString> {
     let is_mark = |c: char| matches!(c, ',' | ';' | '.' | ':' | '!' | '?') || c.is_control();
     let prompt = options.prompt.as_deref().unwrap_or_default();
     let keywords = options
@@ -433,10 +432,10 @@ mod tests {
 
     #[test]
     fn phrases_are_keywords_and_the_parts_of_a_prompt() {
-        let options = Options {
+        let options = Ask {
             prompt: Some("Contoso, Jessie. \n Rehaan?".into()),
             keywords: vec!["ggml\0x".into(), String::new()],
-            ..Options::default()
+            ..Ask::default()
         };
         let expected = [c"ggml", c"x", c"Contoso", c"Jessie", c"Rehaan"];
         let phrases = phrases(&options);

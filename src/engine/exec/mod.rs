@@ -21,11 +21,12 @@ use self::{
     talk::{Event, Talk},
 };
 use super::{
-    AudioSource, Engine, EngineError, Hearing, HearsOriginal, HearsSamples, LoadedModel, Options,
+    AudioSource, Engine, EngineError, Hearing, HearsOriginal, HearsSamples, LoadedModel,
     OriginalSource, SAMPLE_RATE, samples::to_i16,
 };
 use crate::{
     isolation::{How, Launch, Program, die_as, exit_now},
+    request::Ask,
     transcript::Segment,
 };
 
@@ -137,7 +138,7 @@ impl HearsSamples for Exec {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        options: &Options,
+        options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let request = Request::line(options, Audio::SAMPLES);
@@ -150,7 +151,7 @@ impl HearsOriginal for Exec {
     fn transcribe_original(
         &mut self,
         recording: &mut dyn OriginalSource,
-        options: &Options,
+        options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let (extension, media_type) = recording.hint();

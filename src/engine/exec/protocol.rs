@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{Options, SAMPLE_RATE},
+    engine::SAMPLE_RATE,
     language::is_language_code,
+    request::Ask,
     transcript::{Decoding, Segment, Word},
 };
 
@@ -58,7 +59,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// It cannot be written as JSON.
-    pub(super) fn line(options: &'a Options, audio: Audio<'a>) -> serde_json::Result<Vec<u8>> {
+    pub(super) fn line(options: &'a Ask, audio: Audio<'a>) -> serde_json::Result<Vec<u8>> {
         let request = Self {
             language: options.language.as_deref(),
             prompt: options.prompt.as_deref(),

@@ -42,8 +42,8 @@ mod settings;
 use std::{ops::ControlFlow, str::FromStr, time::Duration};
 
 pub use self::settings::FaultSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options, SAMPLE_RATE};
-use crate::transcript::Segment;
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
+use crate::{request::Ask, transcript::Segment};
 
 /// What the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";
@@ -83,7 +83,7 @@ impl HearsSamples for Fault {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        options: &Options,
+        options: &Ask,
         emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let mut samples = 0;
@@ -169,8 +169,8 @@ fn misbehave(
     Ok(Some(TEXT.into()))
 }
 
-fn told(options: &Options) -> String {
-    let Options {
+fn told(options: &Ask) -> String {
+    let Ask {
         prompt,
         keywords,
         temperature,

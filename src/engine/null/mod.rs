@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 pub use self::settings::NullSettings;
 
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options};
-use crate::transcript::Segment;
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples};
+use crate::{request::Ask, transcript::Segment};
 
 /// The engine that does nothing: what a request with it costs is what the service itself costs. The recording is
 /// decoded to its end, as by every engine, so that a damaged one is refused and its length is known; no segment is
@@ -26,7 +26,7 @@ impl HearsSamples for Null {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        _: &Options,
+        _: &Ask,
         _: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         while audio.next_block()?.is_some() {}

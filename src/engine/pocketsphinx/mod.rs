@@ -16,9 +16,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 pub use self::settings::PocketsphinxSettings;
-use super::{
-    AudioSource, Engine, EngineError, HearsSamples, Options, SAMPLE_RATE, files, samples::to_i16,
-};
+use super::{AudioSource, Engine, EngineError, HearsSamples, SAMPLE_RATE, files, samples::to_i16};
+use crate::request::Ask;
 use crate::transcript::{Segment, Word};
 
 /// Name of the engine in the configuration and in messages.
@@ -164,7 +163,7 @@ impl HearsSamples for Pocketsphinx {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        _options: &Options,
+        _options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let samples = collect(audio)?;

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::request::Ask;
 
 /// Where `pocketsphinx-testdata` puts its recordings.
 const RECORDINGS: &str = "/usr/share/pocketsphinx/test/data";
@@ -55,14 +56,10 @@ fn engine() -> Pocketsphinx {
 fn transcribe(engine: &mut Pocketsphinx, samples: &[i16]) -> Option<Segment> {
     let mut segments = Vec::new();
     engine
-        .transcribe(
-            &mut Blocks::new(samples),
-            &Options::default(),
-            &mut |segment| {
-                segments.push(segment);
-                ControlFlow::Continue(())
-            },
-        )
+        .transcribe(&mut Blocks::new(samples), &Ask::default(), &mut |segment| {
+            segments.push(segment);
+            ControlFlow::Continue(())
+        })
         .expect("transcribes");
     assert!(segments.len() <= 1, "{segments:?}");
     let segment = segments.pop()?;
@@ -284,7 +281,7 @@ fn sounds_that_are_no_speech_are_survived() {
 fn an_answer_that_nobody_wants_is_no_error() {
     let mut emitted = 0;
     let mut blocks = Blocks::new(&recording("goforward.raw"));
-    let result = engine().transcribe(&mut blocks, &Options::default(), &mut |_| {
+    let result = engine().transcribe(&mut blocks, &Ask::default(), &mut |_| {
         emitted += 1;
         ControlFlow::Break(())
     });
@@ -301,7 +298,7 @@ fn an_error_of_the_source_is_passed_on() {
         }
     }
     let error = engine()
-        .transcribe(&mut Broken, &Options::default(), &mut |_| {
+        .transcribe(&mut Broken, &Ask::default(), &mut |_| {
             panic!("nothing to emit")
         })
         .expect_err("the source fails");

@@ -16,10 +16,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use self::settings::VoskSettings;
-use super::{
-    AudioSource, Engine, EngineError, HearsSamples, Options, SAMPLE_RATE, files, samples::to_i16,
-};
-use crate::transcript::Segment;
+use super::{AudioSource, Engine, EngineError, HearsSamples, SAMPLE_RATE, files, samples::to_i16};
+use crate::{request::Ask, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "vosk";
@@ -93,7 +91,7 @@ impl HearsSamples for Vosk {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        _options: &Options,
+        _options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         #[allow(clippy::cast_possible_truncation)]

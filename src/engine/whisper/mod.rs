@@ -24,7 +24,8 @@ use whisper_rs::{
 };
 
 pub use self::settings::WhisperSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, Options};
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples};
+use crate::request::Ask;
 use crate::{language::primary_language, transcript::Segment};
 
 /// Name of the engine in the configuration and in messages.
@@ -104,7 +105,7 @@ impl HearsSamples for Whisper {
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        options: &Options,
+        options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let mut samples = Vec::new();
@@ -141,7 +142,7 @@ impl HearsSamples for Whisper {
 
 impl Whisper {
     /// The language to transcribe in; `None`: the model finds out.
-    fn chosen_language(&self, options: &Options) -> Result<Option<String>, EngineError> {
+    fn chosen_language(&self, options: &Ask) -> Result<Option<String>, EngineError> {
         if !self.context.is_multilingual() {
             if options.translate {
                 return Err(failed("the model knows English only".into()));
@@ -164,7 +165,7 @@ impl Whisper {
     }
 
     /// What leads up to the recording, as the model reads it.
-    fn prompt(&self, options: &Options) -> Result<Vec<i32>, EngineError> {
+    fn prompt(&self, options: &Ask) -> Result<Vec<i32>, EngineError> {
         let text = options.prompt.as_deref().unwrap_or_default();
         let mut start = text.len().saturating_sub(MAX_PROMPT);
         while !text.is_char_boundary(start) {
@@ -211,7 +212,7 @@ struct Temperatures {
 
 impl Temperatures {
     /// As OpenAI's API: whoever asks for a temperature gets that one.
-    fn of(options: &Options) -> Self {
+    fn of(options: &Ask) -> Self {
         match options.temperature.filter(|&temperature| temperature > 0.0) {
             Some(first) => Self { first, step: 0.0 },
             None => Self {

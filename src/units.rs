@@ -102,6 +102,11 @@ impl Serialize for ByteSize {
     }
 }
 
+/// Whole milliseconds, for figures that are logged or sent to clients.
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// How long something may live: a time, `"0"` for not at all, `"-1"` for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {

@@ -1,24 +1,36 @@
-//! Everything that `GET /v1/stats` and `GET /metrics` tell, at one moment. docs/STATS.md explains each key.
+//! Everything that `GET /v1/stats` and `GET /metrics` tell, at one moment. docs/STATS.md explains
+//! each key.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-pub use crate::dispatch::statistics::{Each, Histogram, Latency, Lifecycle, Stage};
 use crate::{
     config::{Mode, Model},
     dispatch::{
-        Client, Dispatcher, Health,
-        statistics::{Books, Ledger, Open, ZygoteEntry},
+        request::client::Client,
+        state::{pool::Health, shared::Shared},
+        statistics::{
+            books::Books,
+            histogram::Histogram,
+            kinds::{Each, Latency, Lifecycle},
+            ledger::Ledger,
+            open::{Open, Stage},
+            zygotes::ZygoteEntry,
+        },
     },
     isolation::{self, Footprint, Probe},
     request::Code,
 };
 
-/// Version of the schema: raised with every change that could break a reader.
+/// Version of the schema, raised with every change that could break a reader.
 const SCHEMA: u32 = 2;
 
-/// The whole.
+/// The whole answer of `GET /v1/stats`.
 #[derive(Debug, Serialize)]
 pub struct Snapshot {
     /// Version of this schema.
@@ -30,19 +42,19 @@ pub struct Snapshot {
     pub uptime: Duration,
     /// How jobs are kept apart.
     pub isolation: Isolation,
-    /// What cannot be exceeded.
+    /// Bounds that the service keeps.
     pub bounds: Bounds,
     /// The service's own process.
     pub supervisor: Supervisor,
     /// All models together.
     pub total: Activity,
-    /// Of the requests that were turned away: those that had not said yet which model they want.
+    /// Requests that were turned away before they had said which model they want.
     pub refused_before_upload: Each<Code, u64>,
     /// Each model by its name.
     pub models: BTreeMap<String, ModelState>,
     /// Requests that have a job, the oldest first.
     pub jobs: Vec<Job>,
-    /// Those who have requests here.
+    /// The clients that have requests here.
     pub clients: Vec<ClientState>,
 }
 
@@ -59,7 +71,7 @@ pub struct Isolation {
     pub warnings: Vec<String>,
 }
 
-/// What cannot be exceeded.
+/// Bounds that the service keeps.
 #[derive(Debug, Serialize)]
 pub struct Bounds {
     /// Jobs that run at once.
@@ -70,27 +82,27 @@ pub struct Bounds {
     pub memory_budget_bytes: Option<u64>,
 }
 
-/// The service's own process. Sizes in bytes; `None` where `/proc` does not tell.
+/// The service's own process. Sizes in bytes; `None` if `/proc` does not tell.
 #[derive(Debug, Serialize)]
 pub struct Supervisor {
     /// Its process id.
     pub pid: u32,
     /// Resident memory.
     pub rss_bytes: Option<u64>,
-    /// What of it is no file's.
+    /// The part of it that does not belong to a file.
     pub anon_bytes: Option<u64>,
-    /// CPU time.
+    /// CPU time that it has used.
     #[serde(rename = "cpu_seconds", serialize_with = "optional_seconds")]
     pub cpu: Option<Duration>,
-    /// Threads.
+    /// Number of its threads.
     pub threads: Option<u64>,
-    /// Open descriptors.
+    /// Number of its open descriptors.
     pub descriptors: Option<usize>,
-    /// Clients' connections.
+    /// Number of clients' connections.
     pub connections: usize,
 }
 
-/// What a model, or all models together, did and does.
+/// Past and present work of a model, or of all models together.
 #[derive(Debug, Serialize)]
 pub struct Activity {
     /// Requests that wait for a job.
@@ -111,9 +123,9 @@ pub struct Activity {
     /// CPU time of all requests' jobs.
     #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
     pub cpu: Duration,
-    /// What happened to processes.
+    /// Events in the life of its processes.
     pub lifecycle: Each<Lifecycle, u64>,
-    /// How long things took.
+    /// Times that were measured.
     #[serde(rename = "latency_seconds")]
     pub latency: Each<Latency, Histogram>,
 }
@@ -127,7 +139,7 @@ pub struct Requests {
     pub ended: Each<Code, u64>,
 }
 
-/// What a model's [`ModelState::health`] may be.
+/// All values of a model's [`ModelState::health`].
 pub const HEALTH: [&str; 4] = ["starting", "ready", "failed", "tripped"];
 
 /// One model.
@@ -137,42 +149,42 @@ pub struct ModelState {
     pub aliases: Vec<String>,
     /// Name of its engine.
     pub engine: &'static str,
-    /// What serves its requests.
+    /// Mode in which it serves its requests.
     pub mode: &'static str,
     /// Whether it can serve.
     pub health: &'static str,
-    /// Why it cannot.
+    /// Why it cannot serve.
     pub reason: Option<String>,
     /// Memory limit of one job.
     pub memory_limit_bytes: u64,
-    /// The most memory that a request's job had, in bytes; 0 where nobody tells.
+    /// The most memory that a request's job had, in bytes; 0 if unknown.
     pub job_memory_peak_bytes: u64,
-    /// Its zygotes.
+    /// The zygotes that it has now.
     pub zygotes: Vec<Zygote>,
-    /// What it did and does.
+    /// Past and present work.
     #[serde(flatten)]
     pub activity: Activity,
 }
 
-/// One zygote. Sizes in bytes; `None` where nobody tells.
+/// One zygote. Sizes in bytes; `None` if unknown.
 #[derive(Debug, Serialize)]
 pub struct Zygote {
     /// Its process id.
     pub pid: i32,
     /// Memory that its cgroup counts.
     pub memory_bytes: Option<u64>,
-    /// Resident memory, what it shares with its jobs included.
+    /// Resident memory, with the pages that it shares with its jobs.
     pub rss_bytes: Option<u64>,
-    /// Resident memory, what is shared by its share.
+    /// Resident memory, with its part of the pages that it shares.
     pub pss_bytes: Option<u64>,
     /// Jobs that it has forked.
     pub forks: u64,
-    /// Since it was started.
+    /// Time since it was started.
     #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Duration,
 }
 
-/// A request that has a job. Sizes in bytes; `None` where nobody tells.
+/// A request that has a job. Sizes in bytes; `None` if unknown.
 #[derive(Debug, Serialize)]
 pub struct Job {
     /// Number of the request.
@@ -185,9 +197,9 @@ pub struct Job {
     pub uid: Option<u32>,
     /// Process id of the job.
     pub pid: i32,
-    /// Where it runs; `None` in mode `thread`.
+    /// Its slot; `None` in mode `thread`.
     pub slot: Option<usize>,
-    /// Since it has the request.
+    /// Time since it has the request.
     #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Duration,
     /// How far it is.
@@ -195,18 +207,18 @@ pub struct Job {
     /// Audio read so far.
     #[serde(rename = "audio_seconds", serialize_with = "seconds")]
     pub audio: Duration,
-    /// Memory.
+    /// Memory that it uses.
     pub memory_bytes: Option<u64>,
-    /// The most of it so far.
+    /// The most memory that it has used so far.
     pub memory_peak_bytes: Option<u64>,
-    /// What it may use.
+    /// Memory that it may use.
     pub memory_limit_bytes: Option<u64>,
     /// CPU time.
     #[serde(rename = "cpu_seconds", serialize_with = "optional_seconds")]
     pub cpu: Option<Duration>,
 }
 
-/// Somebody who has requests here.
+/// A client that has requests here.
 #[derive(Debug, Serialize)]
 pub struct ClientState {
     /// The user; `None` for all over TCP together.
@@ -217,32 +229,34 @@ pub struct ClientState {
     pub queued: usize,
     /// How many may run at once; 0: no cap of its own.
     pub max_running: usize,
-    /// How many may wait; 0: likewise.
+    /// How many may wait; 0: no cap of its own.
     pub max_queued: usize,
 }
 
 /// What the scheduler alone knows of a model.
-pub(in crate::dispatch) struct PoolState {
+struct PoolState {
     /// The settings that it serves with.
-    pub(in crate::dispatch) model: Arc<Model>,
-    pub(in crate::dispatch) books: Arc<Books>,
-    pub(in crate::dispatch) health: Health,
-    pub(in crate::dispatch) spares: usize,
+    model: Arc<Model>,
+    books: Arc<Books>,
+    health: Health,
+    spares: usize,
     /// Limits of its living jobs, in bytes.
-    pub(in crate::dispatch) committed: u64,
+    committed: u64,
 }
 
-impl Dispatcher {
-    /// Everything, at this moment; `connections` of clients are there. Reads a few files for each process.
-    pub fn snapshot(&self, connections: usize) -> Snapshot {
-        let open = self.shared.statistics.open();
-        let pools = self.shared.pools();
+impl Snapshot {
+    /// Everything, at this moment; `connections` of clients are there. Reads a few files for each
+    /// process.
+    pub(in crate::dispatch) fn take(shared: &Shared, connections: usize) -> Self {
+        let statistics = &shared.statistics;
+        let open = statistics.open();
+        let pools = pools(shared);
         let names = pools.iter().map(|pool| pool.model.name.as_str());
-        self.shared.statistics.keep_only(names);
-        let mut total = Activity::new(self.shared.statistics.total());
+        statistics.keep_only(names);
+        let mut total = Activity::new(statistics.total());
         // Not summed: a model that a reload removed still works on what it was given.
-        total.go_on(open.iter().map(AsRef::as_ref));
-        let isolation = self.isolation(&pools);
+        total.add_open(open.iter().map(AsRef::as_ref));
+        let isolation = Isolation::of(shared, &pools);
         let models: BTreeMap<String, ModelState> = pools
             .into_iter()
             .map(|pool| {
@@ -254,22 +268,56 @@ impl Dispatcher {
                 (name, state)
             })
             .collect();
-        Snapshot {
+        Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            uptime: self.shared.statistics.uptime(),
+            uptime: statistics.uptime(),
             isolation,
-            bounds: self.bounds(),
+            bounds: Bounds::of(shared),
             supervisor: Supervisor::now(connections),
             total,
-            refused_before_upload: self.shared.statistics.refused(),
+            refused_before_upload: statistics.refused(),
             models,
             jobs: open.iter().filter_map(|open| Job::of(open)).collect(),
-            clients: self.clients(),
+            clients: clients(shared),
         }
     }
+}
 
-    fn isolation(&self, pools: &[PoolState]) -> Isolation {
+/// What the scheduler knows of each model.
+fn pools(shared: &Shared) -> Vec<PoolState> {
+    let now = Instant::now();
+    let schedule = shared.schedule();
+    let pools = schedule.pools.values();
+    pools
+        .map(|pool| PoolState {
+            model: pool.model.clone(),
+            books: pool.books.clone(),
+            health: pool.health(now),
+            spares: pool.idle.len(),
+            committed: pool.committed,
+        })
+        .collect()
+}
+
+/// The clients that have requests here, without the service itself.
+fn clients(shared: &Shared) -> Vec<ClientState> {
+    let schedule = shared.schedule();
+    let clients = schedule.queue.clients();
+    clients
+        .filter(|counts| counts.client != Client::Service)
+        .map(|counts| ClientState {
+            uid: counts.client.uid(),
+            running: counts.running,
+            queued: counts.queued,
+            max_running: counts.share.max_running,
+            max_queued: counts.share.max_queued,
+        })
+        .collect()
+}
+
+impl Isolation {
+    fn of(shared: &Shared, pools: &[PoolState]) -> Self {
         let mut warnings = Vec::new();
         for PoolState { model, books, .. } in pools {
             if model.mode == Mode::Thread {
@@ -281,45 +329,33 @@ impl Dispatcher {
             let zygotes = books.zygotes();
             if let Some(lacks) = zygotes.iter().find_map(|zygote| zygote.lacking()) {
                 warnings.push(format!(
-                    "This kernel's Landlock is old: only seccomp keeps the jobs of the model {} from {lacks}.",
+                    "This kernel's Landlock is old: only seccomp keeps the jobs of the model {} \
+                     from {lacks}.",
                     model.name
                 ));
             }
         }
         let any_jobs = pools.iter().any(|pool| pool.model.mode != Mode::Thread);
-        if any_jobs && self.shared.slots.tree().is_none() {
+        if any_jobs && shared.slots.tree().is_none() {
             warnings.push("Jobs run without memory limits: no cgroup confines them.".into());
         }
-        Isolation {
-            mode: self.config().isolation.mode.name(),
-            confined: self.is_confined(),
-            kernel: self.probe().clone(),
+        Self {
+            mode: shared.config().isolation.mode.name(),
+            confined: shared.is_confined(),
+            kernel: shared.probe.clone(),
             warnings,
         }
     }
+}
 
-    fn bounds(&self) -> Bounds {
-        let config = self.config();
-        Bounds {
+impl Bounds {
+    fn of(shared: &Shared) -> Self {
+        let config = shared.config();
+        Self {
             max_running: config.jobs.max_running,
             max_queued: config.jobs.max_queued,
-            memory_budget_bytes: self.shared.state().budget.bound,
+            memory_budget_bytes: shared.schedule().budget.bound,
         }
-    }
-
-    fn clients(&self) -> Vec<ClientState> {
-        let state = self.shared.state();
-        let clients = state.queue.clients();
-        clients
-            .filter(|counts| counts.client != Client::Service)
-            .map(|counts| ClientState {
-                uid: counts.client.uid(),
-                running: counts.running,
-                queued: counts.queued,
-                max_running: counts.share.max_running,
-                max_queued: counts.share.max_queued,
-            })
-            .collect()
     }
 }
 
@@ -339,7 +375,7 @@ impl Supervisor {
 }
 
 impl Activity {
-    /// What was done, with nothing going on.
+    /// Past work, with nothing going on now.
     fn new(ledger: Ledger) -> Self {
         Self {
             queued: 0,
@@ -358,8 +394,8 @@ impl Activity {
         }
     }
 
-    /// These requests are under way.
-    fn go_on<'a>(&mut self, open: impl Iterator<Item = &'a Open>) {
+    /// Count requests that are under way.
+    fn add_open<'a>(&mut self, open: impl Iterator<Item = &'a Open>) {
         for open in open {
             match open.job() {
                 Some(_) => self.running += 1,
@@ -374,7 +410,7 @@ impl ModelState {
         let ledger = pool.books.ledger();
         let job_memory_peak_bytes = ledger.peak;
         let mut activity = Activity::new(ledger);
-        activity.go_on(open);
+        activity.add_open(open);
         activity.spares = pool.spares;
         activity.memory_committed_bytes = pool.committed;
         let (health, reason) = match pool.health {

@@ -1,11 +1,9 @@
 //! Reports a request's cost in addition to OpenAI's answer: in headers, and in objects named `stt`.
 
-use std::time::Duration;
-
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::{config::Mode, dispatch::Report};
+use crate::{config::Mode, dispatch::Report, units::milliseconds};
 
 /// Figures of a finished request.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +66,4 @@ impl Cost<'_> {
         };
         format!("{}; {confined}", self.mode.name())
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

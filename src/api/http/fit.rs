@@ -62,7 +62,7 @@ pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), 
 /// Check that a client's limits are lower than the model's, and high enough to work.
 fn only_lower(options: &Options, model: &Model) -> Result<(), ApiError> {
     let limits = &model.limits;
-    if let Some(memory) = options.lower.memory
+    if let Some(memory) = options.own_limits.memory
         && !(MIN_JOB_MEMORY..=limits.memory).contains(&memory)
     {
         let message = format!(

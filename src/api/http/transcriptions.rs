@@ -90,10 +90,10 @@ async fn serve(
     let stream = upload.options.stream;
     let mut ask = upload.options.ask;
     ask.fault = fault;
-    let request = dispatch::Request {
+    let request = dispatch::Submission {
         model: name.clone(),
         ask,
-        lower: upload.options.lower,
+        own_limits: upload.options.own_limits,
         recording: upload.recording,
         upload: Some(took),
         request_id,

@@ -11,7 +11,7 @@ use crate::{
         error::ApiError,
         word::{self, Word},
     },
-    dispatch::{Dispatcher, Feed, Request, Ticket},
+    dispatch::{Dispatcher, Feed, Submission, Ticket},
 };
 
 /// A recording and the job that hears it. Dropping this kills the job.
@@ -44,7 +44,7 @@ impl Live {
     /// No pipe can be made, or the request is refused.
     pub(super) fn begin(
         dispatcher: &Dispatcher,
-        request: impl FnOnce(OwnedFd) -> Request,
+        request: impl FnOnce(OwnedFd) -> Submission,
     ) -> Result<Self, ApiError> {
         let ends = || -> io::Result<_> {
             let (sender, receiver) = pipe::pipe()?;

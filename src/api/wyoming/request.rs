@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{App, Peer, error::ApiError, patience::Patience},
     config::{Config, Share},
-    dispatch::{self, Lower},
+    dispatch::{self, OwnLimits},
     request::Ask,
 };
 
@@ -158,7 +158,7 @@ impl Request {
         let name = self.model();
         let (name, fault) = self.config.split_fault(name);
         let language = self.wish.language.as_deref();
-        Live::begin(&app.dispatcher, |recording| dispatch::Request {
+        Live::begin(&app.dispatcher, |recording| dispatch::Submission {
             model: name,
             ask: Ask {
                 language: language.map(str::to_ascii_lowercase),
@@ -166,7 +166,7 @@ impl Request {
                 fault,
                 ..Ask::default()
             },
-            lower: Lower::default(),
+            own_limits: OwnLimits::default(),
             recording,
             upload: None,
             request_id: self.id.clone(),

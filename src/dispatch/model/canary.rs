@@ -1,20 +1,35 @@
-//! A request of the service's own, now and then: whether a model still works shows only when it works.
+//! The service's own request, now and then: only work shows whether a model still works.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::dispatch::{
-    Event, Health, PoolId, Shared, model::zygote::self_test_request, statistics::Lifecycle,
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
 };
-use crate::{config::Share, events, request::Outcome};
 
-/// How often it is looked whether a canary is due, at least.
+use crate::{
+    config::Share,
+    dispatch::{
+        request::events::Event,
+        state::{accepted::Accepted, pool::Health, pool_id::PoolId, shared::Shared},
+        statistics::kinds::Lifecycle,
+    },
+    events,
+    request::Outcome,
+};
+
+/// The longest time between two looks whether a canary is due.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Send a canary through model `id` whenever it was idle for `health.interval`, until the model is removed.
-pub(in crate::dispatch) async fn watch(shared: Arc<Shared>, id: PoolId) {
+/// The shortest one.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
+
+/// Send a canary through model `id` whenever it was idle for `health.interval`, until the model is
+/// removed.
+pub async fn watch(shared: Arc<Shared>, id: PoolId) {
     let mut configured = shared.config.subscribe();
     loop {
         let interval = configured.borrow_and_update().health.interval;
@@ -29,86 +44,92 @@ pub(in crate::dispatch) async fn watch(shared: Arc<Shared>, id: PoolId) {
             Some(pause) => pause,
         };
         tokio::select! {
-            () = tokio::time::sleep(pause.clamp(Duration::from_millis(10), LOOK)) => {}
+            () = sleep(pause.clamp(SHORTEST_LOOK, LOOK)) => {}
             _ = configured.changed() => {}
         }
     }
 }
 
-/// How long until model `id` has to prove itself; `None` once it was removed, or the service is to stop.
+/// How long until model `id` has to prove itself; `None` once it was removed, or the service is to
+/// stop.
 fn due_in(shared: &Shared, id: PoolId, interval: Duration) -> Option<Duration> {
-    let state = shared.state();
-    if state.closing {
+    let schedule = shared.schedule();
+    if schedule.closing {
         return None;
     }
-    let pool = state.pools.get(&id)?;
-    // A failed one is started again and proves itself by that; a busy one does so all the time.
-    let sits = pool.health == Health::Ready && pool.running == 0 && pool.wanted.is_some();
+    let pool = schedule.pools.get(&id)?;
     if interval.is_zero() {
         return Some(LOOK);
     }
-    if !sits {
+    // A failed model is started again and proves itself by that. A busy one proves itself all the
+    // time.
+    let is_idle = pool.health == Health::Ready && pool.running == 0 && pool.wanted.is_some();
+    if !is_idle {
         return Some(interval / 10);
     }
     Some(interval.saturating_sub(pool.proven.elapsed()))
 }
 
-/// One transcription as a client's would be, queue and all; `None` if the service has no place for it now.
+/// One transcription as a client's would be, queue and all; `None` if the service has no place for
+/// it now.
 async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
-    let (limits, patience) = {
-        let state = shared.state();
-        let patience = shared.config.borrow().jobs.queue_timeout;
-        (state.pools.get(&id)?.model.limits, patience)
-    };
-    let (mut waiting, mut events) = match self_test_request(id, limits) {
+    let patience = shared.config().jobs.queue_timeout;
+    let limits = shared.schedule().pools.get(&id)?.model.limits;
+    let (mut request, events) = match Accepted::self_test(id, limits) {
         Ok(request) => request,
         Err(reason) => return Some(Err(reason)),
     };
     let number = {
-        let mut state = shared.state();
-        waiting.id = state.next_id;
-        waiting.since = Instant::now();
-        waiting.request_id = "canary".into();
-        state.next_id += 1;
-        let number = waiting.id;
-        state.queue.push(Box::new(waiting), Share::default()).ok()?;
+        let mut schedule = shared.schedule();
+        let number = schedule.next_request_id();
+        request.id = number;
+        request.since = Instant::now();
+        request.request_id = "canary".into();
+        let pushed = schedule.queue.push(Box::new(request), Share::default());
+        pushed.ok()?;
         number
     };
     shared.pump();
-    let answer = async {
-        loop {
-            match events.recv().await {
-                Some(Event::Started | Event::Segment(_)) => {}
-                Some(Event::Finished(report)) => break report.outcome.into_result(),
-                Some(Event::Refused(refusal)) => break Err(refusal.to_string()),
-                None => break Err("it was dropped".into()),
-            }
-        }
-    };
     let most = patience + limits.deadline;
-    let result = tokio::time::timeout(most, answer).await;
-    // If it still waits: nobody else will take it out.
-    shared.state().queue.take(number);
+    let result = timeout(most, answer(events)).await;
+    // If it still waits, nobody else will take it out.
+    shared.schedule().queue.take(number);
     Some(result.unwrap_or_else(|_| Err(format!("it was not answered within {most:?}"))))
 }
 
+/// How a canary's request ended.
+async fn answer(mut events: mpsc::Receiver<Event>) -> Result<(), String> {
+    loop {
+        match events.recv().await {
+            Some(Event::Started | Event::Segment(_)) => {}
+            Some(Event::Finished(report)) => {
+                return match report.outcome {
+                    Outcome::Ok => Ok(()),
+                    outcome => Err(outcome.to_string()),
+                };
+            }
+            Some(Event::Refused(refusal)) => return Err(refusal.to_string()),
+            None => return Err("it was dropped".into()),
+        }
+    }
+}
+
+/// Enter a canary's result into the model's health.
 fn judge(shared: &Shared, id: PoolId, result: Result<(), String>) {
-    let mut state = shared.state();
-    let Some(pool) = state.pools.get_mut(&id) else {
+    let mut schedule = shared.schedule();
+    let Some(pool) = schedule.pools.get_mut(&id) else {
         return;
     };
     let name = &pool.name;
     let was_well = pool.unwell.is_none();
-    pool.books.count(match result {
-        Ok(()) => Lifecycle::CanariesOk,
-        Err(_) => Lifecycle::CanariesFailed,
-    });
     match result {
         Ok(()) => {
+            pool.books.count(Lifecycle::CanariesOk);
             tracing::debug!(model = name, "model {name}: its canary sings");
             pool.unwell = None;
         }
         Err(reason) => {
+            pool.books.count(Lifecycle::CanariesFailed);
             tracing::error!(
                 target: events::CANARY_FAILED,
                 model = name,
@@ -122,16 +143,7 @@ fn judge(shared: &Shared, id: PoolId, result: Result<(), String>) {
         }
     }
     if was_well != pool.unwell.is_none() {
-        drop(state);
+        drop(schedule);
         shared.health.send_replace(());
-    }
-}
-
-impl Outcome {
-    fn into_result(self) -> Result<(), String> {
-        match self {
-            Self::Ok => Ok(()),
-            outcome => Err(outcome.to_string()),
-        }
     }
 }

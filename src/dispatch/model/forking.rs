@@ -1,106 +1,99 @@
 //! Jobs forked as they are needed: ahead of their request, or for it.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
+use super::{
+    renewal::{Look, Renewal},
+    server::ServerEnd,
+    zygote::Zygote,
+};
 use crate::{
     config::Model,
     dispatch::{
-        PoolId, Shared,
-        model::keeper::{End, FIRST_PAUSE},
-        model::renewal::{Look, Renewal},
         serving::lifecycle,
-        state::budget::Reservation,
-        state::pool::Need,
-        statistics::{Latency, Lifecycle, Zygote},
+        state::{
+            backoff::FIRST_PAUSE,
+            need::{Need, make_room},
+            pool_id::PoolId,
+            reservation::Reservation,
+            shared::Shared,
+            upcoming::Upcoming,
+        },
+        statistics::kinds::{Latency, Lifecycle},
     },
     events,
     isolation::ProcessError,
     job::wire::JobProcess,
 };
 
-/// Jobs that a zygote is asked for at once: while it forks one, the others need not wait for our turn.
+/// Jobs that a zygote is asked for at once: while it forks one, the others need not wait for the
+/// service's turn.
 const MAX_ASKED: usize = 4;
 
 /// Fork jobs as they are needed, until something ends that.
-pub(super) async fn fork_jobs(
+pub async fn fork_jobs(
     shared: &Arc<Shared>,
     id: PoolId,
-    mut model: Arc<Model>,
+    model: Arc<Model>,
     zygote: &mut Zygote,
-) -> End {
+) -> ServerEnd {
     let wake = shared.wake(id);
     let mut renewal = Renewal::new(shared);
-    let mut asked = VecDeque::new();
+    let mut forks = Forks {
+        shared,
+        id,
+        model,
+        zygote,
+        asked: VecDeque::new(),
+    };
     loop {
-        match renewal.look(id, &model) {
+        match renewal.look(id, &forks.model) {
             Look::GoOn => {}
             Look::Settings(settings) => {
                 shared.adopt(id, &settings);
-                model = settings;
+                forks.model = settings;
             }
             Look::End(end) => {
-                // Jobs that nobody took over would never be awaited.
-                while !asked.is_empty() {
-                    match forked(zygote, &mut asked).await {
-                        Ok((job, order)) => {
-                            tokio::spawn(raise(shared.clone(), id, model.clone(), job, order));
-                        }
-                        Err(Trouble::Job(_)) => {}
-                        Err(Trouble::Zygote(_)) => break,
-                    }
-                }
+                forks.drain().await;
                 return end;
             }
         }
-        let max_running = shared.config().jobs.max_running;
-        let need = shared.state().need(id, max_running);
-        let due = match need {
-            Need::Job | Need::Spare if asked.len() < MAX_ASKED => {
-                let urgent = need == Need::Job;
-                match order(shared, id, &model, zygote, urgent).await {
-                    Ok(Some(order)) => {
-                        asked.push_back(order);
-                        continue;
-                    }
-                    // No memory or no slot is left; whoever gives some back wakes us.
-                    Ok(None) if urgent => shared.state().make_room(id),
-                    Ok(None) => {}
-                    Err(Trouble::Job(reason)) => {
-                        cannot_fork(shared, id, &model, &reason).await;
-                        continue;
-                    }
-                    Err(Trouble::Zygote(reason)) => return End::Lost(reason.to_string()),
-                }
-                None
-            }
-            Need::Later(instant) => Some(instant),
-            Need::Job | Need::Spare | Need::Nothing => None,
-        };
-        let later = async {
-            match due {
-                Some(instant) => sleep_until(instant.into()).await,
-                None => std::future::pending().await,
-            }
+        let due = match forks.ask_for_needed().await {
+            Ok(Next::Look) => continue,
+            Ok(Next::Wait(due)) => due,
+            Err(reason) => return ServerEnd::Lost(reason.to_string()),
         };
         let answer = tokio::select! {
             () = wake.notified() => continue,
-            () = later => continue,
-            answer = forked(zygote, &mut asked) => answer,
+            () = until(due) => continue,
+            answer = forks.next() => answer,
         };
         match answer {
             Ok((job, order)) => {
                 renewal.forks += 1;
-                tokio::spawn(raise(shared.clone(), id, model.clone(), job, order));
+                forks.spawn(job, order);
             }
-            Err(Trouble::Job(reason)) => cannot_fork(shared, id, &model, &reason).await,
-            Err(Trouble::Zygote(reason)) => return End::Lost(reason.to_string()),
+            Err(Trouble::Job(reason)) => forks.cannot_fork(&reason).await,
+            Err(Trouble::Zygote(reason)) => return ServerEnd::Lost(reason.to_string()),
         }
     }
 }
 
-/// Whom a failed fork concerns.
+/// What to do after a look at what the model needs.
+enum Next {
+    /// Look again at once.
+    Look,
+    /// Wait until something changes, or until then.
+    Wait(Option<Instant>),
+}
+
+/// What a failed fork affects.
 enum Trouble {
     /// Only this one job.
     Job(String),
@@ -108,104 +101,146 @@ enum Trouble {
     Zygote(ProcessError),
 }
 
-/// A job that its zygote was asked for, and what is kept for it.
-struct Order {
-    memory: Reservation,
-    coming: Coming,
-    /// Whether a request waits for it.
-    urgent: bool,
-}
-
-/// One job more that is not ready yet, as long as this is there.
-struct Coming {
-    shared: Arc<Shared>,
-    id: PoolId,
-    /// Of the model's settings at the beginning.
-    generation: u64,
-}
-
-impl Coming {
-    fn new(shared: &Arc<Shared>, id: PoolId) -> Self {
-        shared.coming(id, 1);
-        Self {
-            generation: shared.generation(id),
-            shared: shared.clone(),
-            id,
+impl From<ProcessError> for Trouble {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Fork(reason) => Self::Job(reason),
+            error => Self::Zygote(error),
         }
     }
 }
 
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.shared.coming(self.id, -1);
-    }
-}
-
-async fn order(
-    shared: &Arc<Shared>,
-    id: PoolId,
-    model: &Model,
-    zygote: &mut Zygote,
+/// A job that its zygote was asked for, and what is kept for it.
+struct ForkOrder {
+    memory: Reservation,
+    upcoming: Upcoming,
+    /// Whether a request waits for it.
     urgent: bool,
-) -> Result<Option<Order>, Trouble> {
-    let bytes = model.limits.memory.bytes();
-    let Some(memory) = Reservation::take(shared, id, bytes, urgent) else {
-        return Ok(None);
-    };
-    let slot = shared
-        .slots
-        .take(
-            model.limits.of_cgroup(),
-            model.engine.needs().profile.has_program(),
-        )
-        .map_err(|error| Trouble::Job(error.to_string()))?;
-    let Some(slot) = slot else {
-        return Ok(None);
-    };
-    let order = Order {
-        memory,
-        coming: Coming::new(shared, id),
-        urgent,
-    };
-    let begun = zygote.begin_fork(slot, !urgent).await;
-    begun.map_err(whose)?;
-    Ok(Some(order))
 }
 
-fn whose(error: ProcessError) -> Trouble {
-    match error {
-        ProcessError::Fork(reason) => Trouble::Job(reason),
-        error => Trouble::Zygote(error),
+/// Never returns without an instant.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 
-/// The next of the jobs that were asked for, or the zygote's end. Cancel-safe.
-async fn forked(
-    zygote: &mut Zygote,
-    asked: &mut VecDeque<Order>,
-) -> Result<(JobProcess, Order), Trouble> {
-    if asked.is_empty() {
-        return Err(Trouble::Zygote(zygote.ended().await));
+/// The forks of one zygote.
+struct Forks<'a> {
+    shared: &'a Arc<Shared>,
+    id: PoolId,
+    model: Arc<Model>,
+    zygote: &'a mut Zygote,
+    /// Jobs that it was asked for and has not made yet, the oldest first.
+    asked: VecDeque<ForkOrder>,
+}
+
+impl Forks<'_> {
+    /// Ask for one more job if the model needs one.
+    async fn ask_for_needed(&mut self) -> Result<Next, ProcessError> {
+        let max_running = self.shared.max_running();
+        let need = Need::of(&mut self.shared.schedule(), self.id, max_running);
+        match need {
+            Need::Job | Need::Spare if self.asked.len() < MAX_ASKED => {
+                self.ask(need == Need::Job).await
+            }
+            Need::Later(instant) => Ok(Next::Wait(Some(instant))),
+            Need::Job | Need::Spare | Need::Nothing => Ok(Next::Wait(None)),
+        }
     }
-    let forked = zygote.forked().await;
-    let order = asked.pop_front();
-    match (forked.map_err(whose)?, order) {
-        (job, Some(order)) => Ok((job, order)),
-        // Not possible: it was asked for as many as there are orders.
-        (_, None) => Err(Trouble::Job("nobody asked for it".into())),
+
+    /// Ask for a job; it is `urgent` if a request waits for it.
+    async fn ask(&mut self, urgent: bool) -> Result<Next, ProcessError> {
+        match self.order(urgent).await {
+            Ok(Some(order)) => {
+                self.asked.push_back(order);
+                Ok(Next::Look)
+            }
+            // No memory or no slot is left. When one is given back, the keeper is woken.
+            Ok(None) => {
+                if urgent {
+                    make_room(&mut self.shared.schedule(), self.id);
+                }
+                Ok(Next::Wait(None))
+            }
+            Err(Trouble::Job(reason)) => {
+                self.cannot_fork(&reason).await;
+                Ok(Next::Look)
+            }
+            Err(Trouble::Zygote(reason)) => Err(reason),
+        }
+    }
+
+    /// Reserve memory and a slot for a job, and ask the zygote for it. `None`: they cannot be had.
+    async fn order(&mut self, urgent: bool) -> Result<Option<ForkOrder>, Trouble> {
+        let bytes = self.model.limits.memory.bytes();
+        let Some(memory) = Reservation::take(self.shared, self.id, bytes, urgent) else {
+            return Ok(None);
+        };
+        let limits = self.model.limits.of_cgroup();
+        let has_program = self.model.engine.needs().profile.has_program();
+        let slot = self.shared.slots.take(limits, has_program);
+        let Some(slot) = slot.map_err(|error| Trouble::Job(error.to_string()))? else {
+            return Ok(None);
+        };
+        let order = ForkOrder {
+            memory,
+            upcoming: Upcoming::of(self.shared, self.id),
+            urgent,
+        };
+        self.zygote.begin_fork(slot, !urgent).await?;
+        Ok(Some(order))
+    }
+
+    /// The next of the jobs that were asked for, or the zygote's end. Cancel-safe.
+    async fn next(&mut self) -> Result<(JobProcess, ForkOrder), Trouble> {
+        if self.asked.is_empty() {
+            return Err(Trouble::Zygote(self.zygote.ended().await));
+        }
+        let forked = self.zygote.forked().await;
+        let order = self.asked.pop_front();
+        match (forked?, order) {
+            (job, Some(order)) => Ok((job, order)),
+            // Not possible: the zygote was asked for as many jobs as there are orders.
+            (_, None) => Err(Trouble::Job("nobody asked for it".into())),
+        }
+    }
+
+    /// Take over the jobs that were asked for: otherwise nobody would ever reap them.
+    async fn drain(&mut self) {
+        while !self.asked.is_empty() {
+            match self.next().await {
+                Ok((job, order)) => self.spawn(job, order),
+                Err(Trouble::Job(_)) => {}
+                Err(Trouble::Zygote(_)) => return,
+            }
+        }
+    }
+
+    /// Let a forked job live on a task of its own.
+    fn spawn(&self, job: JobProcess, order: ForkOrder) {
+        let (shared, model) = (self.shared.clone(), self.model.clone());
+        tokio::spawn(raise(shared, self.id, model, job, order));
+    }
+
+    /// There is no job. Pause, for a request that waits would ask for another one at once.
+    async fn cannot_fork(&self, reason: &str) {
+        let name = &self.model.name;
+        tracing::error!(
+            target: events::FORK_FAILED,
+            model = name,
+            "model {name}: no job can be forked: {reason}"
+        );
+        pause(self.shared, self.id).await;
     }
 }
 
-/// No job came of it: whoever waits would have us try again at once.
-async fn cannot_fork(shared: &Shared, id: PoolId, model: &Model, reason: &str) {
-    let name = &model.name;
-    tracing::error!(
-        target: events::FORK_FAILED,
-        model = name,
-        "model {name}: no job can be forked: {reason}"
-    );
-    shared.stumbled(id);
-    tokio::time::sleep(FIRST_PAUSE).await;
+/// Pause after a job that was of no use, and fork no spares for a while. The causes that keep jobs
+/// from becoming ready would otherwise keep the service busy.
+async fn pause(shared: &Shared, id: PoolId) {
+    shared.delay_spares(id);
+    sleep(FIRST_PAUSE).await;
 }
 
 /// See a forked job through until it is ready, then let it wait for its request.
@@ -214,11 +249,11 @@ async fn raise(
     id: PoolId,
     model: Arc<Model>,
     mut job: JobProcess,
-    order: Order,
+    order: ForkOrder,
 ) {
-    let Order {
+    let ForkOrder {
         memory,
-        coming,
+        upcoming,
         urgent,
     } = order;
     let books = shared.statistics.model(&model.name);
@@ -227,12 +262,12 @@ async fn raise(
     }
     let load_timeout = shared.config().zygote.load_timeout;
     let ready = lifecycle::ready(&mut job, model.engine.needs().preload, load_timeout).await;
-    let is_current = coming.generation == shared.generation(id);
-    drop(coming);
+    let is_current = upcoming.is_current();
+    drop(upcoming);
     match ready {
         Ok(()) if is_current => {
             books.observe(Latency::Start, job.age());
-            lifecycle::spare(&shared, id, model, job).await;
+            lifecycle::live(&shared, id, model, job).await;
         }
         // Its settings or its zygote were replaced meanwhile.
         Ok(()) => {
@@ -249,9 +284,7 @@ async fn raise(
             books.count(Lifecycle::SparesDied);
             job.kill();
             job.dismiss(Duration::ZERO).await;
-            // Not at once: whatever keeps jobs from becoming ready would keep us busy for ever.
-            shared.stumbled(id);
-            tokio::time::sleep(FIRST_PAUSE).await;
+            pause(&shared, id).await;
         }
     }
     drop(memory);

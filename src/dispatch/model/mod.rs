@@ -1,9 +1,11 @@
-//! What keeps each model ready: its zygote and spares, its replacement, its proofs of life.
+//! What keeps each model ready: its zygote or thread, its replacement, its proofs of life.
 
-pub(super) mod canary;
-mod forking;
-pub(super) mod keeper;
-mod reload;
-pub(super) mod renewal;
-pub(super) mod thread;
-pub(super) mod zygote;
+pub mod canary;
+pub mod forking;
+pub mod keeper;
+pub mod reload;
+pub mod renewal;
+pub mod server;
+pub mod thread;
+pub mod threading;
+pub mod zygote;

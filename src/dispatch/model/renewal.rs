@@ -1,4 +1,4 @@
-//! When a model's server is to be replaced, and the replacement on its way: the old one serves until it is ready.
+//! The replacement of a model's server: the old one serves until the new one is ready.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,82 +8,86 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::dispatch::{
-    PoolId, Shared,
-    model::keeper::{self, End, Server},
+use super::server::{Server, ServerEnd};
+use crate::{
+    config::Model,
+    dispatch::state::{pool::Rejected, pool_id::PoolId, shared::Shared},
+    events,
 };
-use crate::{config::Model, events};
 
 /// Pause after a replacement with the same settings could not be started.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// One server's successor.
-pub(in crate::dispatch) struct Renewal {
+/// The replacement of one server, if one is due.
+pub struct Renewal {
     shared: Arc<Shared>,
     /// Jobs that the present server has forked.
-    pub(in crate::dispatch) forks: u64,
-    /// Moves the number of forks after which it is replaced, in thousandths: servers that started together shall not be
-    /// replaced together.
+    pub forks: u64,
+    /// Factor, in thousandths, for the number of forks after which the server is replaced. Servers
+    /// that started together shall not be replaced together.
     jitter: u64,
-    coming: Option<Coming>,
+    successor: Option<Successor>,
     not_before: Instant,
 }
 
-struct Coming {
+/// A server that is being started.
+struct Successor {
     settings: Arc<Model>,
     server: oneshot::Receiver<Result<Server, String>>,
 }
 
 /// What the present server has to do.
-pub(in crate::dispatch) enum Look {
+pub enum Look {
     /// Nothing else than before.
     GoOn,
     /// Go on with these settings: engine and mode are the same.
     Settings(Arc<Model>),
     /// Serve no more.
-    End(End),
+    End(ServerEnd),
+}
+
+/// What the configuration and the schedule want of a model.
+struct Wish {
+    /// The settings that the configuration has for it; `None` once it was removed.
+    settings: Option<Arc<Model>>,
+    /// A fresh server is asked for.
+    renew: bool,
+    /// No request waits for it, and no job of it is on its way.
+    is_drained: bool,
 }
 
 impl Renewal {
-    pub(in crate::dispatch) fn new(shared: &Arc<Shared>) -> Self {
+    /// For a server that starts to serve now.
+    pub fn new(shared: &Arc<Shared>) -> Self {
         Self {
             shared: shared.clone(),
             forks: 0,
             jitter: 900 + RandomState::new().hash_one(0) % 201,
-            coming: None,
+            successor: None,
             not_before: Instant::now(),
         }
     }
 
-    /// See what the configuration wants, begin or end a replacement accordingly.
-    pub(in crate::dispatch) fn look(&mut self, id: PoolId, model: &Arc<Model>) -> Look {
-        if let Some(coming) = &mut self.coming
-            && let Ok(started) = coming.server.try_recv()
-        {
-            let settings = coming.settings.clone();
-            self.coming = None;
-            match (started, self.shared.wanted(id)) {
-                (Ok(fresh), Some(wanted)) if *wanted == *settings => {
-                    return Look::End(End::Replaced(fresh, wanted));
-                }
-                // Overtaken by yet another configuration.
-                (Ok(_), _) => {}
-                (Err(reason), _) => self.rejected(id, model, settings, reason),
-            }
+    /// See what the configuration wants; begin or end a replacement accordingly. `model` has the
+    /// settings with which the present server serves.
+    pub fn look(&mut self, id: PoolId, model: &Arc<Model>) -> Look {
+        if let Some(end) = self.take_over(id, model) {
+            return Look::End(end);
         }
-        let Some((wanted, renew, drained)) = self.state_of(id) else {
-            return Look::End(End::Removed);
+        let Some(wish) = self.wish(id) else {
+            return Look::End(ServerEnd::Removed);
         };
-        let Some(wanted) = wanted else {
-            self.coming = None;
-            return match drained {
-                true => Look::End(End::Removed),
-                false => Look::GoOn,
+        let Some(wanted) = wish.settings else {
+            self.successor = None;
+            return if wish.is_drained {
+                Look::End(ServerEnd::Removed)
+            } else {
+                Look::GoOn
             };
         };
         if Arc::ptr_eq(&wanted, model) {
-            let due = self.is_worn() || renew;
-            if due && self.coming.is_none() && Instant::now() >= self.not_before {
+            let is_due = self.is_worn() || wish.renew;
+            if is_due && self.successor.is_none() && Instant::now() >= self.not_before {
                 self.begin(id, wanted);
             }
             return Look::GoOn;
@@ -91,46 +95,66 @@ impl Renewal {
         if wanted.loads_like(model) {
             return Look::Settings(wanted);
         }
-        let is_coming = |c: &Coming| Arc::ptr_eq(&c.settings, &wanted);
-        if !self.coming.as_ref().is_some_and(is_coming) && !self.is_rejected(id, &wanted) {
+        let successor = self.successor.as_ref();
+        let is_coming = successor.is_some_and(|next| Arc::ptr_eq(&next.settings, &wanted));
+        if !is_coming && !self.is_rejected(id, &wanted) {
             self.begin(id, wanted);
         }
         Look::GoOn
     }
 
+    /// Let the successor take over, if it has been started since the last look.
+    fn take_over(&mut self, id: PoolId, model: &Arc<Model>) -> Option<ServerEnd> {
+        let started = self.successor.as_mut()?.server.try_recv().ok()?;
+        let settings = self.successor.take()?.settings;
+        match (started, self.shared.wanted(id)) {
+            (Ok(fresh), Some(wanted)) if *wanted == *settings => {
+                return Some(ServerEnd::Replaced(fresh, wanted));
+            }
+            // Yet another configuration came meanwhile.
+            (Ok(_), _) => {}
+            (Err(reason), _) => self.reject(id, model, settings, reason),
+        }
+        None
+    }
+
+    /// Start a successor.
     fn begin(&mut self, id: PoolId, settings: Arc<Model>) {
         let (sender, server) = oneshot::channel();
         let (shared, model) = (self.shared.clone(), settings.clone());
         tokio::spawn(async move {
-            let started = keeper::start(&shared, model).await;
+            let started = Server::start(&shared, model).await;
             if sender.send(started).is_ok() {
                 shared.wake(id).notify_one();
             }
         });
-        self.coming = Some(Coming { settings, server });
+        self.successor = Some(Successor { settings, server });
     }
 
-    /// Whether it has forked so often that it is to be replaced.
+    /// Whether the server has forked so often that it is to be replaced.
     fn is_worn(&self) -> bool {
         let most = self.shared.config().zygote.max_forks;
         most > 0 && self.forks >= (most.saturating_mul(self.jitter) / 1000).max(1)
     }
 
-    /// The settings wanted, whether a fresh server is asked for, and whether nothing is left to do.
-    fn state_of(&self, id: PoolId) -> Option<(Option<Arc<Model>>, bool, bool)> {
-        let state = self.shared.state();
-        let pool = state.pools.get(&id)?;
-        let drained = !state.queue.wants(id) && pool.coming == 0;
-        Some((pool.wanted.clone(), pool.renew, drained))
+    fn wish(&self, id: PoolId) -> Option<Wish> {
+        let schedule = self.shared.schedule();
+        let pool = schedule.pools.get(&id)?;
+        Some(Wish {
+            settings: pool.wanted.clone(),
+            renew: pool.renew,
+            is_drained: !schedule.queue.wants(id) && pool.upcoming == 0,
+        })
     }
 
     fn is_rejected(&self, id: PoolId, wanted: &Arc<Model>) -> bool {
-        let state = self.shared.state();
-        let rejected = state.pools.get(&id).and_then(|pool| pool.rejected.as_ref());
-        rejected.is_some_and(|(settings, _)| Arc::ptr_eq(settings, wanted))
+        let schedule = self.shared.schedule();
+        let pool = schedule.pools.get(&id);
+        pool.is_some_and(|pool| pool.has_rejected(wanted))
     }
 
-    fn rejected(&mut self, id: PoolId, model: &Model, settings: Arc<Model>, reason: String) {
+    /// No successor with these settings can be started.
+    fn reject(&mut self, id: PoolId, model: &Model, settings: Arc<Model>, reason: String) {
         let name = &settings.name;
         tracing::error!(
             target: events::REPLACEMENT_FAILED,
@@ -139,9 +163,9 @@ impl Renewal {
         );
         self.not_before = Instant::now() + RETRY;
         if *model != *settings
-            && let Some(pool) = self.shared.state().pools.get_mut(&id)
+            && let Some(pool) = self.shared.schedule().pools.get_mut(&id)
         {
-            pool.rejected = Some((settings, reason));
+            pool.rejected = Some(Rejected { settings, reason });
         }
         self.shared.health.send_replace(());
     }

@@ -1,10 +1,10 @@
-//! The engine on a thread of the service itself (mode `thread`): for comparison, and nothing is confined.
+//! The engine on a thread of the service itself (mode `thread`): for comparison, and unconfined.
 
 use std::{
     fs::File,
     ops::ControlFlow,
     sync::{Arc, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -12,59 +12,71 @@ use tokio::sync::oneshot;
 use crate::{
     config::Model,
     dispatch::{
-        PoolId, Shared,
-        model::keeper::End,
-        model::renewal::{Look, Renewal},
-        model::zygote::self_test_request,
-        state::accepted::Waiting,
-        state::idle::SpareHandle,
-        state::ticket::{Event, Report},
-        statistics::Worker,
+        request::events::Event,
+        state::{accepted::Accepted, pool_id::PoolId},
     },
     engine::EngineSettings,
-    isolation::Usage,
     job::{self, wire::Order},
-    request::{Code, Failure, Figures, Outcome},
+    request::{Code, Failure, Figures},
     transcript::Segment,
 };
 
 /// Why a thread serves no more: only a panic ends it, and that ends the service.
-const GONE: &str = "the engine's thread ended";
+pub const GONE: &str = "the engine's thread ended";
 
 /// A request on its way to the thread, and the place for its answer.
 struct ThreadOrder {
-    waiting: Arc<Waiting>,
-    limit: Duration,
+    request: Arc<Accepted>,
+    max_audio: Duration,
     answer: oneshot::Sender<Result<Figures, Failure>>,
 }
 
 /// A thread that has loaded a model. It ends when this is dropped, after the request at hand.
-pub(in crate::dispatch) struct EngineThread {
+pub struct EngineThread {
     orders: mpsc::Sender<ThreadOrder>,
 }
 
-/// Load `model` into the service, on a thread of its own, and have it prove itself.
-pub(in crate::dispatch) async fn start(model: &Model) -> Result<EngineThread, String> {
-    let settings = model.engine.clone();
-    let (orders, receiver) = mpsc::channel();
-    let (loaded, is_loaded) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("engine".into())
-        .spawn(move || work(&settings, loaded, &receiver))
-        .map_err(|error| error.to_string())?;
-    is_loaded.await.unwrap_or_else(|_| Err(GONE.into()))?;
-    let thread = EngineThread { orders };
-    let test = thread.self_test(model).await;
-    test.map_err(|reason| format!("the self-test failed: {reason}"))?;
-    Ok(thread)
-}
-
 impl EngineThread {
+    /// Load `model` into the service, on a thread of its own, and have it prove itself.
+    ///
+    /// # Errors
+    /// The model cannot be loaded, or its self-test fails; the reason.
+    pub async fn start(model: &Model) -> Result<Self, String> {
+        let settings = model.engine.clone();
+        let (orders, receiver) = mpsc::channel();
+        let (loaded, is_loaded) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || work(&settings, loaded, &receiver))
+            .map_err(|error| error.to_string())?;
+        is_loaded.await.unwrap_or_else(|_| Err(GONE.into()))?;
+        let thread = Self { orders };
+        let test = thread.self_test(model).await;
+        test.map_err(|reason| format!("the self-test failed: {reason}"))?;
+        Ok(thread)
+    }
+
+    /// Transcribe one request. `None`: the thread is gone.
+    pub async fn transcribe(
+        &self,
+        request: Arc<Accepted>,
+        model: &Model,
+    ) -> Option<Result<Figures, Failure>> {
+        let (answer, receiver) = oneshot::channel();
+        let order = ThreadOrder {
+            request,
+            max_audio: model.limits.max_audio,
+            answer,
+        };
+        self.orders.send(order).ok()?;
+        receiver.await.ok()
+    }
+
     async fn self_test(&self, model: &Model) -> Result<(), String> {
-        let (waiting, mut events) = self_test_request(PoolId(0), model.limits)?;
+        let (request, mut events) = Accepted::self_test(PoolId::NONE, model.limits)?;
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
         // The drain ends when the request is let go.
-        let result = self.transcribe(Arc::new(waiting), model).await;
+        let result = self.transcribe(Arc::new(request), model).await;
         let _ = drain.await;
         match result {
             Some(Ok(_)) => Ok(()),
@@ -72,114 +84,15 @@ impl EngineThread {
             None => Err(GONE.into()),
         }
     }
-
-    async fn transcribe(
-        &self,
-        waiting: Arc<Waiting>,
-        model: &Model,
-    ) -> Option<Result<Figures, Failure>> {
-        let (answer, receiver) = oneshot::channel();
-        let order = ThreadOrder {
-            waiting,
-            limit: model.limits.max_audio,
-            answer,
-        };
-        self.orders.send(order).ok()?;
-        receiver.await.ok()
-    }
 }
 
-/// Serve one request of model `id` after the other.
-pub(in crate::dispatch) async fn serve(
-    shared: &Arc<Shared>,
-    id: PoolId,
-    mut model: Arc<Model>,
-    thread: &EngineThread,
-) -> End {
-    let wake = shared.wake(id);
-    let mut renewal = Renewal::new(shared);
-    loop {
-        let (handle, mut request) = SpareHandle::new(0);
-        shared.ready(id, handle);
-        shared.pump();
-        let waiting = loop {
-            match renewal.look(id, &model) {
-                Look::GoOn => {}
-                Look::Settings(settings) => {
-                    model = settings;
-                    shared.adopt(id, &model);
-                }
-                Look::End(end) => {
-                    shared.withdraw(id, 0);
-                    request.close();
-                    if let Ok(waiting) = request.try_recv() {
-                        shared.give_back(waiting);
-                    }
-                    return end;
-                }
-            }
-            tokio::select! {
-                biased;
-                waiting = &mut request => break waiting,
-                () = wake.notified() => {}
-            }
-        };
-        // Without one: memory pressure or other settings let the spare go.
-        let Ok(waiting) = waiting else { continue };
-        if !transcribe(shared, &model, thread, waiting).await {
-            return End::Lost(GONE.into());
-        }
-    }
-}
-
-/// Serve one request; whether the thread is still there.
-async fn transcribe(
-    shared: &Arc<Shared>,
-    model: &Model,
-    thread: &EngineThread,
-    waiting: Box<Waiting>,
-) -> bool {
-    let start = Instant::now();
-    let queued = start - waiting.since;
-    waiting.account.begin(Worker::thread());
-    let waiting: Arc<Waiting> = waiting.into();
-    let _ = waiting.events.send(Event::Started).await;
-    let result = tokio::select! {
-        biased;
-        result = thread.transcribe(waiting.clone(), model) => match result {
-            Some(result) => Some(result),
-            None => return false,
-        },
-        // Nobody can end the engine's work but the end of the process, which comes as soon as all are answered.
-        () = shared.aborted() => None,
-    };
-    let (outcome, figures) = match result {
-        None => (Outcome::Stopped, Figures::default()),
-        Some(_) if waiting.events.is_closed() => (Outcome::Cancelled, Figures::default()),
-        Some(Ok(figures)) => (Outcome::Ok, figures),
-        Some(Err(failure)) => (Outcome::Failed(failure), Figures::default()),
-    };
-    let report = Report {
-        outcome: outcome.clone(),
-        usage: Usage::default(),
-        figures,
-        pid: std::process::id().cast_signed(),
-        queued,
-        wall: start.elapsed(),
-    };
-    waiting.account.finish(&report);
-    let _ = waiting.events.send(Event::Finished(Box::new(report))).await;
-    shared.finished(&waiting, &outcome, start.elapsed());
-    true
-}
-
-/// The thread: load once, then work off the orders.
+/// The thread itself: load once, then serve the orders.
 fn work(
     settings: &EngineSettings,
     loaded: oneshot::Sender<Result<(), String>>,
     orders: &mpsc::Receiver<ThreadOrder>,
 ) {
-    let mut loaded_model = match settings.load(None) {
+    let mut model = match settings.load(None) {
         Ok(model) => {
             let _ = loaded.send(Ok(()));
             model
@@ -190,25 +103,21 @@ fn work(
         }
     };
     while let Ok(ThreadOrder {
-        waiting,
-        limit,
+        request,
+        max_audio,
         answer,
     }) = orders.recv()
     {
         let order = Order {
-            id: waiting.id,
-            max_audio: limit,
-            ask: waiting.ask.clone(),
+            id: request.id,
+            max_audio,
+            ask: request.ask.clone(),
         };
-        let result = match waiting.recording.try_clone() {
+        let result = match request.recording.try_clone() {
             Ok(recording) => {
-                let mut report = ToClient(waiting.as_ref());
-                job::transcribe(
-                    &mut loaded_model,
-                    &order,
-                    Arc::new(File::from(recording)),
-                    &mut report,
-                )
+                let recording = Arc::new(File::from(recording));
+                let mut report = ToClient(request.as_ref());
+                job::transcribe(&mut model, &order, recording, &mut report)
             }
             Err(error) => Err(Failure::new(
                 Code::EngineFailed,
@@ -216,21 +125,22 @@ fn work(
             )),
         };
         // Before the answer: a self-test waits until its request is let go.
-        drop(waiting);
+        drop(request);
         let _ = answer.send(result);
     }
 }
 
 /// Sends events straight to the client.
-struct ToClient<'a>(&'a Waiting);
+struct ToClient<'a>(&'a Accepted);
 
 impl job::Report for ToClient<'_> {
     fn progress(&mut self, audio: Duration) -> ControlFlow<()> {
         self.0.account.progress().heard(audio);
-        if self.0.events.is_closed() {
-            return ControlFlow::Break(());
+        if self.is_wanted() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
-        ControlFlow::Continue(())
     }
 
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {

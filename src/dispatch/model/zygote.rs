@@ -1,112 +1,221 @@
-//! One zygote on its way to being ready: started, model loaded, proven by a transcription.
+//! One zygote, from its start to readiness (model loaded, a transcription as proof), and its forks.
 
 use std::{
     os::fd::OwnedFd,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::unix::pipe,
-    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
-    config::{Limits, Model},
+    config::Model,
     dispatch::{
-        EVENTS, Event, Lower, PoolId, Shared,
-        serving::lifecycle,
-        serving::run,
-        state::accepted::Waiting,
-        statistics::{Account, Zygote},
+        serving::{
+            lifecycle,
+            run::run,
+            words::{clean, last_words},
+        },
+        state::{accepted::Accepted, pool_id::PoolId, shared::Shared},
+        statistics::{books::Books, zygote_record::ZygoteRecord},
     },
     events,
     isolation::{
-        Load, ProcessError,
+        Load, ProcessError, Slot,
         cgroup::{CgroupError, Leaf, LeafLimits, Tree},
-        environment, sandbox, sealed,
+        environment,
+        sandbox::{self, Confinement},
     },
-    job::{self, wire::ZygoteProcess},
+    job::wire::{JobProcess, ZygoteProcess},
     request::Outcome,
 };
 
-/// Threads and processes in a zygote's own cgroup: against a model file that took it over and forks for ever.
+/// Threads and processes in a zygote's own cgroup: a bound for a model file that takes the zygote
+/// over and forks without end.
 const ZYGOTE_PIDS: u32 = 32;
 
-/// How long a self-test waits before it looks again for a free slot; the time of loading bounds all of it.
+/// Pause before a self-test looks again for a free slot; the time of loading bounds all of it.
 const SLOT_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a dead zygote's stderr is waited for: it is in the pipe already.
+/// How long to wait for a dead zygote's stderr: it is in the pipe already.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Time for the job of a self-test to end by itself.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// Most bytes of a zygote's stderr that go to the log in its whole life.
 const MAX_LOG: u64 = 256 * 1024;
 
-/// Start a zygote, let it load the model, and have a forked job prove it.
-pub(super) async fn start(shared: &Shared, model: &Model) -> Result<Zygote, String> {
-    let leaf = match shared.slots.tree() {
-        Some(tree) => Some(zygote_leaf(tree, &model.name).map_err(|error| error.to_string())?),
-        None => None,
-    };
-    let (process, stderr) =
-        ZygoteProcess::start(leaf.as_ref()).map_err(|error| error.to_string())?;
-    let books = shared.statistics.model(&model.name);
-    let mut zygote = Zygote::new(books, process, leaf.as_ref().map(Leaf::reader));
-    let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
-    let load = Load {
-        model: model.name.clone(),
-        settings: model.engine.encode().map_err(|error| error.to_string())?,
-        scratch: match model.engine.needs().profile.has_program() {
-            true => Some(
-                shared
-                    .slots
-                    .scratches()
-                    .map_err(|error| error.to_string())?,
-            ),
-            false => None,
-        },
-        secret: secret(model)?,
-    };
-    let timeout = shared.config().zygote.load_timeout;
-    let begin = Instant::now();
-    let confinement = match zygote.load(load, timeout).await {
-        Ok(confinement) => confinement,
-        Err(error @ (ProcessError::Ended(_) | ProcessError::Load(_))) => {
-            // Libraries that dislike a file say why on stderr, be it that they exit, abort or only refuse.
-            let words = tokio::time::timeout(LAST_WORDS, last_words).await;
-            return Err(match words {
-                Ok(Ok(Some(words))) => format!("{error}; its last words: {words}"),
-                _ => error.to_string(),
-            });
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    let name = &model.name;
-    tracing::info!(
-        model = name,
-        pid = zygote.pid(),
-        "model {name}: its zygote is confined by {confinement}"
-    );
-    let missing = confinement.missing();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        zygote.lacks(&missing);
-        tracing::warn!(
-            target: events::SANDBOX_PARTIAL,
-            model = name,
-            "model {name}: this kernel's Landlock cannot forbid everything; only seccomp keeps jobs from: {missing}"
-        );
-    }
-    let rest = timeout.saturating_sub(begin.elapsed());
-    match tokio::time::timeout(rest, self_test(shared, model, &mut zygote)).await {
-        Ok(result) => result.map_err(|reason| format!("the self-test failed: {reason}"))?,
-        Err(_) => return Err(format!("the self-test did not end within {timeout:?}")),
-    }
-    zygote.is_ready();
-    Ok(zygote)
+/// A zygote and its record in its model's books.
+pub struct Zygote {
+    process: ZygoteProcess,
+    record: ZygoteRecord,
 }
 
-/// What the engine alone may know, if that was in the environment.
+impl Zygote {
+    /// Start a zygote, let it load the model, and have a forked job prove it.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not work; the reason.
+    pub async fn start(shared: &Shared, model: &Model) -> Result<Self, String> {
+        let leaf = match shared.slots.tree() {
+            Some(tree) => Some(leaf(tree, &model.name).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        let (process, stderr) =
+            ZygoteProcess::start(leaf.as_ref()).map_err(|error| error.to_string())?;
+        let books = shared.statistics.model(&model.name);
+        let mut zygote = Self::new(books, process, leaf.as_ref());
+        let last_words = tokio::spawn(log_stderr(stderr, model.name.clone()));
+        let limit = shared.config().zygote.load_timeout;
+        let begin = Instant::now();
+        let load = order(shared, model)?;
+        let confinement = match zygote.process.load(load, limit).await {
+            Ok(confinement) => confinement,
+            Err(error) => return Err(load_failure(&error, last_words).await),
+        };
+        zygote.tell_confinement(&model.name, &confinement);
+        let rest = limit.saturating_sub(begin.elapsed());
+        match timeout(rest, zygote.self_test(shared, model)).await {
+            Ok(result) => result.map_err(|reason| format!("the self-test failed: {reason}"))?,
+            Err(_) => return Err(format!("the self-test did not end within {limit:?}")),
+        }
+        zygote.record.set_ready();
+        Ok(zygote)
+    }
+
+    fn new(books: Arc<Books>, process: ZygoteProcess, leaf: Option<&Leaf>) -> Self {
+        let record = ZygoteRecord::open(books, process.pid(), leaf.map(Leaf::reader));
+        Self { process, record }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Ask for a job, as [`ZygoteProcess::begin_fork`].
+    ///
+    /// # Errors
+    /// As [`ZygoteProcess::begin_fork`].
+    pub async fn begin_fork(&mut self, slot: Slot, ahead: bool) -> Result<(), ProcessError> {
+        let begun = self.process.begin_fork(slot, ahead).await;
+        begun.inspect_err(|error| note_failure(&mut self.record, error))
+    }
+
+    /// The next of the jobs that were asked for, as [`ZygoteProcess::forked`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`ZygoteProcess::forked`].
+    pub async fn forked(&mut self) -> Result<JobProcess, ProcessError> {
+        let forked = self.process.forked().await;
+        match &forked {
+            Ok(_) => self.record.count_fork(),
+            Err(error) => note_failure(&mut self.record, error),
+        }
+        forked
+    }
+
+    /// Wait until it ends, as [`ZygoteProcess::ended`]. Cancel-safe.
+    pub async fn ended(&mut self) -> ProcessError {
+        let reason = self.process.ended().await;
+        self.record.set_lost();
+        reason
+    }
+
+    fn tell_confinement(&self, name: &str, confinement: &Confinement) {
+        tracing::info!(
+            model = name,
+            pid = self.pid(),
+            "model {name}: its zygote is confined by {confinement}"
+        );
+        let missing = confinement.missing();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            self.record.set_lacking(&missing);
+            tracing::warn!(
+                target: events::SANDBOX_PARTIAL,
+                model = name,
+                "model {name}: this kernel's Landlock cannot forbid everything; \
+                 only seccomp keeps jobs from: {missing}"
+            );
+        }
+    }
+
+    /// One transcription through a forked job, as a client's would be.
+    async fn self_test(&mut self, shared: &Shared, model: &Model) -> Result<(), String> {
+        let slot = free_slot(shared, model).await?;
+        let begun = self.begin_fork(slot, false).await;
+        begun.map_err(|error| error.to_string())?;
+        let mut job = self.forked().await.map_err(|error| error.to_string())?;
+        let load_timeout = shared.config().zygote.load_timeout;
+        lifecycle::ready(&mut job, model.engine.needs().preload, load_timeout).await?;
+        let name = &model.name;
+        match sandbox::read_back(job.pid()) {
+            Ok(true) => {}
+            Ok(false) => tracing::info!(
+                model = name,
+                "model {name}: /proc hides its jobs, so their confinement is their zygote's word"
+            ),
+            Err(error) => return Err(error.to_string()),
+        }
+        let (request, mut events) = Accepted::self_test(PoolId::NONE, model.limits)?;
+        let drain = async { while events.recv().await.is_some() {} };
+        let test = async {
+            let ended = run(shared, &mut job, &request).await;
+            drop(request);
+            ended
+        };
+        let (ended, ()) = tokio::join!(test, drain);
+        let words = last_words(&mut job);
+        job.dismiss(EXIT_GRACE).await;
+        match ended.verdict.outcome {
+            Outcome::Ok => Ok(()),
+            outcome => Err(format!("{outcome}{words}")),
+        }
+    }
+}
+
+/// Note that a zygote is lost, unless only one fork has failed.
+fn note_failure(record: &mut ZygoteRecord, error: &ProcessError) {
+    if !matches!(error, ProcessError::Fork(_)) {
+        record.set_lost();
+    }
+}
+
+/// What the zygote must know to load `model`.
+fn order(shared: &Shared, model: &Model) -> Result<Load, String> {
+    let scratch = if model.engine.needs().profile.has_program() {
+        let scratches = shared.slots.scratches();
+        Some(scratches.map_err(|error| error.to_string())?)
+    } else {
+        None
+    };
+    Ok(Load {
+        model: model.name.clone(),
+        settings: model.engine.encode().map_err(|error| error.to_string())?,
+        scratch,
+        secret: secret(model)?,
+    })
+}
+
+/// Why a zygote cannot load its model.
+async fn load_failure(error: &ProcessError, last_words: JoinHandle<Option<String>>) -> String {
+    // A library that dislikes a file says why on stderr, whether it exits, aborts or only refuses.
+    if matches!(error, ProcessError::Ended(_) | ProcessError::Load(_))
+        && let Ok(Ok(Some(words))) = timeout(LAST_WORDS, last_words).await
+    {
+        return format!("{error}; its last words: {words}");
+    }
+    error.to_string()
+}
+
+/// The secret that only the engine may know, if that was in the environment.
 fn secret(model: &Model) -> Result<Option<OwnedFd>, String> {
     let Some(name) = model.engine.secret_variable() else {
         return Ok(None);
@@ -114,14 +223,16 @@ fn secret(model: &Model) -> Result<Option<OwnedFd>, String> {
     match environment::taken(name) {
         Some(file) => file.map(Some).map_err(|error| error.to_string()),
         None => Err(format!(
-            "the environment variable {name} was not set when the service started; set it, and restart the service"
+            "the environment variable {name} was not set when the service started; \
+             set it, and restart the service"
         )),
     }
 }
 
-/// The cgroup of a zygote. Its jobs are born elsewhere, so a few threads of its library are all that it can need; how
-/// much memory a model needs only the administrator can know (`MemoryMax=` of the unit).
-fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
+/// The cgroup of a zygote. Its jobs are born elsewhere, so it needs no more than a few threads of
+/// its library. Only the administrator can know how much memory a model needs (`MemoryMax=` of the
+/// unit).
+fn leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
     let mut leaf = tree.leaf(&format!("zygote-{model}"))?;
     leaf.confine(LeafLimits {
         memory: None,
@@ -132,83 +243,27 @@ fn zygote_leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
     Ok(leaf)
 }
 
-/// One transcription through a forked job, as a client's would be.
-async fn self_test(shared: &Shared, model: &Model, zygote: &mut Zygote) -> Result<(), String> {
-    let slot = loop {
-        let slot = shared.slots.take(
-            model.limits.of_cgroup(),
-            model.engine.needs().profile.has_program(),
-        );
+/// A slot for a self-test, as soon as there is one.
+async fn free_slot(shared: &Shared, model: &Model) -> Result<Slot, String> {
+    let limits = model.limits.of_cgroup();
+    let has_program = model.engine.needs().profile.has_program();
+    loop {
+        let slot = shared.slots.take(limits, has_program);
         if let Some(slot) = slot.map_err(|error| error.to_string())? {
-            break slot;
+            return Ok(slot);
         }
         // Jobs on their way out still have theirs.
         tokio::time::sleep(SLOT_PAUSE).await;
-    };
-    let begun = zygote.begin_fork(slot, false).await;
-    begun.map_err(|error| error.to_string())?;
-    let mut job = zygote.forked().await.map_err(|error| error.to_string())?;
-    let load_timeout = shared.config().zygote.load_timeout;
-    lifecycle::ready(&mut job, model.engine.needs().preload, load_timeout).await?;
-    let name = &model.name;
-    match sandbox::read_back(job.pid()) {
-        Ok(true) => {}
-        Ok(false) => tracing::info!(
-            model = name,
-            "model {name}: /proc hides its jobs, so their confinement is their zygote's word"
-        ),
-        Err(error) => return Err(error.to_string()),
-    }
-    let (waiting, mut events) = self_test_request(PoolId(0), model.limits)?;
-    let drain = async { while events.recv().await.is_some() {} };
-    let test = async {
-        let ended = run::run(shared, &mut job, &waiting).await;
-        drop(waiting);
-        ended
-    };
-    let (ended, ()) = tokio::join!(test, drain);
-    let words = lifecycle::last_words(&mut job);
-    job.dismiss(Duration::from_secs(1)).await;
-    match ended.outcome {
-        Outcome::Ok => Ok(()),
-        outcome => Err(format!("{outcome}{words}")),
     }
 }
 
-/// The request of a self-test, and the end at which its events come out. No model is ever number 0.
-pub(in crate::dispatch) fn self_test_request(
-    model: PoolId,
-    limits: Limits,
-) -> Result<(Waiting, mpsc::Receiver<Event>), String> {
-    let (ask, wav) = job::self_test();
-    let (events, receiver) = mpsc::channel(EVENTS);
-    let recording = sealed::file(c"self-test", &wav).map_err(|error| error.to_string())?;
-    let waiting = Waiting {
-        id: 0,
-        account: Account::of_self_test(),
-        model,
-        ask,
-        limits,
-        lower: Lower::default(),
-        recording: recording.into(),
-        feed: None,
-        request_id: "self-test".into(),
-        uid: None,
-        events,
-        since: Instant::now(),
-        unread: 0,
-        canary: true,
-    };
-    Ok((waiting, receiver))
-}
-
-/// Log what a zygote's library has to say, and give its last line; all of it is somebody else's text.
+/// Log the lines of a zygote's library, and give the last one. All of it is untrusted text.
 async fn log_stderr(stderr: pipe::Receiver, model: String) -> Option<String> {
     let mut last = None;
     let mut lines = BufReader::with_capacity(4096, stderr.take(MAX_LOG)).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let text = String::from_utf8_lossy(&line);
-        let text = lifecycle::clean(&text);
+        let text = clean(&text);
         if !text.is_empty() {
             tracing::warn!(model, "model {model}: its zygote says: {text}");
             last = Some(text);

@@ -1,55 +1,68 @@
-//! How a live recording comes: how long it kept its job waiting, which is not held against the job, and how much of it
-//! the job was given.
+//! State of a live upload, shared by the task that feeds the job and the task that supervises it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// What the service, which feeds the recording to its job, and whoever watches the job both know of it.
+/// How far a recording has come that is still being uploaded, and how long its job had to wait for
+/// it. That time is not held against the job.
 #[derive(Debug, Default)]
-pub struct Feed(Mutex<State>);
+pub struct Feed(Mutex<Arrival>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct State {
+struct Arrival {
     waited: Duration,
     since: Option<Instant>,
     given: u64,
 }
 
+/// How long a job has waited for its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// Whether it waits at this moment.
+    pub is_on: bool,
+    /// The sum of all waits until now, the present one included.
+    pub total: Duration,
+}
+
 impl Feed {
-    /// Nothing is there that the job could be given: until [`Self::arrived`] it is the client that is waited for.
+    /// Nothing is there that the job could be given: until [`Self::arrived`] it waits for the
+    /// client.
     pub fn waits(&self) {
-        self.state().since.get_or_insert_with(Instant::now);
+        self.arrival().since.get_or_insert_with(Instant::now);
     }
 
     /// Something is there again, or nothing more will come.
     pub fn arrived(&self) {
-        let mut state = self.state();
-        if let Some(since) = state.since.take() {
-            state.waited += since.elapsed();
+        let mut arrival = self.arrival();
+        if let Some(since) = arrival.since.take() {
+            arrival.waited += since.elapsed();
         }
     }
 
-    /// So many bytes more are where the job reads them.
+    /// The job can read `bytes` more of the recording.
     pub fn give(&self, bytes: usize) {
-        self.state().given += bytes as u64;
+        self.arrival().given += bytes as u64;
     }
 
     /// How many bytes of the recording the job was given until now.
     pub(in crate::dispatch) fn given(&self) -> u64 {
-        self.state().given
+        self.arrival().given
     }
 
-    /// Whether the client is waited for at this moment, and how long it was until now.
-    pub(in crate::dispatch) fn waited(&self) -> (bool, Duration) {
-        let State { waited, since, .. } = *self.state();
+    /// How long the job has waited for the client.
+    pub(in crate::dispatch) fn waited(&self) -> Wait {
+        let Arrival { waited, since, .. } = *self.arrival();
         let now = since.map_or(Duration::ZERO, |since| since.elapsed());
-        (since.is_some(), waited + now)
+        Wait {
+            is_on: since.is_some(),
+            total: waited + now,
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Numbers, always whole.
+    fn arrival(&self) -> MutexGuard<'_, Arrival> {
+        // These are numbers: no panic can leave them half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,17 +74,17 @@ mod tests {
     #[test]
     fn only_the_time_without_anything_counts() {
         let feed = Feed::default();
-        assert_eq!(feed.waited(), (false, Duration::ZERO));
+        assert_eq!(feed.waited(), Wait::default());
         feed.waits();
         std::thread::sleep(Duration::from_millis(20));
         feed.waits();
-        let (waits, first) = feed.waited();
-        assert!(waits && first >= Duration::from_millis(20));
+        let first = feed.waited();
+        assert!(first.is_on && first.total >= Duration::from_millis(20));
         feed.arrived();
         feed.arrived();
-        let (waits, sum) = feed.waited();
-        assert!(!waits && sum >= first);
+        let sum = feed.waited();
+        assert!(!sum.is_on && sum.total >= first.total);
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(feed.waited(), (false, sum));
+        assert_eq!(feed.waited(), sum);
     }
 }

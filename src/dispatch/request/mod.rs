@@ -1,3 +1,7 @@
-//! One request as the rest of the dispatcher knows it: who sent it, how its recording arrives, what its client hears.
+//! One request as every part of the dispatcher knows it: its sender, its limits, its recording's
+//! arrival and the events that its client gets.
 
-pub(super) mod feed;
+pub mod client;
+pub mod events;
+pub mod feed;
+pub mod submission;

@@ -1,4 +1,4 @@
-//! The life of one job: forked, ready, assigned, running, done, and gone or (mode `hybrid`) ready again.
+//! The life of one job: ready, waiting for a request, serving it, and in mode `hybrid` ready again.
 
 use std::{
     sync::Arc,
@@ -6,23 +6,32 @@ use std::{
 };
 
 use tokio::{
-    sync::oneshot,
+    sync::mpsc::OwnedPermit,
     time::{sleep, sleep_until, timeout},
 };
 
 use super::{
     recycle::{Reason, Wear},
-    run::{EXIT_GRACE, run},
+    run::{EXIT_GRACE, Ended, run},
     talk::unasked,
+    verdict::Verdict,
+    words::{clean, last_words},
 };
 use crate::{
     config::{Mode, Model},
     dispatch::{
-        PoolId, Shared,
-        state::accepted::Waiting,
-        state::idle::SpareHandle,
-        state::ticket::{Event, Report},
-        statistics::{Books, Latency, Lifecycle, Worker},
+        request::events::{Event, Report},
+        state::{
+            accepted::Accepted,
+            idle::{IdleHandle, NextRequest},
+            pool_id::PoolId,
+            shared::Shared,
+        },
+        statistics::{
+            books::Books,
+            kinds::{Latency, Lifecycle},
+            open::Worker,
+        },
     },
     events,
     isolation::{Preload, channel::ChannelError},
@@ -30,25 +39,15 @@ use crate::{
     units::Lifetime,
 };
 
-/// A forked child has nothing to do before it is ready but to set itself up.
+/// A forked child only has to set itself up before it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many jobs may die with a request in front of them that they have not read; then it fails as if they had. Jobs that
-/// have served before are no reason to fail: there are only so many, and each was sound until then.
-const MAX_UNREAD: u32 = 3;
-
-/// Lines of a job's stderr that go to the log, and the length in characters at which each is cut.
-const MAX_LOG: (usize, usize) = (20, 500);
-
-/// Wait until a forked job is ready. `load` is how long it may take to load a model, if it does that itself.
+/// Wait until a forked job is ready. `load` is how long it may take to load a model, if it does
+/// that itself.
 ///
 /// # Errors
 /// It ended, broke the protocol or took too long; the reason for the log. It is gone by then.
-pub(in crate::dispatch) async fn ready(
-    job: &mut JobProcess,
-    preload: Preload,
-    load: Duration,
-) -> Result<(), String> {
+pub async fn ready(job: &mut JobProcess, preload: Preload, load: Duration) -> Result<(), String> {
     let limit = match preload {
         Preload::BeforeFork => READY_TIMEOUT,
         Preload::AfterFork => READY_TIMEOUT + load,
@@ -59,17 +58,48 @@ pub(in crate::dispatch) async fn ready(
             return Ok(());
         }
         Ok(Ok(FromJob::LoadFailed(message))) => return Err(clean(&message)),
-        Ok(heard) => trouble(job, heard).await,
+        Ok(heard) => fault(job, heard).await,
         Err(_) => format!("it was not ready within {limit:?}"),
     };
-    Err(format!(
-        "a forked job is of no use: {failure}{}",
-        last_words(job)
-    ))
+    let words = last_words(job);
+    Err(format!("a forked job is of no use: {failure}{words}"))
 }
 
-/// What is wrong with a job that says this, or hangs up, though nobody asked it anything.
-async fn trouble(job: &mut JobProcess, heard: Result<FromJob, ChannelError>) -> String {
+/// Keep a ready job in its model's pool until it gets a request, let it serve that one, and in mode
+/// `hybrid` begin again. Returns when the process is gone.
+pub async fn live(shared: &Arc<Shared>, id: PoolId, model: Arc<Model>, job: JobProcess) {
+    let (handle, mut next) = IdleHandle::new(key(&job));
+    let mut job = ReadyJob {
+        id,
+        books: shared.statistics.model(&model.name),
+        wear: (model.mode == Mode::Hybrid).then(|| Wear::of(&job, model.recycle)),
+        generation: shared.offer_fresh(id, handle),
+        model,
+        job,
+    };
+    shared.pump();
+    let release = loop {
+        let Some(request) = job.wait(shared, next).await else {
+            break None;
+        };
+        match job.serve(shared, request).await {
+            After::ServeAgain(again) => next = again,
+            After::End(release) => break release,
+        }
+    };
+    job.job.dismiss(EXIT_GRACE).await;
+    if let Some(release) = release {
+        release.tell(&job.books);
+    }
+}
+
+/// Tells idle jobs of one model apart.
+fn key(job: &JobProcess) -> u64 {
+    u64::from(job.pid().cast_unsigned())
+}
+
+/// The fault of a job that says this, or hangs up, though nobody asked it anything.
+async fn fault(job: &mut JobProcess, heard: Result<FromJob, ChannelError>) -> String {
     match heard {
         Ok(message) => unasked(&message),
         Err(ChannelError::HungUp) => match timeout(EXIT_GRACE, job.ended()).await {
@@ -80,293 +110,287 @@ async fn trouble(job: &mut JobProcess, heard: Result<FromJob, ChannelError>) -> 
     }
 }
 
-/// A job in its model's pool: where its request comes, and the generation of the settings that it was made with.
-struct Place {
-    next: oneshot::Receiver<Box<Waiting>>,
-    generation: u64,
-}
-
-/// Keep a ready job in its model's pool until it gets a request, serve that one, and in mode `hybrid` come back.
-pub(in crate::dispatch) async fn spare(
-    shared: &Arc<Shared>,
+/// A job that is ready for requests of its model.
+struct ReadyJob {
     id: PoolId,
     model: Arc<Model>,
-    job: JobProcess,
-) {
-    let mut wear = (model.mode == Mode::Hybrid).then(|| Wear::of(&job, model.recycle));
-    let (handle, next) = SpareHandle::new(key(&job));
-    let generation = shared.ready(id, handle);
-    shared.pump();
-    let mut ready = Some((job, Place { next, generation }));
-    while let Some((job, place)) = ready {
-        ready = match wait(shared, id, &model, job, place, wear.as_ref()).await {
-            Some((job, generation, waiting)) => {
-                let again = Again {
-                    id,
-                    generation,
-                    wear: wear.as_mut(),
-                };
-                serve(shared, &model, job, waiting, again).await
-            }
-            None => None,
-        };
-    }
-}
-
-/// Tells spares of one model apart.
-fn key(job: &JobProcess) -> u64 {
-    u64::from(job.pid().cast_unsigned())
-}
-
-/// Wait for a request, and watch the job: it has nothing to do, so whatever it does is wrong. `None`: it is gone.
-async fn wait(
-    shared: &Shared,
-    id: PoolId,
-    model: &Model,
-    mut job: JobProcess,
-    place: Place,
-    wear: Option<&Wear>,
-) -> Option<(JobProcess, u64, Box<Waiting>)> {
-    let Place {
-        mut next,
-        generation,
-    } = place;
-    let ttl = async {
-        match model.spares.ttl {
-            Lifetime::Limited(ttl) => sleep(ttl).await,
-            Lifetime::Zero | Lifetime::Unlimited => std::future::pending().await,
-        }
-    };
-    let max_age = async {
-        match wear {
-            Some(wear) => sleep_until(wear.end().into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    let (heard, is_old) = tokio::select! {
-        biased;
-        waiting = &mut next => {
-            if let Ok(waiting) = waiting {
-                return Some((job, generation, waiting));
-            }
-            // The scheduler let it go.
-            job.dismiss(EXIT_GRACE).await;
-            return None;
-        }
-        heard = job.receive() => (Some(heard), false),
-        () = ttl => (None, false),
-        () = max_age => (None, true),
-    };
-    let books = shared.statistics.model(&model.name);
-    shared.withdraw(id, key(&job));
-    // Until this moment it may have been given a request.
-    next.close();
-    let late = next.try_recv().ok();
-    match (heard, late) {
-        (None, Some(waiting)) => return Some((job, generation, waiting)),
-        (None, None) => match wear {
-            Some(wear) if is_old => recycled(&books, model, &job, Reason::Age, wear),
-            _ => books.count(Lifecycle::SparesExpired),
-        },
-        (Some(heard), late) => {
-            books.count(Lifecycle::SparesDied);
-            // Another spare serves that.
-            if let Some(waiting) = late {
-                shared.give_back(waiting);
-            }
-            let what = trouble(&mut job, heard).await;
-            let name = &model.name;
-            tracing::warn!(
-                target: events::SPARE_DIED,
-                model = name,
-                pid = job.pid(),
-                "model {name}: a spare is of no use any more: {what}{}",
-                last_words(&mut job)
-            );
-            shared.stumbled(id);
-            job.kill();
-        }
-    }
-    job.dismiss(EXIT_GRACE).await;
-    None
-}
-
-/// A job ends that could have gone on: tell why.
-fn recycled(books: &Books, model: &Model, job: &JobProcess, reason: Reason, wear: &Wear) {
-    books.count(match reason {
-        Reason::Requests => Lifecycle::JobsRecycledRequests,
-        Reason::Growth => Lifecycle::JobsRecycledGrowth,
-        Reason::Age => Lifecycle::JobsRecycledAge,
-    });
-    let name = &model.name;
-    tracing::debug!(
-        model = name,
-        pid = job.pid(),
-        reason = reason.name(),
-        requests = wear.requests(),
-        growth_bytes = wear.growth(),
-        "model {name}: a job is replaced ({}) after {} requests",
-        reason.name(),
-        wear.requests()
-    );
-}
-
-/// What decides whether a job serves again.
-struct Again<'a> {
-    id: PoolId,
+    books: Arc<Books>,
+    /// Generation of the settings that it was made with.
     generation: u64,
-    /// `None`: one request is all that any job of its mode serves.
-    wear: Option<&'a mut Wear>,
+    /// `None`: one request is all that a job of its mode serves.
+    wear: Option<Wear>,
+    job: JobProcess,
 }
 
-impl Again<'_> {
-    /// Put a job that has just done its work well into its pool again, if it is to serve once more.
-    fn offer(self, shared: &Shared, model: &Model, job: &JobProcess, memory: u64) -> Option<Place> {
-        let wear = self.wear?;
+/// What an idle job waits for.
+enum Woken {
+    Request(Box<Accepted>),
+    /// The scheduler let it go.
+    LetGo,
+    /// It has nothing to do, so anything that it says is wrong.
+    Heard(Result<FromJob, ChannelError>),
+    /// It has waited for `spares.ttl`.
+    Expired,
+    /// It is as old as a job may become.
+    Old,
+}
+
+/// How a job goes on after a request.
+enum After {
+    /// It is in its pool again: there its next request comes.
+    ServeAgain(NextRequest),
+    /// It ends. If it served its request, the release of its slot is measured.
+    End(Option<Release>),
+}
+
+/// The measured release of a slot.
+struct Release {
+    slot: usize,
+    request_id: String,
+    /// When the request was over.
+    since: Instant,
+    is_killed: bool,
+}
+
+impl ReadyJob {
+    /// Wait for a request. `None`: the job takes none any more.
+    async fn wait(&mut self, shared: &Shared, mut next: NextRequest) -> Option<Box<Accepted>> {
+        let woken = self.woken(&mut next).await;
+        match woken {
+            Woken::Request(request) => return Some(request),
+            Woken::LetGo => return None,
+            Woken::Heard(_) | Woken::Expired | Woken::Old => {}
+        }
+        let late = self.leave_pool(shared, next);
+        match (woken, late) {
+            (Woken::Heard(heard), late) => {
+                self.books.count(Lifecycle::SparesDied);
+                // Another job serves that.
+                if let Some(request) = late {
+                    shared.give_back(request);
+                }
+                let what = fault(&mut self.job, heard).await;
+                self.tell_died("", &what);
+                shared.delay_spares(self.id);
+                self.job.kill();
+                None
+            }
+            (_, Some(request)) => Some(request),
+            (Woken::Old, None) => {
+                if let Some(wear) = &self.wear {
+                    self.tell_recycled(Reason::Age, wear);
+                }
+                None
+            }
+            (_, None) => {
+                self.books.count(Lifecycle::SparesExpired);
+                None
+            }
+        }
+    }
+
+    /// Wait until something happens to the idle job.
+    async fn woken(&self, next: &mut NextRequest) -> Woken {
+        let ttl = async {
+            match self.model.spares.ttl {
+                Lifetime::Limited(ttl) => sleep(ttl).await,
+                Lifetime::Zero | Lifetime::Unlimited => std::future::pending().await,
+            }
+        };
+        let max_age = async {
+            match &self.wear {
+                Some(wear) => sleep_until(wear.end().into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            request = next => request.map_or(Woken::LetGo, Woken::Request),
+            heard = self.job.receive() => Woken::Heard(heard),
+            () = ttl => Woken::Expired,
+            () = max_age => Woken::Old,
+        }
+    }
+
+    /// Take the job out of its pool. Gives the request that it was given until this moment.
+    fn leave_pool(&self, shared: &Shared, mut next: NextRequest) -> Option<Box<Accepted>> {
+        shared.schedule().withdraw(self.id, key(&self.job));
+        next.close();
+        next.try_recv().ok()
+    }
+
+    /// Serve one request.
+    async fn serve(&mut self, shared: &Shared, mut request: Box<Accepted>) -> After {
+        let start = Instant::now();
+        // The limits that the job's slot was made with: those in force may be others by now.
+        request.limits = request.own_limits.lower(self.model.limits);
+        let (pid, slot) = (self.job.pid(), self.job.slot().index());
+        let worker = Worker::job(pid, slot, self.model.mode, self.job.gauge());
+        request.account.begin(worker);
+        if request.unread == 0 {
+            let _ = request.events.try_send(Event::Started);
+        }
+        // The last event gets its place now. Behind a burst of segments there might be none, and
+        // the event must neither wait for the client nor be lost.
+        let last_event = request.events.clone().try_reserve_owned();
+        let ended = run(shared, &mut self.job, &request).await;
+        if let Some(what) = &ended.verdict.retry {
+            self.pass_on(shared, request, what);
+            return After::End(None);
+        }
+        let (next, release) = self.answer(shared, request, start, ended, last_event.ok());
+        tokio::task::yield_now().await;
+        self.log_words(&release);
+        let next = next.and_then(|next| self.settle(shared, next));
+        next.map_or(After::End(Some(release)), After::ServeAgain)
+    }
+
+    /// End a request that was served since `start`. Gives the place of the next one, if the job is
+    /// to serve again.
+    fn answer(
+        &mut self,
+        shared: &Shared,
+        request: Box<Accepted>,
+        start: Instant,
+        ended: Ended,
+        last_event: Option<OwnedPermit<Event>>,
+    ) -> (Option<NextRequest>, Release) {
+        let Verdict {
+            outcome,
+            figures,
+            reuse,
+            retry: _,
+        } = ended.verdict;
+        let report = Report {
+            outcome: outcome.clone(),
+            usage: ended.usage,
+            figures,
+            pid: self.job.pid(),
+            queued: start - request.since,
+            wall: start.elapsed(),
+        };
+        request.account.finish(&report);
+        // The job is in its pool before its client can know: if the client asks again at once, it
+        // gets the same job, which is warm.
+        let next = if reuse {
+            self.offer_again(shared, report.usage.anonymous)
+        } else {
+            None
+        };
+        // The answer first; anything that the job leaves behind is cleared away afterwards.
+        if let Some(last_event) = last_event {
+            last_event.send(Event::Finished(Box::new(report)));
+        }
+        let release = Release {
+            slot: self.job.slot().index(),
+            request_id: request.request_id.clone(),
+            since: ended.killed.unwrap_or_else(Instant::now),
+            is_killed: ended.killed.is_some(),
+        };
+        shared.finished(&request, &outcome, start.elapsed());
+        (next, release)
+    }
+
+    /// Give a request that the job has not touched back, for another job to serve.
+    fn pass_on(&mut self, shared: &Shared, mut request: Box<Accepted>, what: &str) {
+        self.tell_died(", its request goes to another one", what);
+        self.books.count(Lifecycle::SparesDied);
+        request.unread += 1;
+        shared.give_back(request);
+    }
+
+    /// Put the job into its pool again after good work, if it is to serve once more. `memory` is
+    /// what it has of its own now, in bytes.
+    fn offer_again(&mut self, shared: &Shared, memory: u64) -> Option<NextRequest> {
+        let wear = self.wear.as_mut()?;
         wear.served(memory);
-        if let Some(reason) = wear.verdict() {
-            recycled(
-                &shared.statistics.model(&model.name),
-                model,
-                job,
-                reason,
-                wear,
-            );
+        if let Some(reason) = wear.due() {
+            if let Some(wear) = &self.wear {
+                self.tell_recycled(reason, wear);
+            }
             return None;
         }
-        let (handle, next) = SpareHandle::new(key(job));
-        shared
-            .back(self.id, self.generation, handle)
-            .then_some(Place {
-                next,
-                generation: self.generation,
-            })
+        let (handle, next) = IdleHandle::new(key(&self.job));
+        let is_wanted = shared.offer_again(self.id, self.generation, handle);
+        is_wanted.then_some(next)
     }
-}
 
-/// Serve one request. Gives the job back if it is to serve another one: it is in its pool again then.
-async fn serve(
-    shared: &Shared,
-    model: &Model,
-    mut job: JobProcess,
-    mut waiting: Box<Waiting>,
-    again: Again<'_>,
-) -> Option<(JobProcess, Place)> {
-    let start = Instant::now();
-    // The limits that the job's slot was made with: those in force may be others by now.
-    waiting.limits = waiting.lower.apply(model.limits);
-    let queued = start - waiting.since;
-    let books = shared.statistics.model(&model.name);
-    waiting.account.begin(Worker::job(&mut job, model.mode));
-    if waiting.unread == 0 {
-        let _ = waiting.events.try_send(Event::Started);
+    /// Make the job ready for the next request, now that the answer is sent. If that fails, it
+    /// leaves its pool, and `None` is returned.
+    fn settle(&mut self, shared: &Shared, next: NextRequest) -> Option<NextRequest> {
+        let Err(error) = self.job.settle() else {
+            return Some(next);
+        };
+        if let Some(request) = self.leave_pool(shared, next) {
+            shared.give_back(request);
+        }
+        let name = &self.model.name;
+        tracing::error!(
+            model = name,
+            slot = self.job.slot().index(),
+            "model {name}: a job cannot serve again: {error}"
+        );
+        None
     }
-    // Its place is kept from the beginning: behind a burst of segments there might be none, and the last event must
-    // neither wait for the client nor be lost.
-    let finished = waiting.events.clone().try_reserve_owned();
-    let was_used = job.is_used();
-    let id = again.id;
-    let ended = run(shared, &mut job, &waiting).await;
-    if let Some(what) = &ended.untouched
-        && (was_used || waiting.unread < MAX_UNREAD)
-        && !waiting.events.is_closed()
-    {
-        let name = &model.name;
-        let pid = job.pid();
+
+    fn tell_died(&mut self, and: &str, what: &str) {
+        let name = &self.model.name;
+        let words = last_words(&mut self.job);
         tracing::warn!(
             target: events::SPARE_DIED,
             model = name,
-            pid,
-            "model {name}: a spare is of no use any more, its request goes to another one: {what}{}",
-            last_words(&mut job)
+            pid = self.job.pid(),
+            "model {name}: a spare is of no use any more{and}: {what}{words}"
         );
-        books.count(Lifecycle::SparesDied);
-        waiting.unread += 1;
-        shared.give_back(waiting);
-        job.dismiss(EXIT_GRACE).await;
-        return None;
     }
-    let report = Report {
-        outcome: ended.outcome,
-        usage: ended.usage,
-        figures: ended.figures,
-        pid: job.pid(),
-        queued,
-        wall: start.elapsed(),
-    };
-    let slot = job.slot().index();
-    let request_id = waiting.request_id.clone();
-    waiting.account.finish(&report);
-    let outcome = report.outcome.clone();
-    // In its pool before its client can know: who asks again at once gets the same job, which is warm.
-    let place = match ended.is_sound {
-        true => again.offer(shared, model, &job, report.usage.anonymous),
-        false => None,
-    };
-    // The answer first; whatever the job leaves behind is cleared away afterwards.
-    if let Ok(finished) = finished {
-        finished.send(Event::Finished(Box::new(report)));
-    }
-    let over = ended.killed.unwrap_or_else(Instant::now);
-    shared.finished(&waiting, &outcome, start.elapsed());
-    drop(waiting);
-    tokio::task::yield_now().await;
-    let words = last_words(&mut job);
-    if !words.is_empty() {
-        let name = &model.name;
-        tracing::warn!(
+
+    /// Tell why a job ends that could have gone on.
+    fn tell_recycled(&self, reason: Reason, wear: &Wear) {
+        self.books.count(match reason {
+            Reason::Requests => Lifecycle::JobsRecycledRequests,
+            Reason::Growth => Lifecycle::JobsRecycledGrowth,
+            Reason::Age => Lifecycle::JobsRecycledAge,
+        });
+        let name = &self.model.name;
+        tracing::debug!(
             model = name,
-            slot,
-            request_id,
-            "model {name}: a job wrote to stderr{words}"
+            pid = self.job.pid(),
+            reason = reason.name(),
+            requests = wear.requests(),
+            growth_bytes = wear.growth(),
+            "model {name}: a job is replaced ({}) after {} requests",
+            reason.name(),
+            wear.requests()
         );
     }
-    if let Some(mut place) = place {
-        match job.settle() {
-            Ok(()) => return Some((job, place)),
-            Err(error) => {
-                shared.withdraw(id, key(&job));
-                place.next.close();
-                if let Ok(waiting) = place.next.try_recv() {
-                    shared.give_back(waiting);
-                }
-                let name = &model.name;
-                tracing::error!(
-                    model = name,
-                    slot,
-                    "model {name}: a job cannot serve again: {error}"
-                );
-            }
+
+    fn log_words(&mut self, release: &Release) {
+        let words = last_words(&mut self.job);
+        if !words.is_empty() {
+            let name = &self.model.name;
+            tracing::warn!(
+                model = name,
+                slot = release.slot,
+                request_id = release.request_id,
+                "model {name}: a job wrote to stderr{words}"
+            );
         }
     }
-    job.dismiss(EXIT_GRACE).await;
-    books.observe(Latency::Exit, over.elapsed());
-    if let Some(killed) = ended.killed {
-        let freed = killed.elapsed();
-        tracing::info!(
-            request_id,
-            slot,
-            slot_free_us = u64::try_from(freed.as_micros()).unwrap_or(u64::MAX),
-            "slot {slot} is free {:.1} ms after its job was killed",
-            freed.as_secs_f64() * 1000.0
-        );
+}
+
+impl Release {
+    /// The slot is free now: count and log how long that took.
+    fn tell(&self, books: &Books) {
+        let (slot, freed) = (self.slot, self.since.elapsed());
+        books.observe(Latency::Exit, freed);
+        if self.is_killed {
+            tracing::info!(
+                request_id = self.request_id,
+                slot,
+                slot_free_us = u64::try_from(freed.as_micros()).unwrap_or(u64::MAX),
+                "slot {slot} is free {:.1} ms after its job was killed",
+                freed.as_secs_f64() * 1000.0
+            );
+        }
     }
-    None
-}
-
-/// What the job wrote to stderr, for the log.
-pub(in crate::dispatch) fn last_words(job: &mut JobProcess) -> String {
-    let raw = job.slot().take_stderr();
-    String::from_utf8_lossy(&raw)
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .take(MAX_LOG.0)
-        .map(|line| format!(": {}", clean(line)))
-        .collect()
-}
-
-/// A child's words for the log: cut, and without control characters.
-pub(in crate::dispatch) fn clean(text: &str) -> String {
-    let clean = text.chars().filter(|c| !c.is_control());
-    clean.take(MAX_LOG.1).collect()
 }

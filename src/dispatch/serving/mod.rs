@@ -1,6 +1,8 @@
-//! One request and its job, from hand-over to the answer and the end of the process.
+//! One request and its job, from the hand-over to the answer and the end of the process.
 
-pub(super) mod lifecycle;
-pub(super) mod recycle;
-pub(super) mod run;
-pub(super) mod talk;
+pub mod lifecycle;
+pub mod recycle;
+pub mod run;
+pub mod talk;
+pub mod verdict;
+pub mod words;

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use crate::{config::Recycle, job::wire::JobProcess};
 
-/// Why a job that did nothing wrong ends though there is more to do.
+/// Why a job that did nothing wrong is replaced though there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dispatch) enum Reason {
+pub enum Reason {
     /// It served `max_requests`.
     Requests,
     /// Its own memory has grown by `max_growth`.
@@ -17,7 +17,7 @@ pub(in crate::dispatch) enum Reason {
 
 impl Reason {
     /// The word for it in logs and statistics.
-    pub(in crate::dispatch) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Growth => "growth",
@@ -26,19 +26,21 @@ impl Reason {
     }
 }
 
-/// What a job has gone through since it was ready.
+/// What a job has done since it was ready, held against the rule for its replacement.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Wear {
+pub struct Wear {
     rule: Recycle,
     since: Instant,
     served: u64,
-    /// Its own memory at the beginning and now, in bytes.
-    memory: (u64, u64),
+    /// Its own memory when it was ready, in bytes.
+    first_memory: u64,
+    /// Its own memory after its last request, in bytes.
+    last_memory: u64,
 }
 
 impl Wear {
-    /// Of a job that has just become ready. It is held to `rule` as it stands now.
-    pub(in crate::dispatch) fn of(job: &JobProcess, rule: Recycle) -> Self {
+    /// The wear of a job that has just become ready, under the rule that is in force now.
+    pub fn of(job: &JobProcess, rule: Recycle) -> Self {
         Self::new(rule, job.usage().anonymous)
     }
 
@@ -47,28 +49,29 @@ impl Wear {
             rule,
             since: Instant::now(),
             served: 0,
-            memory: (memory, memory),
+            first_memory: memory,
+            last_memory: memory,
         }
     }
 
-    /// It has served one more request, and this much memory of its own is left, in bytes.
-    pub(in crate::dispatch) fn served(&mut self, memory: u64) {
+    /// It has served one more request, after which it has `memory` of its own, in bytes.
+    pub fn served(&mut self, memory: u64) {
         self.served += 1;
-        self.memory.1 = memory;
+        self.last_memory = memory;
     }
 
     /// How many requests it has served.
-    pub(in crate::dispatch) fn requests(&self) -> u64 {
+    pub fn requests(&self) -> u64 {
         self.served
     }
 
     /// By how many bytes its own memory has grown.
-    pub(in crate::dispatch) fn growth(&self) -> u64 {
-        self.memory.1.saturating_sub(self.memory.0)
+    pub fn growth(&self) -> u64 {
+        self.last_memory.saturating_sub(self.first_memory)
     }
 
     /// Why it must end now, if it must.
-    pub(in crate::dispatch) fn verdict(&self) -> Option<Reason> {
+    pub fn due(&self) -> Option<Reason> {
         if self.served >= self.rule.max_requests {
             Some(Reason::Requests)
         } else if self.growth() >= self.rule.max_growth.bytes() {
@@ -80,8 +83,8 @@ impl Wear {
         }
     }
 
-    /// When it must end, whatever it does until then.
-    pub(in crate::dispatch) fn end(&self) -> Instant {
+    /// When it must end at the latest.
+    pub fn end(&self) -> Instant {
         self.since + self.rule.max_age
     }
 }
@@ -104,23 +107,23 @@ mod tests {
     #[test]
     fn a_job_ends_after_its_last_request_and_not_before() {
         let mut wear = Wear::new(rule(), 1 << 20);
-        let verdicts = [(); 3].map(|()| {
+        let ends = [(); 3].map(|()| {
             wear.served(1 << 20);
-            wear.verdict()
+            wear.due()
         });
-        assert_eq!(verdicts, [None, None, Some(Reason::Requests)]);
+        assert_eq!(ends, [None, None, Some(Reason::Requests)]);
     }
 
     #[test]
     fn what_counts_is_growth_and_not_size() {
         let mut wear = Wear::new(rule(), 100 << 20);
         wear.served(109 << 20);
-        assert_eq!((wear.verdict(), wear.growth()), (None, 9 << 20));
+        assert_eq!((wear.due(), wear.growth()), (None, 9 << 20));
         wear.served(110 << 20);
-        assert_eq!(wear.verdict(), Some(Reason::Growth));
+        assert_eq!(wear.due(), Some(Reason::Growth));
         let mut shrunk = Wear::new(rule(), 100 << 20);
         shrunk.served(0);
-        assert_eq!((shrunk.verdict(), shrunk.growth()), (None, 0));
+        assert_eq!((shrunk.due(), shrunk.growth()), (None, 0));
     }
 
     #[test]
@@ -129,9 +132,9 @@ mod tests {
             max_age: Duration::ZERO,
             ..rule()
         };
-        assert_eq!(Wear::new(rule, 0).verdict(), Some(Reason::Age));
+        assert_eq!(Wear::new(rule, 0).due(), Some(Reason::Age));
         let young = Wear::new(self::rule(), 0);
-        assert_eq!(young.verdict(), None);
+        assert_eq!(young.due(), None);
         assert!(young.end() > Instant::now());
     }
 }

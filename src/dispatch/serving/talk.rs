@@ -2,7 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
-pub(crate) mod fuzzing;
+pub mod fuzzing;
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
@@ -15,114 +15,135 @@ use tokio::{
     time::{interval_at, sleep_until},
 };
 
+use super::verdict::Last;
 use crate::{
     config::Limits,
-    dispatch::{Feed, Lower, state::accepted::Waiting, state::ticket::Event, statistics::Progress},
+    dispatch::{
+        request::{
+            events::Event,
+            feed::{Feed, Wait},
+            submission::OwnLimits,
+        },
+        state::accepted::Accepted,
+        statistics::open::Progress,
+    },
     isolation::{channel::ChannelError, sandbox::system_call_name},
     job::wire::{FromJob, JobProcess},
     language::is_language_code,
-    request::TimeLimit,
+    request::{Failure, Figures, TimeLimit},
     transcript::{Decoding, Segment, Word},
 };
 
-/// How often a silent job is looked at.
+/// How often the service looks at a silent job.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// CPU time below which a job did nothing between two looks: wake-ups of idle threads, no work.
+/// CPU time below which a job did nothing between two looks: idle threads wake up now and then.
 const IDLE_CPU: Duration = Duration::from_millis(2);
 
-/// How long a job that has served before may take to say that it has its next request: it does nothing but wait for it.
+/// How long a job that has served before may take to say that it has its next request. It does
+/// nothing but wait for that request.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most memory that a request's segments may take, in bytes, for each second of audio read and for any recording beside
-/// that. A word with its times takes 100 bytes and nobody speaks ten in a second: twice that.
-const MAX_HELD: (u64, u64) = (2 << 10, 256 << 10);
-
-/// Fewest bytes of a recording in which a second of speech can be, far below what any codec needs: how much audio was
-/// read is nothing but the job's own word, and earns no memory beyond what was uploaded.
-const LEAST_BYTES: u64 = 64;
-
-/// Most reports of progress, for each second of audio read and for any recording beside that. A job makes one a second.
-const MAX_PROGRESS: (u64, u64) = (4, 100);
-
-/// Most warnings that are kept of one request, and the longest of them in bytes.
-const MAX_WARNINGS: (usize, usize) = (8, 500);
-
-/// Why a job is not listened to any more.
-pub(in crate::dispatch) enum Last {
-    /// It said its last word in good order: `Done` or `Failed`.
-    Word(FromJob),
-    /// It said something that it must not say.
-    Violation(String),
-    /// It was stopped at this system call, it says: a verdict on nobody but itself.
-    Forbidden(u32),
-    /// One of its times is up.
-    OutOfTime(TimeLimit),
-    /// Nobody wants the answer.
-    Cancelled,
-    /// The service stops, and waits no longer.
-    Stopped,
-    /// The channel broke.
-    Lost(ChannelError),
-    /// It misbehaved, hung or ended before it took this request: over the one before, whose client has its answer.
-    Stale(String),
+/// A bound that grows with the audio that a job has read.
+struct Allowance {
+    /// For each second of audio.
+    per_second: u64,
+    /// For any recording, in addition.
+    base: u64,
 }
 
-/// What was heard from one job so far.
-pub(in crate::dispatch) struct Talk<'a> {
+/// Most memory that a request's segments may take, in bytes. A word with its times takes 100 bytes
+/// and nobody speaks ten words in a second: this is twice that.
+const MAX_HELD: Allowance = Allowance {
+    per_second: 2 << 10,
+    base: 256 << 10,
+};
+
+/// Fewest bytes of a recording in which a second of speech can be, far below what any codec needs.
+/// Only the job tells how much audio it has read, so that earns no memory beyond the upload's size.
+const LEAST_BYTES: u64 = 64;
+
+/// Most reports of progress. A job makes one for each second.
+const MAX_PROGRESS: Allowance = Allowance {
+    per_second: 4,
+    base: 100,
+};
+
+/// Most warnings that are kept of one request.
+const MAX_WARNINGS: usize = 8;
+
+/// The longest warning, in bytes.
+const MAX_WARNING_LENGTH: usize = 500;
+
+/// The conversation with one job about one request, as far as it has come.
+pub struct Talk<'a> {
     id: u64,
     limits: &'a Limits,
-    lower: &'a Lower,
-    /// How its recording comes, if it is still coming.
+    own_limits: &'a OwnLimits,
+    /// How far the recording has come, if it is still being uploaded.
     feed: Option<&'a Feed>,
-    /// Its recording, if it is all there.
+    /// The recording, if all of it is there.
     recording: Option<BorrowedFd<'a>>,
-    /// Where others see how far it is.
+    /// Where others see how far the job is.
     shown: &'a Progress,
     start: Instant,
-    /// When it last spoke or was seen to use the CPU, and how much of it until then.
-    alive: (Instant, Duration),
-    pub(in crate::dispatch) audio: Duration,
+    alive: SignOfLife,
+    /// Audio that the job has read, as it says.
+    pub audio: Duration,
+    /// Start of the last segment.
     last_start: Duration,
-    progress: u64,
+    /// Number of reports of progress.
+    reports: u64,
+    /// Memory that the segments take, in bytes.
     held: u64,
 }
 
+/// When a job last spoke or was seen to use the CPU.
+struct SignOfLife {
+    at: Instant,
+    /// CPU time that it had used by then.
+    cpu: Duration,
+}
+
 impl<'a> Talk<'a> {
-    pub(in crate::dispatch) fn new(waiting: &'a Waiting) -> Self {
-        let (id, shown) = (waiting.id, waiting.account.progress());
+    /// The conversation about `request`, which begins now.
+    pub fn new(request: &'a Accepted) -> Self {
+        let (id, shown) = (request.id, request.account.progress());
         Self {
-            feed: waiting.feed.as_deref(),
-            recording: Some(waiting.recording.as_fd()),
-            ..Self::about(id, &waiting.limits, &waiting.lower, shown)
+            feed: request.feed.as_deref(),
+            recording: Some(request.recording.as_fd()),
+            ..Self::about(id, &request.limits, &request.own_limits, shown)
         }
     }
 
-    fn about(id: u64, limits: &'a Limits, lower: &'a Lower, shown: &'a Progress) -> Self {
+    fn about(id: u64, limits: &'a Limits, own_limits: &'a OwnLimits, shown: &'a Progress) -> Self {
         let start = Instant::now();
         Self {
             id,
             limits,
-            lower,
+            own_limits,
             shown,
             feed: None,
             recording: None,
             start,
-            alive: (start, Duration::ZERO),
+            alive: SignOfLife {
+                at: start,
+                cpu: Duration::ZERO,
+            },
             audio: Duration::ZERO,
             last_start: Duration::ZERO,
-            progress: 0,
+            reports: 0,
             held: 0,
         }
     }
 
-    /// Wait until a job that has served before takes this request. Until then it owes this client nothing: whatever else
-    /// it says or does has its cause in an earlier request, and is not held against this one.
-    pub(in crate::dispatch) async fn taken(
-        &self,
-        job: &JobProcess,
-        events: &mpsc::Sender<Event>,
-    ) -> Result<(), Last> {
+    /// Wait until a job that has served before takes this request. Until then it owes this client
+    /// nothing: anything else that it says or does has its cause in an earlier request, and is not
+    /// held against this one.
+    ///
+    /// # Errors
+    /// The job did not take it.
+    pub async fn taken(&self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Result<(), Last> {
         let message = tokio::select! {
             biased;
             message = job.receive() => message,
@@ -140,38 +161,34 @@ impl<'a> Talk<'a> {
     }
 
     /// Listen until the job is done with the request, or must not go on.
-    pub(in crate::dispatch) async fn follow(
-        &mut self,
-        job: &JobProcess,
-        events: &mpsc::Sender<Event>,
-    ) -> Last {
+    pub async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
         let mut unread = false;
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
         loop {
-            // A job that talks without a pause has its next message there already, always: nobody else on this thread
-            // would have a turn, neither other jobs nor the clock.
+            // A job that talks without a pause always has its next message there already. No other
+            // job on this thread would have a turn, nor would the clock.
             tokio::task::consume_budget().await;
             if events.is_closed() {
                 return Last::Cancelled;
             }
             if Instant::now() >= self.deadline() {
-                return Last::OutOfTime(TimeLimit::Wall);
+                return self.out_of(TimeLimit::Wall);
             }
             let message = tokio::select! {
                 biased;
                 message = job.receive() => message,
                 () = events.closed() => return Last::Cancelled,
-                // Looked at above: a client that was waited for meanwhile has moved it.
+                // The loop looks at the deadline: a wait for the client has perhaps moved it.
                 () = sleep_until(self.deadline().into()) => continue,
                 _ = look.tick() => match self.look(job) {
-                    Some(limit) => return Last::OutOfTime(limit),
+                    Some(limit) => return self.out_of(limit),
                     None => continue,
                 },
             };
-            self.alive.0 = Instant::now();
+            self.alive.at = Instant::now();
             let message = match message {
                 Ok(message) => message,
-                // What it said before it went comes first.
+                // The messages that it sent before it went come first.
                 Err(ChannelError::Unread) if !unread => {
                     unread = true;
                     continue;
@@ -179,92 +196,93 @@ impl<'a> Talk<'a> {
                 Err(ChannelError::HungUp) if unread => return Last::Lost(ChannelError::Unread),
                 Err(error) => return Last::Lost(error),
             };
-            match self.check(message) {
-                Ok(Heard::Nothing) => {}
-                Ok(Heard::Segment(segment)) => {
-                    // A client that does not take its segments holds up nobody but its own job.
-                    tokio::select! {
-                        biased;
-                        sent = events.send(Event::Segment(segment)) => {
-                            if sent.is_err() {
-                                return Last::Cancelled;
-                            }
-                        }
-                        () = sleep_until(self.deadline().into()) => {
-                            return Last::OutOfTime(TimeLimit::Wall);
-                        }
-                    }
-                }
-                Ok(Heard::End(message)) => return Last::Word(message),
-                Ok(Heard::Forbidden(call)) => return Last::Forbidden(call),
-                Err(what) => return Last::Violation(what),
+            let end = match self.check(message) {
+                Ok(Heard::Nothing) => None,
+                Ok(Heard::Segment(segment)) => self.pass_on(segment, events).await,
+                Ok(Heard::Done(figures)) => Some(Last::Done(figures)),
+                Ok(Heard::Failed(failure)) => Some(Last::Failed(failure)),
+                Ok(Heard::Forbidden(call)) => Some(Last::Forbidden(call)),
+                Err(what) => Some(Last::Violation(what)),
+            };
+            if let Some(last) = end {
+                return last;
             }
         }
     }
 
-    /// Take one message for what it may be: nothing in it is trusted.
-    fn check(&mut self, message: FromJob) -> Result<Heard, String> {
-        let id = match &message {
-            FromJob::Ready | FromJob::LoadFailed(_) => {
-                return Err("it said twice whether it is ready".into());
-            }
-            FromJob::Violation { call } => return Ok(Heard::Forbidden(*call)),
-            // A job that has served before says so once, and it was heard then.
-            FromJob::Taken { .. } => return Err("it took the request twice".into()),
-            FromJob::Progress { id, .. }
-            | FromJob::Segment { id, .. }
-            | FromJob::Done { id, .. }
-            | FromJob::Failed { id, .. } => *id,
-        };
-        if id != self.id {
-            return Err(format!("it answered request {id} instead of {}", self.id));
+    /// Give the client a segment. A client that does not take its segments holds up nobody but its
+    /// own job: gives the end of the request if that happens for too long.
+    async fn pass_on(&self, segment: Segment, events: &mpsc::Sender<Event>) -> Option<Last> {
+        tokio::select! {
+            biased;
+            sent = events.send(Event::Segment(segment)) => sent.err().map(|_| Last::Cancelled),
+            () = sleep_until(self.deadline().into()) => Some(self.out_of(TimeLimit::Wall)),
         }
+    }
+
+    fn out_of(&self, limit: TimeLimit) -> Last {
+        Last::OutOfTime(limit, self.allowance(limit))
+    }
+
+    /// Check one message; nothing in it is trusted.
+    fn check(&mut self, message: FromJob) -> Result<Heard, String> {
         match message {
-            FromJob::Ready
-            | FromJob::LoadFailed(_)
-            | FromJob::Taken { .. }
-            | FromJob::Violation { .. } => Ok(Heard::Nothing),
-            FromJob::Progress { audio, .. } => {
+            FromJob::Ready | FromJob::LoadFailed(_) => {
+                Err("it said twice whether it is ready".into())
+            }
+            FromJob::Violation { call } => Ok(Heard::Forbidden(call)),
+            // A job that has served before says so once, and it was heard then.
+            FromJob::Taken { .. } => Err("it took the request twice".into()),
+            FromJob::Progress { id, audio } => {
+                self.is_about_this_request(id)?;
                 self.progress(audio)?;
                 Ok(Heard::Nothing)
             }
-            FromJob::Segment { segment, .. } => {
+            FromJob::Segment { id, segment } => {
+                self.is_about_this_request(id)?;
                 self.segment(&segment)?;
                 Ok(Heard::Segment(segment))
             }
-            FromJob::Done { id, mut figures } => {
-                self.progress(figures.audio)?;
-                let (count, length) = MAX_WARNINGS;
-                if figures.warnings.len() > count
-                    || figures
-                        .warnings
-                        .iter()
-                        .any(|w| w.len() > length || !is_clean(w))
-                {
-                    return Err("its warnings are too many, too long or no text".into());
-                }
-                let wall = self.start.elapsed();
-                if figures
-                    .language
-                    .as_ref()
-                    .is_some_and(|code| !is_language_code(code))
-                {
-                    return Err("the language that it heard is none".into());
-                }
-                figures.decode = figures.decode.min(wall);
-                figures.transcribe = figures.transcribe.min(wall);
-                Ok(Heard::End(FromJob::Done { id, figures }))
+            FromJob::Done { id, figures } => {
+                self.is_about_this_request(id)?;
+                self.done(figures).map(Heard::Done)
             }
             FromJob::Failed { id, failure } => {
+                self.is_about_this_request(id)?;
                 if !failure.code.is_for_jobs() {
                     return Err("its reason for failing is not a job's".into());
                 }
                 if !is_clean(&failure.message) {
                     return Err("its reason for failing is no text".into());
                 }
-                Ok(Heard::End(FromJob::Failed { id, failure }))
+                Ok(Heard::Failed(failure))
             }
         }
+    }
+
+    fn is_about_this_request(&self, id: u64) -> Result<(), String> {
+        if id == self.id {
+            Ok(())
+        } else {
+            Err(format!("it answered request {id} instead of {}", self.id))
+        }
+    }
+
+    /// Check the figures of a job that is done, and cut its times to those that can be true.
+    fn done(&mut self, mut figures: Figures) -> Result<Figures, String> {
+        self.progress(figures.audio)?;
+        let is_bad = |warning: &String| warning.len() > MAX_WARNING_LENGTH || !is_clean(warning);
+        if figures.warnings.len() > MAX_WARNINGS || figures.warnings.iter().any(is_bad) {
+            return Err("its warnings are too many, too long or no text".into());
+        }
+        let wall = self.start.elapsed();
+        let mut language = figures.language.iter();
+        if language.any(|code| !is_language_code(code)) {
+            return Err("the language that it heard is none".into());
+        }
+        figures.decode = figures.decode.min(wall);
+        figures.transcribe = figures.transcribe.min(wall);
+        Ok(figures)
     }
 
     /// Each second of audio earns time, so a job must not claim more audio than it may have.
@@ -275,9 +293,8 @@ impl<'a> Talk<'a> {
         if audio > self.limits.max_audio {
             return Err("it read on behind the longest recording that it may read".into());
         }
-        let (each_second, beside) = MAX_PROGRESS;
-        self.progress += 1;
-        if self.progress > most(audio, each_second, beside) {
+        self.reports += 1;
+        if self.reports > MAX_PROGRESS.after(audio) {
             return Err("it floods the service with reports of progress".into());
         }
         self.audio = audio;
@@ -285,8 +302,8 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// How much of this time the job has, after the audio that it has read.
-    pub(in crate::dispatch) fn allowance(&self, limit: TimeLimit) -> Duration {
+    /// How much of this time the job has, with the audio that it has read by now.
+    fn allowance(&self, limit: TimeLimit) -> Duration {
         let Limits {
             deadline,
             deadline_per_audio_second,
@@ -297,36 +314,36 @@ impl<'a> Talk<'a> {
         } = self.limits;
         match limit {
             TimeLimit::Wall => {
-                let earned =
-                    *deadline + self.audio.mul_f64(*deadline_per_audio_second) + self.waited().1;
-                self.lower
-                    .deadline
-                    .map_or(earned, |lowered| earned.min(lowered))
+                let for_audio = self.audio.mul_f64(*deadline_per_audio_second);
+                let earned = *deadline + for_audio + self.waited().total;
+                let lowered = self.own_limits.deadline;
+                lowered.map_or(earned, |lowered| earned.min(lowered))
             }
             TimeLimit::Cpu => *cpu_time + self.audio.mul_f64(*cpu_time_per_audio_second),
             TimeLimit::Stall => *stall,
         }
     }
 
-    /// Whether its client is waited for, and how long it was until now.
-    fn waited(&self) -> (bool, Duration) {
-        self.feed.map_or((false, Duration::ZERO), Feed::waited)
+    /// How long the job has waited for its client.
+    fn waited(&self) -> Wait {
+        self.feed.map(Feed::waited).unwrap_or_default()
     }
 
     fn deadline(&self) -> Instant {
         self.start + self.allowance(TimeLimit::Wall)
     }
 
-    /// Look at what the job does while it says nothing: the time that it has exceeded, if any.
+    /// Look at what the job does while it says nothing. Gives the time limit that it has exceeded,
+    /// if any.
     fn look(&mut self, job: &JobProcess) -> Option<TimeLimit> {
         let cpu = job.cpu()?;
         if cpu > self.allowance(TimeLimit::Cpu) {
             return Some(TimeLimit::Cpu);
         }
-        let (since, before) = self.alive;
-        if cpu > before + IDLE_CPU || self.waited().0 {
-            self.alive = (Instant::now(), cpu);
-        } else if since.elapsed() > self.limits.stall {
+        if cpu > self.alive.cpu + IDLE_CPU || self.waited().is_on {
+            let at = Instant::now();
+            self.alive = SignOfLife { at, cpu };
+        } else if self.alive.at.elapsed() > self.limits.stall {
             return Some(TimeLimit::Stall);
         }
         None
@@ -337,8 +354,7 @@ impl<'a> Talk<'a> {
         let size = || Some(fstat(self.recording?).ok()?.st_size.unsigned_abs());
         let arrived = self.feed.map(Feed::given).or_else(size).unwrap_or(0);
         let audio = self.audio.min(Duration::from_secs(arrived / LEAST_BYTES));
-        let (each_second, beside) = MAX_HELD;
-        most(audio, each_second, beside)
+        MAX_HELD.after(audio)
     }
 
     fn segment(&mut self, segment: &Segment) -> Result<(), String> {
@@ -351,7 +367,7 @@ impl<'a> Talk<'a> {
         } = segment;
         self.held += segment.held() as u64;
         // The recording is asked for its size only when it matters.
-        if self.held > MAX_HELD.1 && self.held > self.may_hold() {
+        if self.held > MAX_HELD.base && self.held > self.may_hold() {
             return Err("it floods the service with text".into());
         }
         if text.is_empty() || !is_clean(text) {
@@ -378,7 +394,7 @@ impl<'a> Talk<'a> {
     }
 }
 
-/// Whether the figures are what they are said to be; JSON has no word for what is no number.
+/// Whether the figures are within their ranges. JSON has no word for a value that is not a number.
 fn is_possible(decoding: &Decoding) -> bool {
     let Decoding {
         seek: _,
@@ -394,16 +410,18 @@ fn is_possible(decoding: &Decoding) -> bool {
         && (0.0..=f32::MAX).contains(compression_ratio)
 }
 
-/// So many for each second of audio, and so many beside that.
-fn most(audio: Duration, each_second: u64, beside: u64) -> u64 {
-    audio
-        .as_secs()
-        .saturating_mul(each_second)
-        .saturating_add(beside)
+impl Allowance {
+    /// The bound after this much audio.
+    fn after(&self, audio: Duration) -> u64 {
+        audio
+            .as_secs()
+            .saturating_mul(self.per_second)
+            .saturating_add(self.base)
+    }
 }
 
-/// What is wrong with a job that says this though nobody asked it anything.
-pub(in crate::dispatch) fn unasked(message: &FromJob) -> String {
+/// The fault of a job that says this though nobody asked it anything.
+pub fn unasked(message: &FromJob) -> String {
     match message {
         FromJob::Violation { call } => {
             let call = system_call_name(*call).unwrap_or("unknown");
@@ -413,14 +431,17 @@ pub(in crate::dispatch) fn unasked(message: &FromJob) -> String {
     }
 }
 
+/// A message that passed the checks.
 enum Heard {
     Nothing,
     Segment(Segment),
-    End(FromJob),
+    Done(Figures),
+    Failed(Failure),
     Forbidden(u32),
 }
 
-/// Text goes to terminals, logs and subtitle files: no control character has any business in it.
+/// Whether a text is fit for terminals, logs and subtitle files: it must not contain control
+/// characters.
 fn is_clean(text: &str) -> bool {
     !text
         .chars()
@@ -433,8 +454,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// How many seconds of an ever talking speaker's day a job may tell of whose recording has so many bytes, and how much
-    /// memory that takes.
+    /// For a recording of this many `bytes`, a day of a speaker who never pauses: how many seconds
+    /// of it the job may tell, and how many bytes of memory they take.
     fn told(bytes: u64) -> (u64, u64) {
         let recording = tempfile::tempfile().unwrap();
         recording.set_len(bytes).unwrap();
@@ -442,10 +463,10 @@ mod tests {
             max_audio: DAY,
             ..Limits::default()
         };
-        let (lower, shown) = (Lower::default(), Progress::default());
+        let (own_limits, shown) = (OwnLimits::default(), Progress::default());
         let mut talk = Talk {
             recording: Some(recording.as_fd()),
-            ..Talk::about(1, &limits, &lower, &shown)
+            ..Talk::about(1, &limits, &own_limits, &shown)
         };
         for second in 0..DAY.as_secs() {
             let (start, end) = (Duration::from_secs(second), Duration::from_secs(second + 1));
@@ -476,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_day_of_fast_speech_may_be_told() {
-        // At 6 kbit/s, less than which no codec is used with.
+        // At 6 kbit/s: no codec is used with less.
         let (seconds, held) = told(DAY.as_secs() * 750);
         assert_eq!(seconds, DAY.as_secs());
         assert!(held > 64 << 20, "{held}");
@@ -487,7 +508,10 @@ mod tests {
         for bytes in [0, 1000, 100_000] {
             let (seconds, held) = told(bytes);
             assert!(seconds > 100, "{seconds}");
-            assert!(held <= MAX_HELD.1 + bytes * 32, "{held} for {bytes} bytes");
+            assert!(
+                held <= MAX_HELD.base + bytes * 32,
+                "{held} for {bytes} bytes"
+            );
         }
     }
 }

@@ -1,57 +1,96 @@
-//! One request that waits for a job.
+//! One accepted request, from the queue to its end: it waits for a job, or has one.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
-use crate::dispatch::{
-    Feed, Lower, PoolId,
-    state::ticket::Event,
-    state::turns::{Client, Queued, Turns},
-    statistics::Account,
-};
 use crate::{
     config::Limits,
+    dispatch::{
+        request::{
+            client::Client,
+            events::{self, Event},
+            feed::Feed,
+            submission::OwnLimits,
+        },
+        state::{
+            pool_id::PoolId,
+            turns::{Queued, Turns},
+        },
+        statistics::account::Account,
+    },
+    isolation::sealed,
+    job,
     request::{Ask, Refusal},
 };
 
-/// All that wait.
-pub(in crate::dispatch) type Queue = Turns<Box<Waiting>>;
+/// All requests that wait.
+pub type Queue = Turns<Box<Accepted>>;
 
-/// One request that has no job yet.
+/// One request that was accepted and has not ended.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Waiting {
-    pub(in crate::dispatch) id: u64,
-    /// Its place in the statistics.
-    pub(in crate::dispatch) account: Account,
-    pub(in crate::dispatch) model: PoolId,
-    pub(in crate::dispatch) ask: Ask,
-    /// What its job may use: the model's limits, or what the client lowered them to.
-    pub(in crate::dispatch) limits: Limits,
-    /// What the client lowered.
-    pub(in crate::dispatch) lower: Lower,
-    pub(in crate::dispatch) recording: OwnedFd,
-    /// How the recording comes, if it is still coming.
-    pub(in crate::dispatch) feed: Option<Arc<Feed>>,
-    pub(in crate::dispatch) request_id: String,
-    pub(in crate::dispatch) uid: Option<u32>,
-    pub(in crate::dispatch) events: mpsc::Sender<Event>,
-    pub(in crate::dispatch) since: Instant,
+pub struct Accepted {
+    pub id: u64,
+    /// Its entry in the statistics.
+    pub account: Account,
+    pub model: PoolId,
+    pub ask: Ask,
+    /// Limits of its job: the model's, or those to which the client lowered them.
+    pub limits: Limits,
+    pub own_limits: OwnLimits,
+    pub recording: OwnedFd,
+    /// How far the recording has come, if it is still being uploaded.
+    pub feed: Option<Arc<Feed>>,
+    pub request_id: String,
+    pub uid: Option<u32>,
+    pub events: mpsc::Sender<Event>,
+    /// When it was accepted.
+    pub since: Instant,
     /// How many jobs died with it before they had read it.
-    pub(in crate::dispatch) unread: u32,
-    /// A request of the service's own.
-    pub(in crate::dispatch) canary: bool,
+    pub unread: u32,
+    /// Whether the service itself sent it.
+    pub canary: bool,
 }
 
-impl Waiting {
+impl Accepted {
+    /// The request of a self-test of `model`, and the end at which its events come out.
+    ///
+    /// # Errors
+    /// There is no memory for its recording.
+    pub fn self_test(
+        model: PoolId,
+        limits: Limits,
+    ) -> Result<(Self, mpsc::Receiver<Event>), String> {
+        let (ask, wav) = job::self_test();
+        let (events, receiver) = events::channel();
+        let recording = sealed::file(c"self-test", &wav).map_err(|error| error.to_string())?;
+        let request = Self {
+            id: 0,
+            account: Account::of_self_test(),
+            model,
+            ask,
+            limits,
+            own_limits: OwnLimits::default(),
+            recording: recording.into(),
+            feed: None,
+            request_id: "self-test".into(),
+            uid: None,
+            events,
+            since: Instant::now(),
+            unread: 0,
+            canary: true,
+        };
+        Ok((request, receiver))
+    }
+
     /// Tell the client that nothing will come. Never waits: nothing was sent to it before.
-    pub(in crate::dispatch) fn refuse(self, refusal: Refusal) {
+    pub fn refuse(self, refusal: Refusal) {
         self.account.refuse(&refusal);
         let _ = self.events.try_send(Event::Refused(refusal));
     }
 }
 
-impl Queued for Waiting {
+impl Queued for Accepted {
     type Model = PoolId;
 
     fn id(&self) -> u64 {
@@ -59,9 +98,10 @@ impl Queued for Waiting {
     }
 
     fn client(&self) -> Client {
-        match self.canary {
-            true => Client::Service,
-            false => Client::of(self.uid),
+        if self.canary {
+            Client::Service
+        } else {
+            Client::of(self.uid)
         }
     }
 

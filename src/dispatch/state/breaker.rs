@@ -1,4 +1,4 @@
-//! Leaves a model alone whose jobs crash again and again.
+//! Keeps requests from a model whose jobs crash again and again.
 
 use std::{
     collections::VecDeque,
@@ -7,20 +7,29 @@ use std::{
 
 use crate::config;
 
-/// Opens after too many crashes in too short a time, and closes when a request has succeeded again.
+/// Opens after too many crashes in too short a time. Closes when a request has succeeded again.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Breaker {
+pub struct Breaker {
     settings: config::Breaker,
-    state: State,
-    /// The latest crashes, as many as open it: when, and how many requests had ended until then.
-    crashes: VecDeque<(Instant, u64)>,
+    position: Position,
+    /// The latest crashes, at most as many as open it.
+    crashes: VecDeque<Crash>,
+    /// Requests that have ended.
+    ended: u64,
+}
+
+/// One crash of a job.
+#[derive(Clone, Copy, Debug)]
+struct Crash {
+    at: Instant,
+    /// How many requests had ended by then, with this one.
     ended: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Position {
     Closed,
-    /// Nothing is let through until then.
+    /// No request is let through until then.
     Open(Instant),
     /// One request was let through then; its end decides.
     HalfOpen(Instant),
@@ -28,7 +37,7 @@ enum State {
 
 /// What the end of a request changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dispatch) enum Change {
+pub enum Change {
     /// It opened just now.
     Opened,
     /// It closed just now.
@@ -36,41 +45,46 @@ pub(in crate::dispatch) enum Change {
 }
 
 impl Breaker {
-    pub(in crate::dispatch) fn new(settings: config::Breaker) -> Self {
+    /// A closed breaker that has seen no crash.
+    pub fn new(settings: config::Breaker) -> Self {
         Self {
             settings,
-            state: State::Closed,
+            position: Position::Closed,
             crashes: VecDeque::new(),
             ended: 0,
         }
     }
 
-    /// Go on under other settings.
-    pub(in crate::dispatch) fn configure(&mut self, settings: config::Breaker) {
+    /// Go on under these settings, with the memory of crashes only if they are the same as before.
+    pub fn configure(&mut self, settings: config::Breaker) {
         if settings != self.settings {
             *self = Self::new(settings);
         }
     }
 
     /// Whether requests are refused at this moment, and for how long at least.
-    pub(in crate::dispatch) fn is_open(&self, now: Instant) -> Option<Duration> {
-        match self.state {
-            State::Closed => None,
-            State::Open(until) => Some(until.saturating_duration_since(now)),
-            // The one that was let through may have been cancelled: after another pause the next one may try.
-            State::HalfOpen(since) => {
+    pub fn is_open(&self, now: Instant) -> Option<Duration> {
+        match self.position {
+            Position::Closed => None,
+            Position::Open(until) => Some(until.saturating_duration_since(now)),
+            // The request that was let through was perhaps cancelled: after another pause the next
+            // one may try.
+            Position::HalfOpen(since) => {
                 let until = since + self.settings.pause;
                 Some(until.saturating_duration_since(now))
             }
         }
     }
 
-    /// Let a request through, or tell when to come again.
-    pub(in crate::dispatch) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    /// Let a request through.
+    ///
+    /// # Errors
+    /// Not now; come again after this time.
+    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
         match self.is_open(now) {
             None => Ok(()),
             Some(Duration::ZERO) => {
-                self.state = State::HalfOpen(now);
+                self.position = Position::HalfOpen(now);
                 Ok(())
             }
             Some(wait) => Err(wait),
@@ -78,39 +92,41 @@ impl Breaker {
     }
 
     /// A request has ended, by a crash or not.
-    pub(in crate::dispatch) fn ended(&mut self, now: Instant, crash: bool) -> Option<Change> {
+    pub fn ended(&mut self, now: Instant, crash: bool) -> Option<Change> {
         self.ended += 1;
         if self.settings.crashes == 0 {
             return None;
         }
-        match (self.state, crash) {
-            (State::Closed, false) => None,
-            (State::Closed, true) => {
+        match (self.position, crash) {
+            (Position::Closed, false) => None,
+            (Position::Closed, true) => {
                 let most = self.settings.crashes as usize;
                 if self.crashes.len() == most {
                     self.crashes.pop_front();
                 }
-                self.crashes.push_back((now, self.ended));
-                let (first, ended) = *self.crashes.front()?;
-                // Where most requests succeed, a few clients with bad files must not take the model from all others.
-                let among = self.ended - ended + 1;
+                let ended = self.ended;
+                self.crashes.push_back(Crash { at: now, ended });
+                let first = *self.crashes.front()?;
+                // If most requests succeed, a few clients with bad files must not take the model
+                // from all others.
+                let among = self.ended - first.ended + 1;
                 let too_many = self.crashes.len() == most
-                    && now.saturating_duration_since(first) <= self.settings.within
+                    && now.saturating_duration_since(first.at) <= self.settings.within
                     && among <= 2 * u64::from(self.settings.crashes);
                 too_many.then(|| self.open(now))
             }
-            // What ran before it opened says nothing new.
-            (State::Open(_), _) => None,
-            (State::HalfOpen(_), false) => {
-                self.state = State::Closed;
+            // Requests that ran before it opened say nothing new.
+            (Position::Open(_), _) => None,
+            (Position::HalfOpen(_), false) => {
+                self.position = Position::Closed;
                 Some(Change::Closed)
             }
-            (State::HalfOpen(_), true) => Some(self.open(now)),
+            (Position::HalfOpen(_), true) => Some(self.open(now)),
         }
     }
 
     fn open(&mut self, now: Instant) -> Change {
-        self.state = State::Open(now + self.settings.pause);
+        self.position = Position::Open(now + self.settings.pause);
         self.crashes.clear();
         Change::Opened
     }
@@ -177,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_never_ends_blocks_nobody_for_ever() {
+    fn a_trial_without_end_does_not_block_others() {
         let start = Instant::now();
         let mut breaker = breaker();
         for _ in 0..3 {

@@ -1,24 +1,42 @@
-//! The memory that all jobs may have together: each holds its limit's worth for as long as its process lives.
+//! The memory that all jobs may have together: each holds its limit's worth while it lives.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use crate::dispatch::{PoolId, Shared};
+use super::pool_id::PoolId;
+use crate::{
+    config::{Config, MemoryBudget},
+    isolation::cgroup::Tree,
+};
 
-/// What was promised to jobs, and to whom it goes next.
+/// The memory promised to jobs, and the models that get the next of it.
 #[derive(Debug, Default)]
-pub(in crate::dispatch) struct Budget {
-    /// In bytes; `None`: there is no bound.
-    pub(in crate::dispatch) bound: Option<u64>,
-    /// Limits of all jobs that live, in bytes.
-    pub(in crate::dispatch) committed: u64,
-    /// Models with requests that wait for memory, the first come first: else small jobs would starve a large one.
+pub struct Budget {
+    /// Limits of all jobs together may be this many bytes; `None` if there is no bound.
+    pub bound: Option<u64>,
+    /// Limits of all living jobs together, in bytes.
+    pub committed: u64,
+    /// Models with requests that wait for memory. The first come first: otherwise small jobs would
+    /// starve a large one.
     claims: VecDeque<PoolId>,
 }
 
+/// The sum of all jobs' limits that `config` allows in `tree`, in bytes; `None` if unbounded.
+pub fn bound(config: &Config, tree: Option<&Tree>) -> Option<u64> {
+    match config.memory.budget {
+        MemoryBudget::Unlimited => None,
+        MemoryBudget::Size(size) => Some(size.bytes()),
+        MemoryBudget::Auto => {
+            let limit = tree?.memory_limit()?;
+            // A small service must be able to do something at all.
+            Some((limit / 2).max(limit.saturating_sub(config.memory.reserve.bytes())))
+        }
+    }
+}
+
 impl Budget {
-    /// Take `bytes` for a job of model `id`. One that is `urgent` (its request waits) and cannot have them is remembered,
-    /// and nobody else gets any before it.
-    fn take(&mut self, id: PoolId, bytes: u64, urgent: bool) -> bool {
+    /// Take `bytes` for a job of model `id`. If they cannot be had and the job is `urgent` (its
+    /// request waits), the model is remembered, and no other gets memory before it.
+    pub fn take(&mut self, id: PoolId, bytes: u64, urgent: bool) -> bool {
         let first = self.claims.front().is_none_or(|first| *first == id);
         let fits = self
             .bound
@@ -34,60 +52,14 @@ impl Budget {
         false
     }
 
-    /// Model `id` has no request waiting any more.
-    pub(in crate::dispatch) fn forget(&mut self, id: PoolId) {
+    /// No request waits for model `id` any more.
+    pub fn forget(&mut self, id: PoolId) {
         self.claims.retain(|claim| *claim != id);
     }
 
-    /// Whether somebody waits for memory.
-    pub(in crate::dispatch) fn is_short(&self) -> bool {
+    /// Whether a request waits for memory.
+    pub fn is_short(&self) -> bool {
         !self.claims.is_empty()
-    }
-}
-
-/// A job's share of the budget, given back when dropped.
-#[derive(Debug)]
-pub(in crate::dispatch) struct Reservation {
-    shared: Arc<Shared>,
-    id: PoolId,
-    bytes: u64,
-}
-
-impl Reservation {
-    /// Take `bytes` for a job of model `id`; `None` while they cannot be had.
-    pub(in crate::dispatch) fn take(
-        shared: &Arc<Shared>,
-        id: PoolId,
-        bytes: u64,
-        urgent: bool,
-    ) -> Option<Self> {
-        let mut state = shared.state();
-        if !state.budget.take(id, bytes, urgent) {
-            return None;
-        }
-        if let Some(pool) = state.pools.get_mut(&id) {
-            pool.committed += bytes;
-        }
-        drop(state);
-        Some(Self {
-            shared: shared.clone(),
-            id,
-            bytes,
-        })
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.budget.committed -= self.bytes;
-        if let Some(pool) = state.pools.get_mut(&self.id) {
-            pool.committed -= self.bytes;
-        }
-        // Whoever waits for memory tries again.
-        if state.budget.is_short() {
-            state.wake_all();
-        }
     }
 }
 
@@ -126,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bound_everybody_gets_what_they_want() {
+    fn without_a_bound_every_model_gets_all() {
         let mut budget = Budget::default();
         assert!(budget.take(PoolId(1), u64::MAX / 2, false));
         assert!(budget.take(PoolId(1), u64::MAX / 2, false));

@@ -1,11 +1,20 @@
-//! What the scheduler knows, changed in steps that never wait: queue, memory, models, idle jobs.
+//! All that the scheduler knows and decides by, changed in steps that never wait. Nothing here
+//! makes a process, so tests need none.
 
-pub(super) mod accepted;
-pub(super) mod breaker;
-pub(super) mod budget;
-pub(super) mod idle;
-pub(super) mod pool;
-pub(super) mod retry;
-mod stall;
-pub(super) mod ticket;
-pub(super) mod turns;
+pub mod accepted;
+pub mod admission;
+pub mod backoff;
+pub mod breaker;
+pub mod budget;
+pub mod idle;
+pub mod need;
+pub mod pool;
+pub mod pool_id;
+pub mod reservation;
+pub mod retry;
+pub mod schedule;
+pub mod shared;
+pub mod stall;
+pub mod ticket;
+pub mod turns;
+pub mod upcoming;

@@ -1,4 +1,4 @@
-//! What the scheduler knows of one model: how it does, who waits ready, and what it needs next.
+//! What the scheduler knows of one model: how it does, its idle jobs, and its settings.
 
 use std::{
     sync::Arc,
@@ -7,88 +7,89 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::{
+    backoff::Backoff,
+    breaker::{Breaker, Change},
+    idle::IdleHandle,
+};
 use crate::{
     config::{Mode, Model},
-    dispatch::{
-        Health, PoolId, State,
-        state::breaker::{Breaker, Change},
-        state::idle::SpareHandle,
-        statistics::{Books, Lifecycle},
-    },
+    dispatch::statistics::{books::Books, kinds::Lifecycle},
     events,
     request::{Code, Outcome, Refusal},
-    units::Lifetime,
 };
 
-/// First pause after a spare died idle, or could not be forked; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-/// A spare that was given a request is not replaced before that request is answered, or this has passed, as long as there
-/// is another one: the fork would take the CPU on which the job is woken. Where several requests run at once, whoever
-/// comes next is better served by spares.
-const ANSWER_FIRST: Duration = Duration::from_millis(2);
-
-/// When a client may come again whose model is starting, or failing for a reason that nobody can foresee the end of.
+/// When a client may come again if the model is starting, or fails for a reason that nobody can
+/// foresee the end of.
 const RETRY_LATER: Duration = Duration::from_secs(10);
+
+/// Whether a model can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Its zygote is being started for the first time, or again after it died.
+    Starting,
+    /// Its last self-test succeeded.
+    Ready,
+    /// It could not be started, or does not work any more; the reason.
+    Failed(String),
+    /// Its jobs crashed again and again, so it gets no requests for a while; the reason.
+    Tripped(String),
+}
+
+/// Settings whose replacement could not be started: the old ones stay in force.
+#[derive(Debug)]
+pub struct Rejected {
+    pub settings: Arc<Model>,
+    pub reason: String,
+}
 
 /// One model.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Pool {
-    pub(in crate::dispatch) name: String,
-    pub(in crate::dispatch) books: Arc<Books>,
+pub struct Pool {
+    pub name: String,
+    pub books: Arc<Books>,
     /// The settings that it serves with.
-    pub(in crate::dispatch) model: Arc<Model>,
-    /// The settings that the configuration has for it. Others than those in force while a replacement loads; `None` once
-    /// it was removed: what waits for it is still served.
-    pub(in crate::dispatch) wanted: Option<Arc<Model>>,
-    /// The settings whose replacement could not be started, and why: the old ones stay in force.
-    pub(in crate::dispatch) rejected: Option<(Arc<Model>, String)>,
-    pub(in crate::dispatch) health: Health,
+    pub model: Arc<Model>,
+    /// The settings that the configuration has for it. They differ from those in force while a
+    /// replacement loads. `None` once it was removed; requests that wait for it are still served.
+    pub wanted: Option<Arc<Model>>,
+    pub rejected: Option<Rejected>,
+    pub health: Health,
     /// Why the last canary failed, if it did.
-    pub(in crate::dispatch) unwell: Option<String>,
+    pub unwell: Option<String>,
     /// A fresh zygote is asked for.
-    pub(in crate::dispatch) renew: bool,
-    pub(in crate::dispatch) breaker: Breaker,
-    /// The one used last is taken first: its caches are warm.
-    pub(in crate::dispatch) spares: Vec<SpareHandle>,
-    /// Forked, but not ready yet.
-    pub(in crate::dispatch) coming: usize,
+    pub renew: bool,
+    pub breaker: Breaker,
+    /// Jobs that wait for a request. The one used last is taken first: its caches are warm.
+    pub idle: Vec<IdleHandle>,
+    /// Jobs that were asked for and are not ready yet.
+    pub upcoming: usize,
     /// Requests that have a job.
-    pub(in crate::dispatch) running: usize,
+    pub running: usize,
     /// Limits of its living jobs, in bytes.
-    pub(in crate::dispatch) committed: u64,
-    /// Raised when settings or zygote are replaced: jobs of an earlier generation take no request any more.
-    pub(in crate::dispatch) generation: u64,
-    /// From when on spares are forked up to their maximum; `None`: only up to their minimum.
-    pub(in crate::dispatch) refill: Option<Instant>,
+    pub committed: u64,
+    /// Raised when settings or zygote are replaced: jobs of an earlier generation take no more
+    /// requests.
+    pub generation: u64,
+    /// From when on spares are forked up to their maximum. `None`: only up to their minimum.
+    pub refill: Option<Instant>,
     /// When a spare was last given a request, unless one has been answered since.
-    pub(in crate::dispatch) handed_over: Option<Instant>,
-    /// Forks in a row that came to nothing, and until when no spare is forked for that reason.
-    trouble: u32,
-    calm_until: Instant,
+    pub handed_over: Option<Instant>,
+    /// Jobs in a row that were of no use.
+    trouble: Backoff,
+    /// Until when no spare is forked because of them.
+    pub calm_until: Instant,
     /// When a request last succeeded.
-    pub(in crate::dispatch) proven: Instant,
+    pub proven: Instant,
     /// Recent mean time of service, once a request has ended.
-    pub(in crate::dispatch) service_time: Option<Duration>,
+    pub service_time: Option<Duration>,
     /// Wakes its keeper.
-    pub(in crate::dispatch) wake: Arc<Notify>,
-}
-
-/// What a model needs at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dispatch) enum Need {
-    /// A job for a request that waits.
-    Job,
-    /// A job ahead of its request.
-    Spare,
-    /// Nothing until then.
-    Later(Instant),
-    /// Nothing until something changes.
-    Nothing,
+    pub wake: Arc<Notify>,
 }
 
 impl Pool {
-    pub(in crate::dispatch) fn new(model: Arc<Model>, breaker: Breaker, books: Arc<Books>) -> Self {
+    /// A model that is about to be started.
+    pub fn new(model: Arc<Model>, breaker: Breaker, books: Arc<Books>) -> Self {
         let now = Instant::now();
         Self {
             name: model.name.clone(),
@@ -100,14 +101,14 @@ impl Pool {
             unwell: None,
             renew: false,
             breaker,
-            spares: Vec::new(),
-            coming: 0,
+            idle: Vec::new(),
+            upcoming: 0,
             running: 0,
             committed: 0,
             generation: 0,
             refill: Some(now),
             handed_over: None,
-            trouble: 0,
+            trouble: Backoff::default(),
             calm_until: now,
             proven: now,
             service_time: None,
@@ -116,7 +117,7 @@ impl Pool {
     }
 
     /// How it does, as clients see it.
-    pub(in crate::dispatch) fn health(&self, now: Instant) -> Health {
+    pub fn health(&self, now: Instant) -> Health {
         if self.health == Health::Ready {
             if self.breaker.is_open(now).is_some() {
                 return Health::Tripped(self.tripped());
@@ -132,8 +133,11 @@ impl Pool {
         "its jobs crashed again and again; it is tried again after a pause".into()
     }
 
-    /// Whether it takes a request now.
-    pub(in crate::dispatch) fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
+    /// Take a request into account that comes now.
+    ///
+    /// # Errors
+    /// The model takes none now.
+    pub fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
         let unavailable = |reason: String, retry_after| Refusal::EngineUnavailable {
             model: self.name.clone(),
             reason,
@@ -149,13 +153,13 @@ impl Pool {
         Err(unavailable(self.tripped(), wait))
     }
 
-    /// A request has ended; whether its crash was one too many.
-    pub(in crate::dispatch) fn ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
+    /// A request has ended. Whether its crash was one too many: no request is let through now.
+    pub fn request_ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
         let crash = matches!(outcome.code(), Code::WorkerCrashed | Code::WorkerMisbehaved);
         if *outcome == Outcome::Ok {
             self.proven = now;
             self.unwell = None;
-            self.trouble = 0;
+            self.trouble.reset();
         }
         let name = &self.name;
         match self.breaker.ended(now, crash) {
@@ -163,7 +167,8 @@ impl Pool {
                 tracing::error!(
                     target: events::BREAKER_OPENED,
                     model = name,
-                    "model {name}: its jobs crash again and again; its requests are refused for a while"
+                    "model {name}: its jobs crash again and again; \
+                     its requests are refused for a while"
                 );
                 self.books.count(Lifecycle::BreakerTrips);
                 true
@@ -180,95 +185,40 @@ impl Pool {
         }
     }
 
-    /// A spare died idle, or none could be forked: the next one waits a little, longer each time.
-    pub(in crate::dispatch) fn stumbled(&mut self, longest: Duration) {
-        self.trouble = self.trouble.saturating_add(1);
-        let pause = FIRST_PAUSE * 2u32.saturating_pow(self.trouble.min(10) - 1);
-        self.calm_until = Instant::now() + pause.min(longest);
+    /// Fork the next spare after a pause, longer each time: a job was of no use.
+    pub fn delay_spares(&mut self, longest: Duration) {
+        self.calm_until = Instant::now() + self.trouble.failed(longest);
     }
 
-    /// Let all spares go; each ends as soon as its task sees that its handle is gone.
-    pub(in crate::dispatch) fn drop_spares(&mut self) -> usize {
+    /// Let all idle jobs go; each ends as soon as its task sees that its handle is gone.
+    pub fn drop_spares(&mut self) {
         self.refill = None;
-        let dropped = self.spares.len();
-        self.spares.clear();
-        for _ in 0..dropped {
-            self.count_dropped();
-        }
-        dropped
+        self.count_dropped(self.idle.len());
+        self.idle.clear();
     }
 
-    /// A thread that waits is no job that was forked.
-    fn count_dropped(&self) {
+    /// Count idle jobs that are let go. A thread is no job that was forked, and does not count.
+    pub fn count_dropped(&self, spares: usize) {
         if self.model.mode != Mode::Thread {
-            self.books.count(Lifecycle::SparesDropped);
+            for _ in 0..spares {
+                self.books.count(Lifecycle::SparesDropped);
+            }
         }
     }
 
-    /// Serve with `model` from now on; jobs of the settings before take no request any more.
-    pub(in crate::dispatch) fn adopt(&mut self, model: Arc<Model>) {
+    /// Serve with `model` from now on; jobs of the settings before take no more requests.
+    pub fn adopt(&mut self, model: Arc<Model>) {
         self.model = model;
         self.generation += 1;
         self.drop_spares();
         self.refill = Some(Instant::now());
-    }
-}
-
-impl State {
-    /// What model `id` needs at this moment, where `max_running` requests may run at once.
-    pub(in crate::dispatch) fn need(&mut self, id: PoolId, max_running: usize) -> Need {
-        let now = Instant::now();
-        let room = max_running.saturating_sub(self.running);
-        let demand = self.queue.waiting_for(id).min(room);
-        if demand == 0 {
-            self.budget.forget(id);
-        }
-        let (pressure_until, closing) = (self.pressure_until, self.closing);
-        let Some(pool) = self.pools.get_mut(&id) else {
-            return Need::Nothing;
-        };
-        let have = pool.spares.len() + pool.coming;
-        let spares = pool.model.spares;
-        if have < demand {
-            return Need::Job;
-        }
-        if spares.ttl == Lifetime::Zero || pool.wanted.is_none() || closing {
-            return Need::Nothing;
-        }
-        if have >= spares.max {
-            pool.refill = None;
-            return Need::Nothing;
-        }
-        let below = have < spares.min;
-        // Jobs of mode `hybrid` come back when they have answered.
-        let returning = match pool.model.mode {
-            Mode::Hybrid => pool.running,
-            _ => 0,
-        };
-        let due = match (pool.refill, pool.handed_over) {
-            (_, Some(since)) if below && have > 0 && pool.running < 2 => since + ANSWER_FIRST,
-            _ if below => now,
-            (Some(due), _) if have + returning < spares.max => due,
-            _ => return Need::Nothing,
-        };
-        match due.max(pool.calm_until).max(pressure_until) {
-            due if due <= now => Need::Spare,
-            due => Need::Later(due),
-        }
+        self.rejected = None;
+        self.renew = false;
     }
 
-    /// Models that nobody waits for let a spare go, if one that somebody waits for lacks memory.
-    pub(in crate::dispatch) fn make_room(&mut self, id: PoolId) {
-        let queue = &self.queue;
-        let others = self.pools.iter_mut().filter(|(other, _)| **other != id);
-        for (other, pool) in others {
-            if pool.spares.len() > queue.waiting_for(*other) {
-                // The one that has waited longest: its caches are cold.
-                pool.spares.remove(0);
-                pool.count_dropped();
-                pool.refill = None;
-                return;
-            }
-        }
+    /// Whether these very settings could not be brought into force.
+    pub fn has_rejected(&self, settings: &Arc<Model>) -> bool {
+        let rejected = self.rejected.as_ref();
+        rejected.is_some_and(|rejected| Arc::ptr_eq(&rejected.settings, settings))
     }
 }

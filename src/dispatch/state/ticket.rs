@@ -1,48 +1,14 @@
-//! A client's hold on its request: events come out of it, dropping it cancels.
+//! A client's handle on its request: events come out of it, and dropping it cancels the request.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout_at};
 
-use crate::{
-    dispatch::{Shared, state::turns::Queued},
-    isolation::Usage,
-    request::{Figures, Outcome, Refusal},
-    transcript::Segment,
-};
-
-/// What happens to a request, in this order: `Started`, any number of `Segment`, `Finished`; or only `Refused`.
-#[derive(Debug)]
-pub enum Event {
-    /// A job has taken the request.
-    Started,
-    /// A piece of the transcript is final.
-    Segment(Segment),
-    /// The last event: how it ended.
-    Finished(Box<Report>),
-    /// The last event: the request never ran.
-    Refused(Refusal),
-}
-
-/// All that is known of a finished request.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What its job used.
-    pub usage: Usage,
-    /// What its job told of itself; empty unless it answered.
-    pub figures: Figures,
-    /// Process id of its job; the service's own in mode `thread`.
-    pub pid: i32,
-    /// How long it waited for a job.
-    pub queued: Duration,
-    /// From the hand-over to the job's last word.
-    pub wall: Duration,
-}
+use super::{retry, shared::Shared, turns::Queued};
+use crate::{dispatch::request::events::Event, request::Refusal};
 
 /// A queued or running request.
 #[derive(Debug)]
@@ -50,11 +16,19 @@ pub struct Ticket {
     shared: Arc<Shared>,
     id: u64,
     events: mpsc::Receiver<Event>,
-    /// When the patience in the queue ends; `None` once the request has left it.
-    patience: Option<(Instant, Duration)>,
+    /// How long it may wait; `None` once it has left the queue.
+    patience: Option<Patience>,
+}
+
+/// How long a request may wait for a job.
+#[derive(Debug)]
+struct Patience {
+    time: Duration,
+    until: Instant,
 }
 
 impl Ticket {
+    /// The handle on the request `id`, which may wait for `patience`.
     pub(in crate::dispatch) fn new(
         shared: Arc<Shared>,
         id: u64,
@@ -65,28 +39,22 @@ impl Ticket {
             shared,
             id,
             events,
-            patience: Some((Instant::now() + patience, patience)),
+            patience: Some(Patience {
+                time: patience,
+                until: Instant::now() + patience,
+            }),
         }
     }
 
     /// The next event; `None` after the last one.
     pub async fn next(&mut self) -> Option<Event> {
-        if let Some((until, patience)) = self.patience {
-            match tokio::time::timeout_at(until.into(), self.events.recv()).await {
-                Ok(event) => {
-                    self.patience = None;
-                    return event;
-                }
+        if let Some(Patience { time, until }) = self.patience {
+            let first = timeout_at(until.into(), self.events.recv()).await;
+            self.patience = None;
+            match first {
+                Ok(event) => return event,
                 Err(_) => {
-                    self.patience = None;
-                    let max_running = self.shared.max_running();
-                    let mut state = self.shared.state();
-                    if let Some(waiting) = state.queue.take(self.id) {
-                        let refusal = Refusal::QueueTimeout {
-                            waited: patience,
-                            retry_after: state.retry_after(Some(waiting.client()), max_running),
-                        };
-                        waiting.account.refuse(&refusal);
+                    if let Some(refusal) = self.leave_queue(time) {
                         return Some(Event::Refused(refusal));
                     }
                 }
@@ -94,11 +62,26 @@ impl Ticket {
         }
         self.events.recv().await
     }
+
+    /// Take the request out of the queue after it has `waited` in vain; `None` if it has a job.
+    fn leave_queue(&self, waited: Duration) -> Option<Refusal> {
+        let max_running = self.shared.max_running();
+        let mut schedule = self.shared.schedule();
+        let request = schedule.queue.take(self.id)?;
+        let client = request.client();
+        let refusal = Refusal::QueueTimeout {
+            waited,
+            retry_after: retry::after(&schedule, Some(client), max_running),
+        };
+        request.account.refuse(&refusal);
+        Some(refusal)
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // If it still waits, it leaves the queue; if it runs, its job's task sees the closed channel.
-        self.shared.state().queue.take(self.id);
+        // If it still waits, it leaves the queue. If it runs, the task of its job sees the closed
+        // channel.
+        self.shared.schedule().queue.take(self.id);
     }
 }

@@ -1,4 +1,4 @@
-//! Whose request is next: a bounded queue in which clients take turns.
+//! The queue: it is bounded, and its clients take turns.
 
 #[cfg(test)]
 mod tests;
@@ -8,57 +8,33 @@ use std::{
     fmt::Debug,
 };
 
-use crate::config::Share;
+use crate::{config::Share, dispatch::request::client::Client};
 
-/// Whom a request comes from, as far as turns and caps go.
+/// The requests of one client at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// A user of this machine, for whom the kernel vouches.
-    User(u32),
-    /// All clients over TCP together: nobody vouches for any of them.
-    Network,
-    /// The service itself, which asks now and then whether its models still work.
-    Service,
-}
-
-impl Client {
-    /// The client of a connection on which the kernel vouches for `uid`.
-    pub fn of(uid: Option<u32>) -> Self {
-        uid.map_or(Self::Network, Self::User)
-    }
-
-    /// The user, where it is one.
-    pub fn uid(self) -> Option<u32> {
-        match self {
-            Self::User(uid) => Some(uid),
-            Self::Network | Self::Service => None,
-        }
-    }
-}
-
-/// What one client has here at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dispatch) struct ClientCounts {
-    /// Whose requests they are.
-    pub(in crate::dispatch) client: Client,
+pub struct ClientCounts {
+    /// The client whose requests they are.
+    pub client: Client,
     /// Requests that have a job.
-    pub(in crate::dispatch) running: usize,
-    /// Requests that wait for one.
-    pub(in crate::dispatch) queued: usize,
+    pub running: usize,
+    /// Requests that wait for a job.
+    pub queued: usize,
     /// Its caps, as they were when its last request came.
-    pub(in crate::dispatch) share: Share,
+    pub share: Share,
 }
 
-/// What the queue has to know of a request.
-pub(in crate::dispatch) trait Queued {
-    /// Tells models apart.
+/// What the queue must know of a request.
+pub trait Queued {
+    /// The type that tells models apart.
     type Model: Copy + Ord + Debug;
 
     /// Unique, and higher than that of every request that came before.
     fn id(&self) -> u64;
+    /// The client whose turn it takes.
     fn client(&self) -> Client;
+    /// The model that is to serve it.
     fn model(&self) -> Self::Model;
-    /// It waits from now on.
+    /// Called when it begins to wait.
     fn enters(&self) {}
 }
 
@@ -84,20 +60,21 @@ impl<T: Queued> Queued for Box<T> {
 
 /// Why a request may not even wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dispatch) enum Full {
-    /// Its client has as many waiting as it may have.
+pub enum Full {
+    /// Its client already has its share of the queue.
     Client,
-    /// As many wait as may wait at all.
+    /// The whole queue is full.
     Queue,
 }
 
 /// Requests that wait, client by client, and how many each client has running.
 ///
-/// Clients have a turn each, one after the other; within a client's requests the oldest goes first. A turn goes past
-/// clients that can use none now: they are at their cap, or no model that they want can serve. They keep their place.
+/// Clients have a turn each, one after the other. Within a client's requests the oldest goes first.
+/// A turn passes over clients that cannot use it now, because they are at their cap or because no
+/// model that they want can serve. They keep their place.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Turns<T: Queued> {
-    /// In the order in which they have their turns.
+pub struct Turns<T: Queued> {
+    /// Clients in the order of their turns.
     ring: VecDeque<Class<T>>,
     bound: usize,
 }
@@ -108,10 +85,10 @@ struct Class<T: Queued> {
     client: Client,
     share: Share,
     running: usize,
-    /// Whether it had no turn yet. Newcomers are in front of all others, so that a user with one short recording need
-    /// not wait for one with a thousand.
+    /// Whether it had no turn yet. Newcomers are in front of all others: a user with one short
+    /// recording does not have to wait for a user with a thousand.
     new: bool,
-    /// What waits, by model and age; no line is empty.
+    /// The requests that wait, by model and age. No line is empty.
     lines: BTreeMap<T::Model, BTreeMap<u64, T>>,
 }
 
@@ -120,7 +97,7 @@ impl<T: Queued> Class<T> {
         self.lines.values().map(BTreeMap::len).sum()
     }
 
-    /// How many more may run.
+    /// How many more of its requests may run.
     fn room(&self) -> usize {
         match self.share.max_running {
             0 => usize::MAX,
@@ -155,25 +132,26 @@ impl<T: Queued> Class<T> {
 
 impl<T: Queued> Turns<T> {
     /// An empty queue for at most `bound` requests.
-    pub(in crate::dispatch) fn new(bound: usize) -> Self {
+    pub fn new(bound: usize) -> Self {
         Self {
             ring: VecDeque::new(),
             bound,
         }
     }
 
-    /// Let so many wait from now on; those that are more already stay.
-    pub(in crate::dispatch) fn set_bound(&mut self, bound: usize) {
+    /// Let `bound` requests wait from now on. If more wait already, they stay.
+    pub fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
     }
 
-    /// Requests that wait.
-    pub(in crate::dispatch) fn len(&self) -> usize {
+    /// Number of requests that wait.
+    pub fn len(&self) -> usize {
         self.ring.iter().map(Class::queued).sum()
     }
 
-    /// Requests of `model` that could run now if there were jobs for them all: those behind their client's cap could not.
-    pub(in crate::dispatch) fn waiting_for(&self, model: T::Model) -> usize {
+    /// Requests of `model` that could run now if there were jobs for them all. Requests beyond the
+    /// cap of their client could not.
+    pub fn waiting_for(&self, model: T::Model) -> usize {
         let of_class = |class: &Class<T>| {
             let line = class.lines.get(&model).map_or(0, BTreeMap::len);
             line.min(class.room())
@@ -181,18 +159,16 @@ impl<T: Queued> Turns<T> {
         self.ring.iter().map(of_class).sum()
     }
 
-    /// Whether any request waits for `model`, be it behind its client's cap.
-    pub(in crate::dispatch) fn wants(&self, model: T::Model) -> bool {
+    /// Whether any request waits for `model`, even if its client is at its cap.
+    pub fn wants(&self, model: T::Model) -> bool {
         self.ring
             .iter()
             .any(|class| class.lines.contains_key(&model))
     }
 
-    /// How many requests wait, of `whose` or of all, model by model; a model can come more than once.
-    pub(in crate::dispatch) fn backlog(
-        &self,
-        whose: Option<Client>,
-    ) -> impl Iterator<Item = (T::Model, usize)> {
+    /// How many requests wait, model by model: those of client `whose`, or of all clients. A model
+    /// can come more than once.
+    pub fn backlog(&self, whose: Option<Client>) -> impl Iterator<Item = (T::Model, usize)> {
         self.ring
             .iter()
             .filter(move |class| whose.is_none_or(|client| client == class.client))
@@ -200,7 +176,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// All clients that have requests here.
-    pub(in crate::dispatch) fn clients(&self) -> impl Iterator<Item = ClientCounts> {
+    pub fn clients(&self) -> impl Iterator<Item = ClientCounts> {
         let counts = |class: &Class<T>| ClientCounts {
             client: class.client,
             running: class.running,
@@ -211,8 +187,11 @@ impl<T: Queued> Turns<T> {
         self.ring.iter().map(counts).filter(is_here)
     }
 
-    /// Whether a request of `client`, who has this share, could wait here.
-    pub(in crate::dispatch) fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
+    /// Whether a request of `client`, which has this share, could wait here.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
         let class = self.ring.iter().find(|class| class.client == client);
         let queued = class.map_or(0, Class::queued);
         if share.max_queued > 0 && queued >= share.max_queued {
@@ -225,7 +204,10 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Let `request` wait, if there is room. From now on its client has this share.
-    pub(in crate::dispatch) fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
+    ///
+    /// # Errors
+    /// There is no room; the request is dropped.
+    pub fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
         let client = request.client();
         self.has_room(client, share)?;
         let known = self.ring.iter().position(|class| class.client == client);
@@ -248,9 +230,9 @@ impl<T: Queued> Turns<T> {
         Ok(())
     }
 
-    /// Take the request that is next among those whose model `can_serve`. It counts as running until it is given back or
-    /// [`Self::finished`].
-    pub(in crate::dispatch) fn next(&mut self, can_serve: impl Fn(T::Model) -> bool) -> Option<T> {
+    /// Take the next request among those whose model `can_serve`. It counts as running until it is
+    /// given back or [`Self::finished`].
+    pub fn next(&mut self, can_serve: impl Fn(T::Model) -> bool) -> Option<T> {
         let (position, id) = self
             .ring
             .iter()
@@ -265,9 +247,9 @@ impl<T: Queued> Turns<T> {
         taken
     }
 
-    /// A request that no job has touched waits again, as if it had never been taken, and whatever the bounds are: its
-    /// client has the next turn.
-    pub(in crate::dispatch) fn give_back(&mut self, request: T) {
+    /// A request that no job has touched waits again, as if it had never been taken. Its client has
+    /// the next turn. The bounds do not matter here.
+    pub fn give_back(&mut self, request: T) {
         let client = request.client();
         let position = self.ring.iter().position(|class| class.client == client);
         // A client with a running request is never forgotten.
@@ -279,23 +261,23 @@ impl<T: Queued> Turns<T> {
         }
     }
 
-    /// A request of `client` has no job any more.
-    pub(in crate::dispatch) fn finished(&mut self, client: Client) {
+    /// A request of `client` has left its job.
+    pub fn finished(&mut self, client: Client) {
         if let Some(class) = self.ring.iter_mut().find(|class| class.client == client) {
             class.running = class.running.saturating_sub(1);
         }
         self.forget();
     }
 
-    /// Take the request `id` out, if it still waits. This is no turn.
-    pub(in crate::dispatch) fn take(&mut self, id: u64) -> Option<T> {
+    /// Take the request `id` out, if it still waits. This does not count as a turn.
+    pub fn take(&mut self, id: u64) -> Option<T> {
         let taken = self.ring.iter_mut().find_map(|class| class.remove(id));
         self.forget();
         taken
     }
 
     /// Take all requests for `model` out.
-    pub(in crate::dispatch) fn take_all(&mut self, model: T::Model) -> Vec<T> {
+    pub fn take_all(&mut self, model: T::Model) -> Vec<T> {
         let taken = self
             .ring
             .iter_mut()
@@ -307,7 +289,7 @@ impl<T: Queued> Turns<T> {
     }
 
     /// Take all requests out.
-    pub(in crate::dispatch) fn take_everything(&mut self) -> Vec<T> {
+    pub fn take_everything(&mut self) -> Vec<T> {
         let taken = self
             .ring
             .iter_mut()
@@ -318,9 +300,9 @@ impl<T: Queued> Turns<T> {
         taken
     }
 
-    /// Forget clients that have nothing here. Those that had a turn while somebody waits who had none since are kept:
-    /// they would come back as newcomers, and have one more before him. Each of them has cost a job meanwhile, so they
-    /// cannot be many.
+    /// Forget clients that have no requests here, unless a client waits in front of them in the
+    /// ring. They would come back as newcomers, and get another turn before that client. Each of
+    /// them has cost a job meanwhile, so they cannot be many.
     fn forget(&mut self) {
         let mut somebody_waits = false;
         self.ring.retain(|class| {

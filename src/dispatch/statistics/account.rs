@@ -1,36 +1,32 @@
-//! The books of one request: accepted once, ended once, in exactly one way, whatever happens to it.
+//! The books of one request: it is accepted once, and it ends once, in exactly one way.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Books,
+    books::Books,
     kinds::Latency,
-    lock,
+    lock::lock,
     open::{Open, Phase, Progress, Worker},
     record,
 };
 use crate::{
-    dispatch::state::ticket::Report,
+    dispatch::request::events::Report,
     request::{Code, Refusal},
 };
 
-/// One request's books. It is accepted when it first waits in the queue. Dropped before it has ended it counts as
-/// cancelled if it still waits, for then its client let go of it; else as ended by the end of the service.
+/// One request's books. The request is accepted when it first waits in the queue. If this is
+/// dropped before the request has ended, the request ends now. If it still waits, its client let go
+/// of it, and it counts as cancelled. Otherwise the end of the service has ended it.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Account {
-    /// `None` for a self-test, which is in nobody's books.
+pub struct Account {
+    /// `None` for a self-test, which does not count.
     books: Option<Arc<Books>>,
     open: Arc<Open>,
 }
 
 impl Account {
-    /// That of a request which is to wait now.
-    pub(in crate::dispatch) fn new(
-        books: &Arc<Books>,
-        id: u64,
-        request_id: &str,
-        uid: Option<u32>,
-    ) -> Self {
+    /// The account of a request that is to wait now.
+    pub fn new(books: &Arc<Books>, id: u64, request_id: &str, uid: Option<u32>) -> Self {
         let open = Open::new(id, request_id, uid, &books.model);
         Self {
             books: Some(books.clone()),
@@ -38,8 +34,8 @@ impl Account {
         }
     }
 
-    /// That of a self-test or canary, which counts nowhere.
-    pub(in crate::dispatch) fn of_self_test() -> Self {
+    /// The account of a self-test or canary, which does not count.
+    pub fn of_self_test() -> Self {
         let open = Open::new(0, "", None, "");
         Self {
             books: None,
@@ -47,19 +43,20 @@ impl Account {
         }
     }
 
-    /// What the job tells of its work.
-    pub(in crate::dispatch) fn progress(&self) -> &Progress {
+    /// The place for the job's reports about its progress.
+    pub fn progress(&self) -> &Progress {
         &self.open.progress
     }
 
-    /// It waits for a job: it is accepted, or was given back by one that died before it had read it.
-    pub(in crate::dispatch) fn waits(&self) {
+    /// The request waits for a job: either it is accepted now, or its job died before it had read
+    /// the request.
+    pub fn waits(&self) {
         let Some(books) = &self.books else { return };
         let mut phase = lock(&self.open.phase);
         let (since, again) = match &*phase {
             Phase::Asked => (Instant::now(), false),
             Phase::Running { since, .. } => (*since, true),
-            // A spare that was to have it was dead already, and nobody has noticed.
+            // The spare that was to get it was dead already: it has waited all the time.
             Phase::Queued { .. } | Phase::Ended => return,
         };
         *phase = Phase::Queued { since, again };
@@ -69,8 +66,8 @@ impl Account {
         }
     }
 
-    /// A job has it.
-    pub(in crate::dispatch) fn begin(&self, worker: Worker) {
+    /// A job has got the request.
+    pub fn begin(&self, worker: Worker) {
         let Some(books) = &self.books else { return };
         self.waits();
         let mut phase = lock(&self.open.phase);
@@ -84,8 +81,8 @@ impl Account {
         }
     }
 
-    /// Its job is done with it.
-    pub(in crate::dispatch) fn finish(&self, report: &Report) {
+    /// The job is done with the request.
+    pub fn finish(&self, report: &Report) {
         let Some(books) = &self.books else { return };
         let code = report.outcome.code();
         let Some(Phase::Running { worker, .. }) = self.settle(code) else {
@@ -106,9 +103,9 @@ impl Account {
         record::served(&self.open, report, &worker);
     }
 
-    /// It will not get a job.
-    pub(in crate::dispatch) fn refuse(&self, refusal: &Refusal) {
-        // A queue that is full drives nobody out, and no model that had requests is unknown.
+    /// The request will not get a job.
+    pub fn refuse(&self, refusal: &Refusal) {
+        // A full queue does not end requests in it, and the model of a request in it was known.
         let code = match refusal {
             Refusal::QueueFull { .. } | Refusal::UserLimit { .. } => Code::QueueTimeout,
             Refusal::UnknownModel => Code::EngineUnavailable,
@@ -117,7 +114,7 @@ impl Account {
         self.give_up(code, &refusal.to_string());
     }
 
-    /// It ends without an answer of a job's.
+    /// The request ends without the answer of a job.
     fn give_up(&self, code: Code, reason: &str) {
         if let Some(Phase::Queued { since, .. } | Phase::Running { since, .. }) = self.settle(code)
         {
@@ -125,7 +122,8 @@ impl Account {
         }
     }
 
-    /// It ends, unless it has ended already or was never accepted. Gives what it was in until now.
+    /// The request ends, unless it has ended already or was never accepted. Gives the phase that it
+    /// was in until now.
     fn settle(&self, code: Code) -> Option<Phase> {
         let books = self.books.as_ref()?;
         let mut phase = lock(&self.open.phase);
@@ -141,9 +139,10 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let running = matches!(*lock(&self.open.phase), Phase::Running { .. });
-        match running {
-            true => self.give_up(Code::ShuttingDown, "the service is shutting down"),
-            false => self.give_up(Code::Cancelled, "its client went away"),
+        if running {
+            self.give_up(Code::ShuttingDown, "the service is shutting down");
+        } else {
+            self.give_up(Code::Cancelled, "its client went away");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Times in buckets: how many took at most so long.
+//! Times in buckets: how many of them were at most as long as each bound.
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// Upper bounds of the buckets, in microseconds: from what a fork takes to the longest that a client waits.
+/// Upper bounds of the buckets, in microseconds: from the time of a fork to the longest time that a
+/// client waits.
 const BOUNDS: [u64; 21] = [
     50,
     100,

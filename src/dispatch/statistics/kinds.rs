@@ -1,15 +1,15 @@
-//! What is counted, kind by kind, under the words that statistics use.
+//! The kinds of things that statistics count, each with its word, and tables of values by kind.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::request::Code;
 
-/// A set of things of which each is counted by itself.
+/// A set of kinds, each of which is counted separately.
 pub trait Kind: Copy + PartialEq + 'static {
-    /// All of them.
+    /// All kinds of the set.
     const ALL: &'static [Self];
 
-    /// Its word in `/v1/stats`, `/metrics` and the journal.
+    /// The word for it in `/v1/stats`, `/metrics` and the journal.
     fn word(self) -> &'static str;
 }
 
@@ -43,35 +43,36 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What happens to a model's processes.
+    /// Events in the life of a model's processes.
     Lifecycle {
-        /// A zygote was started: to become ready, to fail, to be lost or to be recycled.
+        /// A zygote was started. Later it counts as lost, recycled or failed as well.
         ZygotesStarted = "zygotes_started",
         /// A zygote that was ready ended, or did not answer any more.
         ZygotesLost = "zygotes_lost",
-        /// A zygote that was ready was let go: a fresh one took its place, or its model was removed.
+        /// A zygote that was ready was let go: a fresh one took its place, or its model was
+        /// removed.
         ZygotesRecycled = "zygotes_recycled",
         /// A zygote did not become ready: its model cannot be loaded, or the self-test failed.
         ZygotesFailed = "zygotes_failed",
         /// A job was forked, for a request or for a self-test.
         JobsForked = "jobs_forked",
-        /// Of these: for a request that was waiting already.
+        /// A job was forked for a request that was waiting already. It counts as forked, too.
         ForksOnDemand = "forks_on_demand",
         /// A spare was let go because it had waited long enough.
         SparesExpired = "spares_expired",
-        /// A spare was let go because its place or its memory was wanted elsewhere.
+        /// A spare was let go because its place or its memory was needed elsewhere.
         SparesDropped = "spares_dropped",
         /// A spare died before it had a request.
         SparesDied = "spares_died",
-        /// A job that serves several requests was replaced: it had served as many as it may.
+        /// A job of mode `hybrid` was replaced after `recycle.max_requests` requests.
         JobsRecycledRequests = "jobs_recycled_requests",
-        /// Likewise: its memory had grown by as much as it may.
+        /// A job of mode `hybrid` was replaced because it had grown by `recycle.max_growth`.
         JobsRecycledGrowth = "jobs_recycled_growth",
-        /// Likewise: it was as old as it may become.
+        /// A job of mode `hybrid` was replaced at the age of `recycle.max_age`.
         JobsRecycledAge = "jobs_recycled_age",
-        /// A canary came back.
+        /// A canary was answered as it should be.
         CanariesOk = "canaries_ok",
-        /// A canary did not.
+        /// A canary failed, or was not answered in time.
         CanariesFailed = "canaries_failed",
         /// The model's breaker opened.
         BreakerTrips = "breaker_trips",
@@ -79,26 +80,27 @@ kinds! {
 }
 
 kinds! {
-    /// Which times are measured.
+    /// The times that are measured.
     Latency {
-        /// From a request's head until all of its recording is there; those over Wyoming come while their job runs.
+        /// From a request's head until all of its recording is there. Recordings over Wyoming do
+        /// not count: they come while their job runs.
         Upload = "upload",
         /// How long a request waited for its job.
         Queue = "queue",
-        /// From the wish for a job until it is ready.
+        /// From asking for a job until it is ready.
         Start = "start",
-        /// Decoding, as the job says, of requests that ended well.
+        /// Decoding of a recording, as the job reports it, if its request ended well.
         Decode = "decode",
-        /// The engine, likewise.
+        /// Work of the engine, as the job reports it, if its request ended well.
         Transcribe = "transcribe",
-        /// What a request's job took beside decoding and the engine, of requests that ended well: the way to it and back.
+        /// The rest of a job's time for a request that ended well: the way to the job and back.
         HandOver = "hand_over",
-        /// From the answer, or from the job's being killed, until its slot is free.
+        /// From the answer, or from the kill of the job, until its slot is free.
         Exit = "exit",
     }
 }
 
-/// Something for each kind.
+/// A value for each kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Each<K, T> {
     values: Vec<(K, T)>,
@@ -136,14 +138,14 @@ impl<K: Kind, T> Each<K, T> {
             .map(|(_, value)| value)
     }
 
-    /// All, in the order of the kinds, each with its word.
+    /// All values in the order of the kinds, each with its kind's word.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> {
         self.values.iter().map(|(kind, value)| (kind.word(), value))
     }
 }
 
 impl<K: Kind> Each<K, u64> {
-    /// One more of `kind`.
+    /// Count one more of `kind`.
     pub fn count(&mut self, kind: K) {
         self.change(kind, |count| *count += 1);
     }

@@ -1,4 +1,4 @@
-//! Requests that are under way, as others see them.
+//! Accepted requests that have not ended, as statistics see them.
 
 use std::{
     sync::{
@@ -8,16 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lock;
+use super::lock::lock;
 use crate::{
     config::Mode,
     isolation::{Gauge, Reading},
-    job::wire::JobProcess,
 };
 
-/// A request that was accepted and has not ended, as others see it.
+/// A request that was accepted and has not ended, as statistics see it.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Open {
+pub struct Open {
     pub(super) id: u64,
     request_id: String,
     uid: Option<u32>,
@@ -26,14 +25,14 @@ pub(in crate::dispatch) struct Open {
     pub(super) progress: Progress,
 }
 
-/// Where it is on its way.
+/// How far a request has come.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Not accepted yet.
     Asked,
     Queued {
         since: Instant,
-        /// A job that had it died before it had read it.
+        /// Whether a job had it already, and died before it had read it.
         again: bool,
     },
     Running {
@@ -43,21 +42,21 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// What works on a request.
+/// The job or thread that works on a request.
 #[derive(Clone, Debug)]
-pub(in crate::dispatch) struct Worker {
+pub struct Worker {
     /// Its process id; the service's own in mode `thread`.
-    pub(in crate::dispatch) pid: i32,
-    /// Where the job runs; `None` in mode `thread`.
-    pub(in crate::dispatch) slot: Option<usize>,
-    /// What it is.
+    pub pid: i32,
+    /// The job's slot; `None` in mode `thread`.
+    pub slot: Option<usize>,
+    /// The mode of its model.
     pub(super) mode: Mode,
     gauge: Option<Gauge>,
 }
 
-/// What a job was last heard of, written while it runs and read by whoever wants to know.
+/// The last report of a job about its progress, which statistics can read while it runs.
 #[derive(Debug, Default)]
-pub(in crate::dispatch) struct Progress {
+pub struct Progress {
     audio_micros: AtomicU64,
     ending: AtomicBool,
 }
@@ -76,27 +75,27 @@ pub enum Stage {
 
 /// A running request at this moment.
 #[derive(Debug)]
-pub(in crate::dispatch) struct RunningJob {
-    pub(in crate::dispatch) worker: Worker,
-    pub(in crate::dispatch) age: Duration,
-    pub(in crate::dispatch) stage: Stage,
+pub struct RunningJob {
+    pub worker: Worker,
+    pub age: Duration,
+    pub stage: Stage,
     /// Audio read so far.
-    pub(in crate::dispatch) audio: Duration,
+    pub audio: Duration,
 }
 
 impl Worker {
-    /// A job of a model in this mode.
-    pub(in crate::dispatch) fn job(job: &mut JobProcess, mode: Mode) -> Self {
+    /// The job `pid` of a model in this mode, in its slot.
+    pub fn job(pid: i32, slot: usize, mode: Mode, gauge: Gauge) -> Self {
         Self {
-            pid: job.pid(),
-            slot: Some(job.slot().index()),
+            pid,
+            slot: Some(slot),
             mode,
-            gauge: Some(job.gauge()),
+            gauge: Some(gauge),
         }
     }
 
     /// A thread of the service.
-    pub(in crate::dispatch) fn thread() -> Self {
+    pub fn thread() -> Self {
         Self {
             pid: std::process::id().cast_signed(),
             slot: None,
@@ -105,21 +104,21 @@ impl Worker {
         }
     }
 
-    /// What it uses at this moment.
-    pub(in crate::dispatch) fn read(&self) -> Option<Reading> {
+    /// The resources that it uses at this moment; `None` if unknown.
+    pub fn read(&self) -> Option<Reading> {
         self.gauge.as_ref()?.read()
     }
 }
 
 impl Progress {
-    /// So much audio was read.
-    pub(in crate::dispatch) fn heard(&self, audio: Duration) {
+    /// The job has read this much `audio`.
+    pub fn heard(&self, audio: Duration) {
         let micros = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX);
         self.audio_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Nothing more will come from the job.
-    pub(in crate::dispatch) fn ending(&self) {
+    pub fn ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
@@ -144,7 +143,7 @@ impl Progress {
 }
 
 impl Open {
-    /// One that is to wait now.
+    /// A request that is to wait now.
     pub(super) fn new(id: u64, request_id: &str, uid: Option<u32>, model: &str) -> Self {
         Self {
             id,
@@ -157,27 +156,27 @@ impl Open {
     }
 
     /// Number of the request.
-    pub(in crate::dispatch) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.id
     }
 
     /// The name under which the client knows it.
-    pub(in crate::dispatch) fn request_id(&self) -> &str {
+    pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// Whose it is.
-    pub(in crate::dispatch) fn uid(&self) -> Option<u32> {
+    /// The client's user id; `None` over TCP.
+    pub fn uid(&self) -> Option<u32> {
         self.uid
     }
 
     /// Name of its model.
-    pub(in crate::dispatch) fn model(&self) -> &str {
+    pub fn model(&self) -> &str {
         &self.model
     }
 
     /// Its job, if it has one.
-    pub(in crate::dispatch) fn job(&self) -> Option<RunningJob> {
+    pub fn job(&self) -> Option<RunningJob> {
         match &*lock(&self.phase) {
             Phase::Running { since, worker } => Some(RunningJob {
                 worker: worker.clone(),

@@ -1,4 +1,5 @@
-//! The journal's entry for each request: one for each that was accepted, and one for each that was turned away.
+//! The journal's entries: one for each request that was accepted and has ended, and one for each
+//! that was turned away.
 
 use std::time::Duration;
 
@@ -6,9 +7,10 @@ use tracing::Level;
 
 use super::open::{Open, Worker};
 use crate::{
-    dispatch::state::ticket::Report,
+    dispatch::request::events::Report,
     events,
     request::{Code, Group, Outcome, Refusal},
+    units::milliseconds,
 };
 
 /// A request had a job and has ended.
@@ -46,7 +48,7 @@ pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
             )
         };
     }
-    // The recording's fault, or nobody's, is not worth a warning.
+    // An ending that is the fault of the recording, or of nobody, is not worth a warning.
     match (code, code.group()) {
         (_, Group::Ok) => tell!(events::REQUEST_OK, Level::INFO),
         (_, Group::Memory) => tell!(events::REQUEST_MEMORY_LIMIT, Level::WARN),
@@ -60,7 +62,7 @@ pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
     }
 }
 
-/// A request that was accepted has ended without an answer of a job's.
+/// A request that was accepted has ended without the answer of a job.
 pub(super) fn unserved(open: &Open, code: Code, waited: Duration, reason: &str) {
     macro_rules! tell {
         ($kind:expr) => {
@@ -82,7 +84,7 @@ pub(super) fn unserved(open: &Open, code: Code, waited: Duration, reason: &str) 
     }
 }
 
-/// A request was turned away at once; `model` is none where it was not known yet.
+/// A request was turned away at once; `model` is `None` if it was not known yet.
 pub(super) fn refused(request_id: &str, uid: Option<u32>, model: Option<&str>, refusal: &Refusal) {
     let outcome = refusal.code().word();
     tracing::info!(
@@ -95,11 +97,7 @@ pub(super) fn refused(request_id: &str, uid: Option<u32>, model: Option<&str>, r
     );
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The line that a person reads; the fields beside it are for queries.
+/// The line that a person reads. The fields are for queries.
 fn summary(report: &Report) -> String {
     if report.outcome != Outcome::Ok {
         return format!(

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::*;
+use super::{
+    account::Account,
+    open::{Stage, Worker},
+    *,
+};
 use crate::{
-    dispatch::state::ticket::Report,
+    dispatch::request::events::Report,
     isolation::{How, Usage},
     request::{Failure, Figures, Outcome, TimeLimit},
 };
@@ -26,7 +30,7 @@ fn report(outcome: Outcome) -> Report {
     }
 }
 
-/// Books in which one request was entered and did what `life` says.
+/// Books after the `life` of one request.
 fn after(life: impl FnOnce(Account)) -> Statistics {
     let statistics = Statistics::new();
     life(Account::new(&statistics.model("m"), 7, "r", Some(1000)));
@@ -140,7 +144,7 @@ fn an_open_request_shows_how_far_it_is() {
     assert_eq!(stage(), Some((Stage::Transcribing, 5)));
     account.progress().ending();
     assert_eq!(stage(), Some((Stage::Ending, 5)));
-    // Another job begins anew, and the wait for it does not count as a second request's.
+    // Another job begins anew, and the wait for it does not count a second time.
     account.waits();
     account.begin(Worker::thread());
     assert_eq!(stage(), Some((Stage::Assigned, 0)));

@@ -4,7 +4,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use crate::dispatch::snapshot;
+use crate::dispatch;
 
 /// A metric under construction.
 pub(super) struct Family {
@@ -55,7 +55,7 @@ impl Family {
     }
 
     /// Add the times for these labels.
-    pub(super) fn add_times(&mut self, labels: &[(&str, &str)], times: &snapshot::Histogram) {
+    pub(super) fn add_times(&mut self, labels: &[(&str, &str)], times: &dispatch::Histogram) {
         let bucket = |(bound, count)| {
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(bound);

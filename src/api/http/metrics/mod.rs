@@ -12,7 +12,10 @@ use prometheus::{TEXT_FORMAT, TextEncoder};
 use self::family::Family;
 use super::App;
 use crate::api::error::ApiError;
-use crate::dispatch::snapshot::{HEALTH, Latency, ModelState, Snapshot, Zygote};
+use crate::dispatch::{
+    Latency,
+    snapshot::{HEALTH, ModelState, Snapshot, Zygote},
+};
 
 /// Return all figures in Prometheus's text format.
 pub(super) async fn show(State(app): State<App>) -> Result<Response, ApiError> {

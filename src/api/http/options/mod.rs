@@ -8,7 +8,7 @@ use field::Field;
 pub(super) use field::NAMES;
 use values::{boolean, chunking, detector, fixed_detector, format_of, language, time};
 
-use crate::{api::error::ApiError, dispatch::Lower, request::Ask};
+use crate::{api::error::ApiError, dispatch::OwnLimits, request::Ask};
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
@@ -85,7 +85,7 @@ pub(super) struct Options {
     /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
     /// Limits that the client sets for this request.
-    pub(super) lower: Lower,
+    pub(super) own_limits: OwnLimits,
     /// Parameters set so far, to find repeated ones.
     given: Vec<Field>,
 }
@@ -194,8 +194,8 @@ impl Options {
                 self.ask.channel = Some(value.parse().map_err(|_| mistake(what.into()))?);
             }
             Field::Vad => self.ask.vad = boolean(name, &value)?,
-            Field::MemoryLimit => self.lower.memory = Some(value.parse().map_err(mistake)?),
-            Field::Deadline => self.lower.deadline = Some(time(name, &value)?),
+            Field::MemoryLimit => self.own_limits.memory = Some(value.parse().map_err(mistake)?),
+            Field::Deadline => self.own_limits.deadline = Some(time(name, &value)?),
         }
         Ok(())
     }

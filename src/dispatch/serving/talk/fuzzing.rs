@@ -1,4 +1,5 @@
-//! Any bytes as what a child says: decoded, checked as in a conversation, and never beyond what a job may say.
+//! Any bytes as a child's messages: decoded, checked as in a conversation, and never beyond the
+//! bounds for a job.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -7,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Heard, Talk, TimeLimit};
 use crate::{
     config::Limits,
-    dispatch::{Lower, statistics::Progress},
+    dispatch::{request::submission::OwnLimits, statistics::open::Progress},
     isolation::{
         FromZygote,
         channel::{MAX_MESSAGE, decode, encode},
@@ -16,14 +17,15 @@ use crate::{
     transcript::Transcript,
 };
 
-/// One datagram of each kind that is received anywhere; and, one behind the other without their version bytes, the
-/// messages of a job about its request, which is number 1.
+/// Take `data` as one datagram of each kind that is received anywhere. Then take it as the messages
+/// of a job about its request, which is number 1, one after the other without their version bytes.
 pub fn job_messages(data: &[u8]) {
     comes_back_the_same::<FromJob>(data);
     comes_back_the_same::<FromZygote>(data);
     comes_back_the_same::<ToJob>(data);
-    let (limits, lower, progress) = (Limits::default(), Lower::default(), Progress::default());
-    let mut talk = Talk::about(1, &limits, &lower, &progress);
+    let (limits, own_limits) = (Limits::default(), OwnLimits::default());
+    let progress = Progress::default();
+    let mut talk = Talk::about(1, &limits, &own_limits, &progress);
     let mut transcript = Transcript::default();
     let (mut rest, mut held, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
@@ -38,7 +40,7 @@ pub fn job_messages(data: &[u8]) {
                 last = segment.start;
                 transcript.segments.push(segment);
             }
-            Ok(Heard::End(_) | Heard::Forbidden(_)) => break,
+            Ok(Heard::Done(_) | Heard::Failed(_) | Heard::Forbidden(_)) => break,
             Err(what) => {
                 assert!(!what.is_empty());
                 break;
@@ -48,7 +50,7 @@ pub fn job_messages(data: &[u8]) {
         let _ = talk.deadline();
         let _ = talk.allowance(TimeLimit::Cpu);
     }
-    // Whatever the text is, nobody can end a subtitle with it, or begin another.
+    // No text can end a subtitle, or begin another.
     let (srt, vtt) = (transcript.srt(), transcript.vtt());
     let segments = transcript.segments.len();
     assert_eq!(srt.matches("\n\n").count(), segments, "{srt:?}");
@@ -56,10 +58,10 @@ pub fn job_messages(data: &[u8]) {
     assert_eq!(vtt.matches(" --> ").count(), segments, "{vtt:?}");
 }
 
-/// What was understood of a datagram is understood again when it is said by ourselves.
+/// A message that was decoded from a datagram can be encoded, and decodes to the same message.
 fn comes_back_the_same<M: Serialize + DeserializeOwned + Debug>(datagram: &[u8]) {
     if let Ok(message) = decode::<M>(datagram) {
-        // A length in a longer form than is necessary is understood, too.
+        // A length may be written in a longer form than necessary, so there may be more to write.
         let mut buffer = vec![0; 2 * MAX_MESSAGE.max(datagram.len())];
         let encoded = encode(&message, &mut buffer).expect("no longer than it was");
         let again = decode::<M>(encoded).expect("no worse than it was");

@@ -59,12 +59,12 @@ impl Desk {
         }
     }
 
-    /// Whose turn it is.
+    /// The user who has the next turn.
     fn next(&mut self) -> Option<u32> {
         self.0.next(|_| true).map(|item| item.uid)
     }
 
-    /// Whose turns they are, each job being done before the next one begins.
+    /// The users who have the next turns, if each job is done before the next one begins.
     fn one_by_one(&mut self, count: usize) -> Vec<u32> {
         let turn = |_| {
             let uid = self.next()?;
@@ -76,7 +76,7 @@ impl Desk {
 }
 
 #[test]
-fn who_comes_with_little_need_not_wait_for_who_came_with_much() {
+fn a_user_with_little_passes_one_with_much() {
     let mut desk = Desk::new(100);
     desk.push_many(50, 1, FREE);
     assert_eq!(desk.one_by_one(3), [1, 1, 1]);
@@ -94,7 +94,7 @@ fn coming_again_and_again_does_not_win_more_turns() {
     assert_eq!(desk.next(), Some(1));
     let mut turns = Vec::new();
     for _ in 0..4 {
-        // Two users who each send the next one as soon as they have their answer.
+        // Two users each send their next request as soon as they have an answer.
         for uid in [2, 3] {
             desk.push_many(1, uid, FREE);
             turns.extend(desk.one_by_one(1));
@@ -121,7 +121,7 @@ fn a_model_that_lacks_spares_holds_up_its_own_requests_only() {
 }
 
 #[test]
-fn who_is_at_his_cap_waits_and_asks_for_no_job() {
+fn a_user_at_the_cap_asks_for_no_job() {
     let mut desk = Desk::new(100);
     desk.push_many(5, 1, running(2));
     desk.push_many(3, 2, FREE);
@@ -142,14 +142,14 @@ fn who_is_at_his_cap_waits_and_asks_for_no_job() {
 }
 
 #[test]
-fn what_is_given_back_is_next() {
+fn a_request_that_is_given_back_is_next() {
     let mut desk = Desk::new(2);
     desk.push_many(1, 1, running(1));
     desk.push_many(1, 2, FREE);
     let first = desk.0.next(|_| true).unwrap();
     desk.push_many(1, 1, running(1));
     let id = first.id;
-    // Although the queue is full.
+    // The queue is full, and takes it all the same.
     desk.0.give_back(first);
     assert_eq!(desk.0.len(), 3);
     assert_eq!(desk.0.next(|_| true).unwrap().id, id);
@@ -169,7 +169,7 @@ fn the_bounds_of_all_and_of_one() {
     desk.push_many(2, 2, FREE);
     assert_eq!(desk.push(3, 0, FREE), Err(Full::Queue));
     assert_eq!(desk.0.has_room(Client::Network, FREE), Err(Full::Queue));
-    // Whoever is at his own bound is told so.
+    // A user at the own bound is told about that bound, not about the queue.
     assert_eq!(desk.push(1, 0, two), Err(Full::Client));
     assert_eq!(desk.next(), Some(1));
     assert_eq!(desk.0.has_room(Client::User(1), two), Ok(()));
@@ -179,7 +179,7 @@ fn the_bounds_of_all_and_of_one() {
 }
 
 #[test]
-fn who_has_nothing_here_is_forgotten() {
+fn a_user_without_requests_is_forgotten() {
     let mut desk = Desk::new(10_000);
     for uid in 0..5000 {
         desk.push_many(1, uid, FREE);
@@ -188,7 +188,7 @@ fn who_has_nothing_here_is_forgotten() {
     desk.one_by_one(2500);
     assert!(desk.0.take_everything().len() == 2500);
     assert_eq!((desk.0.ring.len(), desk.0.clients().count()), (0, 0));
-    // One who only ever waits: the others are remembered until he had his turn.
+    // One user only ever waits: the others are remembered until that user has had a turn.
     desk.push(1, 1, FREE).unwrap();
     for uid in 2..10 {
         desk.push_many(1, uid, FREE);
@@ -200,14 +200,14 @@ fn who_has_nothing_here_is_forgotten() {
     assert_eq!(desk.0.ring.len(), 0);
 }
 
-/// Everything that must hold, watched over any sequence of events.
+/// Everything that must hold, over any sequence of events.
 struct Watched {
     desk: Desk,
     shares: [Share; 4],
     bound: usize,
     waiting: HashMap<u64, Item>,
     running: Vec<Item>,
-    /// For each user that waits and could be served all the time: who had a turn meanwhile.
+    /// For each user that waits and could be served all the time: users who had a turn meanwhile.
     passed_by: HashMap<u32, BTreeSet<u32>>,
 }
 
@@ -284,7 +284,7 @@ impl Watched {
         self.desk.0.give_back(item);
     }
 
-    /// The counts agree with what was put in and not yet taken out.
+    /// Check that the counts agree with the requests that were put in and not yet taken out.
     fn check(&mut self) {
         let waits = |uid| self.waiting.values().any(|item| item.uid == uid);
         self.passed_by.retain(|uid, _| waits(*uid));

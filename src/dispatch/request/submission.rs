@@ -1,0 +1,50 @@
+//! A request as the API hands it to the dispatcher.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use crate::{
+    config::{Limits, Share},
+    request::Ask,
+    units::ByteSize,
+};
+
+/// One request with its recording, ready to be queued.
+#[derive(Debug)]
+pub struct Submission {
+    /// Name or alias of the model; it must exist.
+    pub model: String,
+    /// The order for the job and its engine.
+    pub ask: Ask,
+    /// Limits that the client set below those of the model.
+    pub own_limits: OwnLimits,
+    /// The recording, readable from its start.
+    pub recording: OwnedFd,
+    /// How long the recording took to arrive; `None` if it is still coming.
+    pub upload: Option<Duration>,
+    /// The name under which the client knows the request, for the log.
+    pub request_id: String,
+    /// The client's user id, if the kernel vouches for one.
+    pub uid: Option<u32>,
+    /// How much this client may have at once.
+    pub share: Share,
+}
+
+/// Limits that a client sets for its own request. They can only lower the configured ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// Memory of the job.
+    pub memory: Option<ByteSize>,
+    /// Wall-clock time, however much time the recording's length would earn.
+    pub deadline: Option<Duration>,
+}
+
+impl OwnLimits {
+    /// The limits of a job that serves this request, if its model has `limits`. The deadline is
+    /// not among them: it depends on the audio that was read.
+    pub fn lower(self, mut limits: Limits) -> Limits {
+        if let Some(memory) = self.memory {
+            limits.memory = limits.memory.min(memory);
+        }
+        limits
+    }
+}

@@ -1,0 +1,85 @@
+//! A submitted request on its way into the queue: everything that can refuse it at once.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    accepted::Accepted,
+    retry,
+    shared::{Shared, Stop},
+    ticket::Ticket,
+    turns::Queued,
+};
+use crate::{
+    config::{Config, Model},
+    dispatch::{
+        request::{events, feed::Feed, submission::Submission},
+        statistics::{account::Account, books::Books, kinds::Latency},
+    },
+    request::Refusal,
+};
+
+/// Queue a request. `feed` is there if its recording is a pipe through which it still comes.
+///
+/// # Errors
+/// The request is refused at once, and counts as refused.
+pub fn admit(
+    shared: &Arc<Shared>,
+    submission: Submission,
+    feed: Option<Arc<Feed>>,
+) -> Result<Ticket, Refusal> {
+    let config = shared.config();
+    let model = config.model(&submission.model);
+    let model = model.ok_or(Refusal::UnknownModel)?;
+    let books = shared.statistics.model(&model.name);
+    let (request_id, uid) = (submission.request_id.clone(), submission.uid);
+    let admitted = queue(shared, &config, model, submission, feed, &books);
+    admitted.inspect_err(|refusal| books.refuse(&request_id, uid, refusal))
+}
+
+fn queue(
+    shared: &Arc<Shared>,
+    config: &Config,
+    model: &Model,
+    submission: Submission,
+    feed: Option<Arc<Feed>>,
+    books: &Arc<Books>,
+) -> Result<Ticket, Refusal> {
+    if *shared.stop.borrow() == Stop::Now {
+        return Err(Refusal::ShuttingDown);
+    }
+    let (events, receiver) = events::channel();
+    let mut schedule = shared.schedule();
+    let now = Instant::now();
+    let named = schedule.pool_named(&model.name);
+    let (pool_id, pool) = named.ok_or(Refusal::UnknownModel)?;
+    pool.admit(now)?;
+    let id = schedule.next_request_id();
+    let request = Box::new(Accepted {
+        id,
+        account: Account::new(books, id, &submission.request_id, submission.uid),
+        model: pool_id,
+        ask: submission.ask,
+        limits: model.limits,
+        own_limits: submission.own_limits,
+        recording: submission.recording,
+        feed,
+        request_id: submission.request_id,
+        uid: submission.uid,
+        events,
+        since: now,
+        unread: 0,
+        canary: false,
+    });
+    let client = request.client();
+    if let Err(full) = schedule.queue.push(request, submission.share) {
+        let max_running = config.jobs.max_running;
+        return Err(retry::refusal(&schedule, full, client, max_running));
+    }
+    drop(schedule);
+    if let Some(upload) = submission.upload {
+        books.observe(Latency::Upload, upload);
+    }
+    shared.pump();
+    let patience = config.jobs.queue_timeout;
+    Ok(Ticket::new(shared.clone(), id, receiver, patience))
+}

@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use crate::{
-    dispatch::{Event, Report, Ticket},
+    dispatch::{Report, RequestEvent, Ticket},
     request::Refusal,
     transcript::Segment,
 };
@@ -22,10 +22,12 @@ pub(super) enum Word {
 pub(super) async fn next(ticket: &mut Ticket, model: &str) -> Word {
     loop {
         return match ticket.next().await {
-            Some(Event::Started) => continue,
-            Some(Event::Segment(segment)) => Word::Segment(segment),
-            Some(Event::Finished(report)) => Word::Finished(report),
-            Some(Event::Refused(refusal)) => Word::Refused(ApiError::refused(&refusal, model)),
+            Some(RequestEvent::Started) => continue,
+            Some(RequestEvent::Segment(segment)) => Word::Segment(segment),
+            Some(RequestEvent::Finished(report)) => Word::Finished(report),
+            Some(RequestEvent::Refused(refusal)) => {
+                Word::Refused(ApiError::refused(&refusal, model))
+            }
             // The scheduler dropped the request without an event, so it is shutting down.
             None => Word::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
         };

@@ -28,7 +28,7 @@ use self::{
 };
 pub use self::{
     request::{
-        events::{Event, Report},
+        events::{Report, RequestEvent},
         feed::Feed,
         submission::{OwnLimits, Submission},
     },
@@ -36,7 +36,7 @@ pub use self::{
     statistics::{
         histogram::Histogram,
         kinds::{Each, Latency, Lifecycle},
-        open::Stage,
+        open::JobStage,
     },
 };
 use crate::{
@@ -107,8 +107,8 @@ impl Dispatcher {
     /// Serve by `config` from now on.
     ///
     /// Settings that take no new zygote are in force at once. A model whose engine, files or mode
-    /// changed goes on as before until a replacement has passed its self-test. A removed model takes
-    /// no new requests; those that wait for it are still served.
+    /// changed goes on as before until a replacement has passed its self-test. A removed model
+    /// takes no new requests; those that wait for it are still served.
     ///
     /// Must be called on the thread that runs the service, as [`Self::start`].
     pub fn reconfigure(&self, config: Arc<Config>) {
@@ -148,7 +148,7 @@ impl Dispatcher {
         Snapshot::take(&self.shared, connections)
     }
 
-    /// The kernel's features.
+    /// The kernel's features, found by trying them.
     pub fn probe(&self) -> &Probe {
         &self.shared.probe
     }

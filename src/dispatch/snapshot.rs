@@ -19,7 +19,7 @@ use crate::{
             histogram::Histogram,
             kinds::{Each, Latency, Lifecycle},
             ledger::Ledger,
-            open::{Open, Stage},
+            open::{JobStage, OpenRequest},
             zygotes::ZygoteEntry,
         },
     },
@@ -46,14 +46,14 @@ pub struct Snapshot {
     pub bounds: Bounds,
     /// The service's own process.
     pub supervisor: Supervisor,
-    /// All models together.
+    /// The work of all models together.
     pub total: Activity,
     /// Requests that were turned away before they had said which model they want.
     pub refused_before_upload: Each<Code, u64>,
     /// Each model by its name.
     pub models: BTreeMap<String, ModelState>,
     /// Requests that have a job, the oldest first.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<JobState>,
     /// The clients that have requests here.
     pub clients: Vec<ClientState>,
 }
@@ -61,13 +61,13 @@ pub struct Snapshot {
 /// How jobs are kept apart.
 #[derive(Debug, Serialize)]
 pub struct Isolation {
-    /// `isolation.mode`.
+    /// The value of `isolation.mode`.
     pub mode: &'static str,
     /// Whether each job is confined by a cgroup of its own.
     pub confined: bool,
-    /// What the kernel was found to offer.
+    /// The kernel's features, found by trying them.
     pub kernel: Probe,
-    /// What weakens the isolation, in whole sentences.
+    /// Weaknesses of the isolation, in whole sentences.
     pub warnings: Vec<String>,
 }
 
@@ -76,18 +76,18 @@ pub struct Isolation {
 pub struct Bounds {
     /// Jobs that run at once.
     pub max_running: usize,
-    /// Requests that wait.
+    /// Requests that wait at once.
     pub max_queued: usize,
-    /// What the limits of all jobs may add up to, in bytes; `None` without a budget.
+    /// The largest sum of all jobs' limits, in bytes; `None` without a budget.
     pub memory_budget_bytes: Option<u64>,
 }
 
 /// The service's own process. Sizes in bytes; `None` if `/proc` does not tell.
 #[derive(Debug, Serialize)]
 pub struct Supervisor {
-    /// Its process id.
+    /// The service's process id.
     pub pid: u32,
-    /// Resident memory.
+    /// Memory that is resident.
     pub rss_bytes: Option<u64>,
     /// The part of it that does not belong to a file.
     pub anon_bytes: Option<u64>,
@@ -133,7 +133,7 @@ pub struct Activity {
 /// Requests that were accepted, and how they ended.
 #[derive(Debug)]
 pub struct Requests {
-    /// All of them.
+    /// Requests that were accepted.
     pub accepted: u64,
     /// Those that have ended.
     pub ended: Each<Code, u64>,
@@ -142,7 +142,7 @@ pub struct Requests {
 /// All values of a model's [`ModelState::health`].
 pub const HEALTH: [&str; 4] = ["starting", "ready", "failed", "tripped"];
 
-/// One model.
+/// One model's settings, health and work.
 #[derive(Debug, Serialize)]
 pub struct ModelState {
     /// Other names for it.
@@ -160,7 +160,7 @@ pub struct ModelState {
     /// The most memory that a request's job had, in bytes; 0 if unknown.
     pub job_memory_peak_bytes: u64,
     /// The zygotes that it has now.
-    pub zygotes: Vec<Zygote>,
+    pub zygotes: Vec<ZygoteState>,
     /// Past and present work.
     #[serde(flatten)]
     pub activity: Activity,
@@ -168,8 +168,8 @@ pub struct ModelState {
 
 /// One zygote. Sizes in bytes; `None` if unknown.
 #[derive(Debug, Serialize)]
-pub struct Zygote {
-    /// Its process id.
+pub struct ZygoteState {
+    /// The zygote's process id.
     pub pid: i32,
     /// Memory that its cgroup counts.
     pub memory_bytes: Option<u64>,
@@ -186,12 +186,12 @@ pub struct Zygote {
 
 /// A request that has a job. Sizes in bytes; `None` if unknown.
 #[derive(Debug, Serialize)]
-pub struct Job {
+pub struct JobState {
     /// Number of the request.
     pub id: u64,
     /// The name under which the client knows it.
     pub request_id: String,
-    /// Its model.
+    /// Name of its model.
     pub model: String,
     /// Its client's user; `None` over TCP.
     pub uid: Option<u32>,
@@ -203,7 +203,7 @@ pub struct Job {
     #[serde(rename = "age_seconds", serialize_with = "seconds")]
     pub age: Duration,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: JobStage,
     /// Audio read so far.
     #[serde(rename = "audio_seconds", serialize_with = "seconds")]
     pub audio: Duration,
@@ -213,7 +213,7 @@ pub struct Job {
     pub memory_peak_bytes: Option<u64>,
     /// Memory that it may use.
     pub memory_limit_bytes: Option<u64>,
-    /// CPU time.
+    /// CPU time that it has used.
     #[serde(rename = "cpu_seconds", serialize_with = "optional_seconds")]
     pub cpu: Option<Duration>,
 }
@@ -233,7 +233,7 @@ pub struct ClientState {
     pub max_queued: usize,
 }
 
-/// What the scheduler alone knows of a model.
+/// The figures of a model that only the scheduler knows.
 struct PoolState {
     /// The settings that it serves with.
     model: Arc<Model>,
@@ -278,13 +278,13 @@ impl Snapshot {
             total,
             refused_before_upload: statistics.refused(),
             models,
-            jobs: open.iter().filter_map(|open| Job::of(open)).collect(),
+            jobs: open.iter().filter_map(|open| JobState::of(open)).collect(),
             clients: clients(shared),
         }
     }
 }
 
-/// What the scheduler knows of each model.
+/// The scheduler's figures of each model.
 fn pools(shared: &Shared) -> Vec<PoolState> {
     let now = Instant::now();
     let schedule = shared.schedule();
@@ -395,7 +395,7 @@ impl Activity {
     }
 
     /// Count requests that are under way.
-    fn add_open<'a>(&mut self, open: impl Iterator<Item = &'a Open>) {
+    fn add_open<'a>(&mut self, open: impl Iterator<Item = &'a OpenRequest>) {
         for open in open {
             match open.job() {
                 Some(_) => self.running += 1,
@@ -406,7 +406,7 @@ impl Activity {
 }
 
 impl ModelState {
-    fn new<'a>(pool: PoolState, open: impl Iterator<Item = &'a Open>) -> Self {
+    fn new<'a>(pool: PoolState, open: impl Iterator<Item = &'a OpenRequest>) -> Self {
         let ledger = pool.books.ledger();
         let job_memory_peak_bytes = ledger.peak;
         let mut activity = Activity::new(ledger);
@@ -428,13 +428,13 @@ impl ModelState {
             reason,
             memory_limit_bytes: pool.model.limits.memory.bytes(),
             job_memory_peak_bytes,
-            zygotes: zygotes.iter().map(|entry| Zygote::of(entry)).collect(),
+            zygotes: zygotes.iter().map(|entry| ZygoteState::of(entry)).collect(),
             activity,
         }
     }
 }
 
-impl Zygote {
+impl ZygoteState {
     fn of(entry: &ZygoteEntry) -> Self {
         let pid = entry.pid();
         Self {
@@ -459,9 +459,9 @@ impl Serialize for Requests {
     }
 }
 
-impl Job {
+impl JobState {
     /// `None` if the request waits.
-    fn of(open: &Open) -> Option<Self> {
+    fn of(open: &OpenRequest) -> Option<Self> {
         let job = open.job()?;
         let reading = job.worker.read();
         Some(Self {

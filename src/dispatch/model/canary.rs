@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     config::Share,
     dispatch::{
-        request::events::Event,
+        request::events::RequestEvent,
         state::{accepted::Accepted, pool::Health, pool_id::PoolId, shared::Shared},
         statistics::kinds::Lifecycle,
     },
@@ -24,7 +24,7 @@ use crate::{
 /// The longest time between two looks whether a canary is due.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// The shortest one.
+/// The shortest time between two such looks.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
 /// Send a canary through model `id` whenever it was idle for `health.interval`, until the model is
@@ -98,17 +98,17 @@ async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
 }
 
 /// How a canary's request ended.
-async fn answer(mut events: mpsc::Receiver<Event>) -> Result<(), String> {
+async fn answer(mut events: mpsc::Receiver<RequestEvent>) -> Result<(), String> {
     loop {
         match events.recv().await {
-            Some(Event::Started | Event::Segment(_)) => {}
-            Some(Event::Finished(report)) => {
+            Some(RequestEvent::Started | RequestEvent::Segment(_)) => {}
+            Some(RequestEvent::Finished(report)) => {
                 return match report.outcome {
                     Outcome::Ok => Ok(()),
                     outcome => Err(outcome.to_string()),
                 };
             }
-            Some(Event::Refused(refusal)) => return Err(refusal.to_string()),
+            Some(RequestEvent::Refused(refusal)) => return Err(refusal.to_string()),
             None => return Err("it was dropped".into()),
         }
     }

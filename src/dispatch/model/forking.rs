@@ -79,13 +79,13 @@ pub async fn fork_jobs(
                 renewal.forks += 1;
                 forks.spawn(job, order);
             }
-            Err(Trouble::Job(reason)) => forks.cannot_fork(&reason).await,
-            Err(Trouble::Zygote(reason)) => return ServerEnd::Lost(reason.to_string()),
+            Err(ForkFailure::Job(reason)) => forks.cannot_fork(&reason).await,
+            Err(ForkFailure::Zygote(reason)) => return ServerEnd::Lost(reason.to_string()),
         }
     }
 }
 
-/// What to do after a look at what the model needs.
+/// The next step after a look at the model's needs.
 enum Next {
     /// Look again at once.
     Look,
@@ -93,15 +93,15 @@ enum Next {
     Wait(Option<Instant>),
 }
 
-/// What a failed fork affects.
-enum Trouble {
-    /// Only this one job.
+/// A failed fork, by its consequences.
+enum ForkFailure {
+    /// Only this one job is affected; the reason.
     Job(String),
     /// The zygote is of no use any more.
     Zygote(ProcessError),
 }
 
-impl From<ProcessError> for Trouble {
+impl From<ProcessError> for ForkFailure {
     fn from(error: ProcessError) -> Self {
         match error {
             ProcessError::Fork(reason) => Self::Job(reason),
@@ -164,16 +164,16 @@ impl Forks<'_> {
                 }
                 Ok(Next::Wait(None))
             }
-            Err(Trouble::Job(reason)) => {
+            Err(ForkFailure::Job(reason)) => {
                 self.cannot_fork(&reason).await;
                 Ok(Next::Look)
             }
-            Err(Trouble::Zygote(reason)) => Err(reason),
+            Err(ForkFailure::Zygote(reason)) => Err(reason),
         }
     }
 
     /// Reserve memory and a slot for a job, and ask the zygote for it. `None`: they cannot be had.
-    async fn order(&mut self, urgent: bool) -> Result<Option<ForkOrder>, Trouble> {
+    async fn order(&mut self, urgent: bool) -> Result<Option<ForkOrder>, ForkFailure> {
         let bytes = self.model.limits.memory.bytes();
         let Some(memory) = Reservation::take(self.shared, self.id, bytes, urgent) else {
             return Ok(None);
@@ -181,7 +181,7 @@ impl Forks<'_> {
         let limits = self.model.limits.of_cgroup();
         let has_program = self.model.engine.needs().profile.has_program();
         let slot = self.shared.slots.take(limits, has_program);
-        let Some(slot) = slot.map_err(|error| Trouble::Job(error.to_string()))? else {
+        let Some(slot) = slot.map_err(|error| ForkFailure::Job(error.to_string()))? else {
             return Ok(None);
         };
         let order = ForkOrder {
@@ -194,16 +194,16 @@ impl Forks<'_> {
     }
 
     /// The next of the jobs that were asked for, or the zygote's end. Cancel-safe.
-    async fn next(&mut self) -> Result<(JobProcess, ForkOrder), Trouble> {
+    async fn next(&mut self) -> Result<(JobProcess, ForkOrder), ForkFailure> {
         if self.asked.is_empty() {
-            return Err(Trouble::Zygote(self.zygote.ended().await));
+            return Err(ForkFailure::Zygote(self.zygote.ended().await));
         }
         let forked = self.zygote.forked().await;
         let order = self.asked.pop_front();
         match (forked?, order) {
             (job, Some(order)) => Ok((job, order)),
             // Not possible: the zygote was asked for as many jobs as there are orders.
-            (_, None) => Err(Trouble::Job("nobody asked for it".into())),
+            (_, None) => Err(ForkFailure::Job("nobody asked for it".into())),
         }
     }
 
@@ -212,8 +212,8 @@ impl Forks<'_> {
         while !self.asked.is_empty() {
             match self.next().await {
                 Ok((job, order)) => self.spawn(job, order),
-                Err(Trouble::Job(_)) => {}
-                Err(Trouble::Zygote(_)) => return,
+                Err(ForkFailure::Job(_)) => {}
+                Err(ForkFailure::Zygote(_)) => return,
             }
         }
     }
@@ -224,7 +224,7 @@ impl Forks<'_> {
         tokio::spawn(raise(shared, self.id, model, job, order));
     }
 
-    /// There is no job. Pause, for a request that waits would ask for another one at once.
+    /// The job cannot be forked. Pause, for a request that waits would ask for another one at once.
     async fn cannot_fork(&self, reason: &str) {
         let name = &self.model.name;
         tracing::error!(

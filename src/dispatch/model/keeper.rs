@@ -8,7 +8,7 @@ use std::{
 use super::{
     canary,
     forking::fork_jobs,
-    server::{Server, ServerEnd},
+    server::{ModelServer, ServerEnd},
     threading,
 };
 use crate::{
@@ -35,7 +35,7 @@ pub async fn keep(shared: Arc<Shared>, id: PoolId) {
     let mut is_stable = true;
     while let Some(model) = shared.wanted(id) {
         let name = model.name.clone();
-        match Server::start(&shared, model.clone()).await {
+        match ModelServer::start(&shared, model.clone()).await {
             Ok(server) => {
                 let ready = Instant::now();
                 let Some(reason) = serve(&shared, id, model, server).await else {
@@ -85,13 +85,13 @@ async fn serve(
     shared: &Arc<Shared>,
     id: PoolId,
     mut model: Arc<Model>,
-    mut server: Server,
+    mut server: ModelServer,
 ) -> Option<String> {
     loop {
         shared.adopt(id, &model);
         let end = match &mut server {
-            Server::Zygote(zygote) => fork_jobs(shared, id, model, zygote).await,
-            Server::Thread(thread) => threading::serve(shared, id, model, thread).await,
+            ModelServer::Zygote(zygote) => fork_jobs(shared, id, model, zygote).await,
+            ModelServer::Thread(thread) => threading::serve(shared, id, model, thread).await,
         };
         match end {
             ServerEnd::Lost(reason) => {
@@ -137,7 +137,7 @@ fn fail(shared: &Shared, id: PoolId, model: Arc<Model>, reason: String) {
     shared.set_health(id, Health::Failed(reason));
 }
 
-/// The model is no more.
+/// The model is gone from the configuration, and drained.
 fn remove(shared: &Shared, id: PoolId) {
     let (name, turned_away) = shared.schedule().remove(id);
     turned_away.tell();

@@ -1,4 +1,4 @@
-//! What keeps each model ready: its zygote or thread, its replacement, its proofs of life.
+//! Everything that keeps a model ready: its zygote or thread, its replacement, its proofs of life.
 
 pub mod canary;
 pub mod forking;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::server::{Server, ServerEnd};
+use super::server::{ModelServer, ServerEnd};
 use crate::{
     config::Model,
     dispatch::state::{pool::Rejected, pool_id::PoolId, shared::Shared},
@@ -33,21 +33,21 @@ pub struct Renewal {
 /// A server that is being started.
 struct Successor {
     settings: Arc<Model>,
-    server: oneshot::Receiver<Result<Server, String>>,
+    server: oneshot::Receiver<Result<ModelServer, String>>,
 }
 
-/// What the present server has to do.
+/// The task of the present server after a look.
 pub enum Look {
     /// Nothing else than before.
     GoOn,
     /// Go on with these settings: engine and mode are the same.
     Settings(Arc<Model>),
-    /// Serve no more.
+    /// Serve no more requests.
     End(ServerEnd),
 }
 
-/// What the configuration and the schedule want of a model.
-struct Wish {
+/// The wishes of the configuration and the schedule for a model.
+struct Wanted {
     /// The settings that the configuration has for it; `None` once it was removed.
     settings: Option<Arc<Model>>,
     /// A fresh server is asked for.
@@ -118,12 +118,12 @@ impl Renewal {
         None
     }
 
-    /// Start a successor.
+    /// Start a successor with these settings.
     fn begin(&mut self, id: PoolId, settings: Arc<Model>) {
         let (sender, server) = oneshot::channel();
         let (shared, model) = (self.shared.clone(), settings.clone());
         tokio::spawn(async move {
-            let started = Server::start(&shared, model).await;
+            let started = ModelServer::start(&shared, model).await;
             if sender.send(started).is_ok() {
                 shared.wake(id).notify_one();
             }
@@ -137,10 +137,10 @@ impl Renewal {
         most > 0 && self.forks >= (most.saturating_mul(self.jitter) / 1000).max(1)
     }
 
-    fn wish(&self, id: PoolId) -> Option<Wish> {
+    fn wish(&self, id: PoolId) -> Option<Wanted> {
         let schedule = self.shared.schedule();
         let pool = schedule.pools.get(&id)?;
-        Some(Wish {
+        Some(Wanted {
             settings: pool.wanted.clone(),
             renew: pool.renew,
             is_drained: !schedule.queue.wants(id) && pool.upcoming == 0,

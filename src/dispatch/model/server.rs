@@ -9,8 +9,8 @@ use crate::{
     events,
 };
 
-/// What serves a model's requests.
-pub enum Server {
+/// A zygote or a thread that serves a model's requests.
+pub enum ModelServer {
     /// A zygote that forks a job for each request, or for several.
     Zygote(Box<Zygote>),
     /// A thread of the service.
@@ -22,12 +22,12 @@ pub enum ServerEnd {
     /// It is of no use any more; the reason.
     Lost(String),
     /// A fresh one takes its place, with these settings.
-    Replaced(Server, Arc<Model>),
+    Replaced(ModelServer, Arc<Model>),
     /// The model was removed from the configuration, and no request waits for it any more.
     Removed,
 }
 
-impl Server {
+impl ModelServer {
     /// Start what serves `model`, and have it prove itself.
     ///
     /// # Errors

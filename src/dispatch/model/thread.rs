@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::Model,
     dispatch::{
-        request::events::Event,
+        request::events::RequestEvent,
         state::{accepted::Accepted, pool_id::PoolId},
     },
     engine::EngineSettings,
@@ -144,7 +144,7 @@ impl job::Report for ToClient<'_> {
     }
 
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
-        match self.0.events.blocking_send(Event::Segment(segment)) {
+        match self.0.events.blocking_send(RequestEvent::Segment(segment)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }

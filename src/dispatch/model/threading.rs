@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Model,
     dispatch::{
-        request::events::{Event, Report},
+        request::events::{Report, RequestEvent},
         state::{
             accepted::Accepted,
             idle::{IdleHandle, NextRequest},
@@ -91,7 +91,7 @@ async fn transcribe(
     let start = Instant::now();
     request.account.begin(Worker::thread());
     let request: Arc<Accepted> = request.into();
-    let _ = request.events.send(Event::Started).await;
+    let _ = request.events.send(RequestEvent::Started).await;
     let result = tokio::select! {
         biased;
         result = thread.transcribe(request.clone(), model) => match result {
@@ -117,7 +117,7 @@ async fn transcribe(
         wall: start.elapsed(),
     };
     request.account.finish(&report);
-    let last_event = Event::Finished(Box::new(report));
+    let last_event = RequestEvent::Finished(Box::new(report));
     let _ = request.events.send(last_event).await;
     shared.finished(&request, &outcome, start.elapsed());
     true

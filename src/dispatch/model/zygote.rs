@@ -94,7 +94,7 @@ impl Zygote {
         Self { process, record }
     }
 
-    /// Its process id.
+    /// The zygote's process id.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
@@ -188,7 +188,7 @@ fn note_failure(record: &mut ZygoteRecord, error: &ProcessError) {
     }
 }
 
-/// What the zygote must know to load `model`.
+/// The order to load `model`, with everything that the zygote must know for it.
 fn order(shared: &Shared, model: &Model) -> Result<Load, String> {
     let scratch = if model.engine.needs().profile.has_program() {
         let scratches = shared.slots.scratches();

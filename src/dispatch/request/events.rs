@@ -17,7 +17,7 @@ const CAPACITY: usize = 16;
 /// The events of a request, in this order: `Started`, any number of `Segment`, `Finished`; or only
 /// `Refused`.
 #[derive(Debug)]
-pub enum Event {
+pub enum RequestEvent {
     /// A job has taken the request.
     Started,
     /// A piece of the transcript is final.
@@ -31,7 +31,7 @@ pub enum Event {
 /// All that is known of a finished request.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
     /// Resources that its job used.
     pub usage: Usage,
@@ -46,6 +46,6 @@ pub struct Report {
 }
 
 /// The two ends of the channel through which one request's events reach its client.
-pub fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
+pub fn channel() -> (mpsc::Sender<RequestEvent>, mpsc::Receiver<RequestEvent>) {
     mpsc::channel(CAPACITY)
 }

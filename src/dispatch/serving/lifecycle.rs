@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{Mode, Model},
     dispatch::{
-        request::events::{Event, Report},
+        request::events::{Report, RequestEvent},
         state::{
             accepted::Accepted,
             idle::{IdleHandle, NextRequest},
@@ -122,7 +122,7 @@ struct ReadyJob {
     job: JobProcess,
 }
 
-/// What an idle job waits for.
+/// The end of an idle job's wait.
 enum Woken {
     Request(Box<Accepted>),
     /// The scheduler let it go.
@@ -219,7 +219,7 @@ impl ReadyJob {
         next.try_recv().ok()
     }
 
-    /// Serve one request.
+    /// Serve one request to its end.
     async fn serve(&mut self, shared: &Shared, mut request: Box<Accepted>) -> After {
         let start = Instant::now();
         // The limits that the job's slot was made with: those in force may be others by now.
@@ -228,7 +228,7 @@ impl ReadyJob {
         let worker = Worker::job(pid, slot, self.model.mode, self.job.gauge());
         request.account.begin(worker);
         if request.unread == 0 {
-            let _ = request.events.try_send(Event::Started);
+            let _ = request.events.try_send(RequestEvent::Started);
         }
         // The last event gets its place now. Behind a burst of segments there might be none, and
         // the event must neither wait for the client nor be lost.
@@ -253,7 +253,7 @@ impl ReadyJob {
         request: Box<Accepted>,
         start: Instant,
         ended: Ended,
-        last_event: Option<OwnedPermit<Event>>,
+        last_event: Option<OwnedPermit<RequestEvent>>,
     ) -> (Option<NextRequest>, Release) {
         let Verdict {
             outcome,
@@ -279,7 +279,7 @@ impl ReadyJob {
         };
         // The answer first; anything that the job leaves behind is cleared away afterwards.
         if let Some(last_event) = last_event {
-            last_event.send(Event::Finished(Box::new(report)));
+            last_event.send(RequestEvent::Finished(Box::new(report)));
         }
         let release = Release {
             slot: self.job.slot().index(),

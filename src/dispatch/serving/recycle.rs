@@ -7,7 +7,7 @@ use crate::{config::Recycle, job::wire::JobProcess};
 /// Why a job that did nothing wrong is replaced though there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It served `max_requests`.
+    /// It served `max_requests` requests.
     Requests,
     /// Its own memory has grown by `max_growth`.
     Growth,
@@ -26,7 +26,7 @@ impl Reason {
     }
 }
 
-/// What a job has done since it was ready, held against the rule for its replacement.
+/// A job's work since it was ready, held against the rule for its replacement.
 #[derive(Debug)]
 pub struct Wear {
     rule: Recycle,

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    talk::Talk,
+    talk::JobTalk,
     verdict::{Facts, Last, Verdict},
 };
 use crate::{
@@ -56,7 +56,7 @@ fn planted_delay() {
 /// Give the job its request and follow it to its last word or its end.
 pub async fn run(shared: &Shared, job: &mut JobProcess, request: &Accepted) -> Ended {
     let was_used = job.is_used();
-    let mut talk = Talk::new(request);
+    let mut talk = JobTalk::new(request);
     let work = async {
         match begin(job, request, &talk).await {
             Ok(()) => talk.follow(job, &request.events).await,
@@ -93,7 +93,7 @@ pub async fn run(shared: &Shared, job: &mut JobProcess, request: &Accepted) -> E
 }
 
 /// Give the job its request.
-async fn begin(job: &mut JobProcess, request: &Accepted, talk: &Talk<'_>) -> Result<(), Last> {
+async fn begin(job: &mut JobProcess, request: &Accepted, talk: &JobTalk<'_>) -> Result<(), Last> {
     if request.own_limits.memory.is_some() {
         job.lower(request.limits.of_cgroup())
             .map_err(|error| Last::Violation(format!("it cannot be held to its limit: {error}")))?;

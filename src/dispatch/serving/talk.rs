@@ -1,4 +1,4 @@
-//! What a running job says and does, followed and checked: nothing in it is trusted.
+//! The messages and resources of a running job, followed and checked: nothing is trusted.
 
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
@@ -20,12 +20,12 @@ use crate::{
     config::Limits,
     dispatch::{
         request::{
-            events::Event,
+            events::RequestEvent,
             feed::{Feed, Wait},
             submission::OwnLimits,
         },
         state::accepted::Accepted,
-        statistics::open::Progress,
+        statistics::open::JobProgress,
     },
     isolation::{channel::ChannelError, sandbox::system_call_name},
     job::wire::{FromJob, JobProcess},
@@ -75,8 +75,8 @@ const MAX_WARNINGS: usize = 8;
 /// The longest warning, in bytes.
 const MAX_WARNING_LENGTH: usize = 500;
 
-/// The conversation with one job about one request, as far as it has come.
-pub struct Talk<'a> {
+/// The conversation with one job about one request.
+pub struct JobTalk<'a> {
     id: u64,
     limits: &'a Limits,
     own_limits: &'a OwnLimits,
@@ -85,7 +85,7 @@ pub struct Talk<'a> {
     /// The recording, if all of it is there.
     recording: Option<BorrowedFd<'a>>,
     /// Where others see how far the job is.
-    shown: &'a Progress,
+    shown: &'a JobProgress,
     start: Instant,
     alive: SignOfLife,
     /// Audio that the job has read, as it says.
@@ -105,7 +105,7 @@ struct SignOfLife {
     cpu: Duration,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> JobTalk<'a> {
     /// The conversation about `request`, which begins now.
     pub fn new(request: &'a Accepted) -> Self {
         let (id, shown) = (request.id, request.account.progress());
@@ -116,7 +116,12 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn about(id: u64, limits: &'a Limits, own_limits: &'a OwnLimits, shown: &'a Progress) -> Self {
+    fn about(
+        id: u64,
+        limits: &'a Limits,
+        own_limits: &'a OwnLimits,
+        shown: &'a JobProgress,
+    ) -> Self {
         let start = Instant::now();
         Self {
             id,
@@ -143,7 +148,11 @@ impl<'a> Talk<'a> {
     ///
     /// # Errors
     /// The job did not take it.
-    pub async fn taken(&self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Result<(), Last> {
+    pub async fn taken(
+        &self,
+        job: &JobProcess,
+        events: &mpsc::Sender<RequestEvent>,
+    ) -> Result<(), Last> {
         let message = tokio::select! {
             biased;
             message = job.receive() => message,
@@ -161,7 +170,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Listen until the job is done with the request, or must not go on.
-    pub async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<Event>) -> Last {
+    pub async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<RequestEvent>) -> Last {
         let mut unread = false;
         let mut look = interval_at((self.start + LOOK).into(), LOOK);
         loop {
@@ -197,11 +206,11 @@ impl<'a> Talk<'a> {
                 Err(error) => return Last::Lost(error),
             };
             let end = match self.check(message) {
-                Ok(Heard::Nothing) => None,
-                Ok(Heard::Segment(segment)) => self.pass_on(segment, events).await,
-                Ok(Heard::Done(figures)) => Some(Last::Done(figures)),
-                Ok(Heard::Failed(failure)) => Some(Last::Failed(failure)),
-                Ok(Heard::Forbidden(call)) => Some(Last::Forbidden(call)),
+                Ok(Checked::Nothing) => None,
+                Ok(Checked::Segment(segment)) => self.pass_on(segment, events).await,
+                Ok(Checked::Done(figures)) => Some(Last::Done(figures)),
+                Ok(Checked::Failed(failure)) => Some(Last::Failed(failure)),
+                Ok(Checked::Forbidden(call)) => Some(Last::Forbidden(call)),
                 Err(what) => Some(Last::Violation(what)),
             };
             if let Some(last) = end {
@@ -212,10 +221,11 @@ impl<'a> Talk<'a> {
 
     /// Give the client a segment. A client that does not take its segments holds up nobody but its
     /// own job: gives the end of the request if that happens for too long.
-    async fn pass_on(&self, segment: Segment, events: &mpsc::Sender<Event>) -> Option<Last> {
+    async fn pass_on(&self, segment: Segment, events: &mpsc::Sender<RequestEvent>) -> Option<Last> {
+        let event = RequestEvent::Segment(segment);
         tokio::select! {
             biased;
-            sent = events.send(Event::Segment(segment)) => sent.err().map(|_| Last::Cancelled),
+            sent = events.send(event) => sent.err().map(|_| Last::Cancelled),
             () = sleep_until(self.deadline().into()) => Some(self.out_of(TimeLimit::Wall)),
         }
     }
@@ -225,27 +235,27 @@ impl<'a> Talk<'a> {
     }
 
     /// Check one message; nothing in it is trusted.
-    fn check(&mut self, message: FromJob) -> Result<Heard, String> {
+    fn check(&mut self, message: FromJob) -> Result<Checked, String> {
         match message {
             FromJob::Ready | FromJob::LoadFailed(_) => {
                 Err("it said twice whether it is ready".into())
             }
-            FromJob::Violation { call } => Ok(Heard::Forbidden(call)),
+            FromJob::Violation { call } => Ok(Checked::Forbidden(call)),
             // A job that has served before says so once, and it was heard then.
             FromJob::Taken { .. } => Err("it took the request twice".into()),
             FromJob::Progress { id, audio } => {
                 self.is_about_this_request(id)?;
                 self.progress(audio)?;
-                Ok(Heard::Nothing)
+                Ok(Checked::Nothing)
             }
             FromJob::Segment { id, segment } => {
                 self.is_about_this_request(id)?;
                 self.segment(&segment)?;
-                Ok(Heard::Segment(segment))
+                Ok(Checked::Segment(segment))
             }
             FromJob::Done { id, figures } => {
                 self.is_about_this_request(id)?;
-                self.done(figures).map(Heard::Done)
+                self.done(figures).map(Checked::Done)
             }
             FromJob::Failed { id, failure } => {
                 self.is_about_this_request(id)?;
@@ -255,7 +265,7 @@ impl<'a> Talk<'a> {
                 if !is_clean(&failure.message) {
                     return Err("its reason for failing is no text".into());
                 }
-                Ok(Heard::Failed(failure))
+                Ok(Checked::Failed(failure))
             }
         }
     }
@@ -432,7 +442,7 @@ pub fn unasked(message: &FromJob) -> String {
 }
 
 /// A message that passed the checks.
-enum Heard {
+enum Checked {
     Nothing,
     Segment(Segment),
     Done(Figures),
@@ -463,10 +473,10 @@ mod tests {
             max_audio: DAY,
             ..Limits::default()
         };
-        let (own_limits, shown) = (OwnLimits::default(), Progress::default());
-        let mut talk = Talk {
+        let (own_limits, shown) = (OwnLimits::default(), JobProgress::default());
+        let mut talk = JobTalk {
             recording: Some(recording.as_fd()),
-            ..Talk::about(1, &limits, &own_limits, &shown)
+            ..JobTalk::about(1, &limits, &own_limits, &shown)
         };
         for second in 0..DAY.as_secs() {
             let (start, end) = (Duration::from_secs(second), Duration::from_secs(second + 1));

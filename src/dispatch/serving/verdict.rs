@@ -1,4 +1,4 @@
-//! What the end of a job's work means: for its client, for the job, and for the request.
+//! The verdict on a job that has ended its work: for its client, the job itself, and the request.
 
 use std::{io, time::Duration};
 
@@ -30,7 +30,7 @@ pub enum Last {
     Cancelled,
     /// The service stops, and waits no longer.
     Stopped,
-    /// The channel broke.
+    /// The channel to the job broke.
     Lost(ChannelError),
     /// The job misbehaved, hung or ended before it took this request. The cause is an earlier
     /// request, whose client has its answer.
@@ -62,7 +62,7 @@ impl Last {
     }
 }
 
-/// What else is known when a job's work on a request has ended.
+/// Everything else that is known when a job's work on a request has ended.
 #[derive(Debug)]
 pub struct Facts {
     /// Whether the job had served a request before this one.
@@ -75,22 +75,22 @@ pub struct Facts {
     pub goes_on: bool,
     /// How the process ended, if [`Last::depends_on_exit`].
     pub exit: Option<io::Result<Exit>>,
-    /// What the job used.
+    /// Resources that the job used.
     pub usage: Usage,
     /// How much audio the job had read.
     pub audio: Duration,
 }
 
-/// What the end of a job's work means.
+/// The meaning of the end of a job's work.
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
-    /// What became of the request, if it is not served again.
+    /// The request ended like this, if it is not served again.
     pub outcome: Outcome,
-    /// What the job told of its work.
+    /// The job's report about its own work.
     pub figures: Figures,
     /// Whether the job can serve another request.
     pub reuse: bool,
-    /// If another job is to serve the request as if nothing had happened: what happened.
+    /// The reason why another job is to serve the request as if nothing had happened, if so.
     pub retry: Option<String>,
 }
 
@@ -141,7 +141,7 @@ fn leaves_the_job_sound(last: &Last) -> bool {
     }
 }
 
-/// What became of a request whose job ended like this.
+/// The outcome of a request whose job ended like this.
 fn outcome(last: Last, facts: &Facts) -> Outcome {
     match last {
         Last::Done(_) => Outcome::Ok,
@@ -166,7 +166,7 @@ fn outcome(last: Last, facts: &Facts) -> Outcome {
     }
 }
 
-/// What became of a request whose job is dead and had no last word.
+/// The outcome of a request whose job is dead and had no last word.
 fn of_dead(facts: &Facts) -> Outcome {
     let usage = &facts.usage;
     let limit = usage.limit.unwrap_or(0);
@@ -216,109 +216,78 @@ mod tests {
         Outcome::Misbehaved(what.into())
     }
 
-    /// Each way in which a job can end, and the outcome of its request.
-    fn ends() -> Vec<(Last, Facts, Outcome)> {
-        let crashed = Outcome::Crashed(How::Signal(libc::SIGSEGV));
-        let lost_to_memory = Facts {
-            usage: Usage {
-                oom_kills: 1,
-                limit: Some(100),
-                peak: 90,
-                ..Usage::default()
-            },
-            ..ended_by(How::Signal(libc::SIGKILL))
+    fn hung_up() -> Last {
+        Last::Lost(ChannelError::HungUp)
+    }
+
+    fn unread() -> Last {
+        Last::Lost(ChannelError::Unread)
+    }
+
+    /// Each way in which a job can end by a decision or a message, and the outcome of its request.
+    fn decided_ends() -> Vec<(Last, Facts, Outcome)> {
+        let stale = Last::Stale("it was late".into());
+        let lied = Last::Violation("it lied".into());
+        let out_of_time = Outcome::Timeout {
+            limit: TimeLimit::Cpu,
+            after: 2 * AUDIO,
+            audio: AUDIO,
+        };
+        let forbidden = Outcome::Violation { call: None };
+        let ends = [
+            (Last::Done(Figures::default()), Outcome::Ok),
+            (lied, misbehaved("it lied")),
+            (Last::Forbidden(u32::MAX), forbidden),
+            (Last::OutOfTime(TimeLimit::Cpu, 2 * AUDIO), out_of_time),
+            (Last::Cancelled, Outcome::Cancelled),
+            (Last::Stopped, Outcome::Stopped),
+            (stale, misbehaved("it was late")),
+        ];
+        let with_facts = ends.map(|(last, outcome)| (last, facts(), outcome));
+        with_facts.into()
+    }
+
+    /// Each way in which a channel can break and a process can end, and the outcome of its request.
+    fn lost_ends() -> Vec<(Last, Facts, Outcome)> {
+        let crashed = || Outcome::Crashed(How::Signal(libc::SIGSEGV));
+        let broken = Last::Lost(ChannelError::Io(io::Error::other("broken")));
+        let gift = Last::Lost(ChannelError::Descriptors);
+        let gift_told = "a message carries descriptors that were not asked for";
+        let went_on_told = "it hung up without a last word, and went on";
+        let still_there = || Facts {
+            goes_on: true,
+            ..segfault()
         };
         let unknown = Facts {
             exit: Some(Err(io::Error::other("gone"))),
             ..facts()
         };
-        let still_there = || Facts {
-            goes_on: true,
-            ..segfault()
+        let forbidden = ended_by(How::Signal(libc::SIGSYS));
+        let mut out_of_memory = ended_by(How::Signal(libc::SIGKILL));
+        out_of_memory.usage.oom_kills = 1;
+        out_of_memory.usage.limit = Some(100);
+        out_of_memory.usage.peak = 90;
+        let memory_limit = Outcome::MemoryLimit {
+            limit: 100,
+            peak: 90,
+            audio: AUDIO,
         };
         vec![
-            (Last::Done(Figures::default()), facts(), Outcome::Ok),
-            (
-                Last::Violation("it lied".into()),
-                facts(),
-                misbehaved("it lied"),
-            ),
-            (
-                Last::Forbidden(u32::MAX),
-                facts(),
-                Outcome::Violation { call: None },
-            ),
-            (
-                Last::OutOfTime(TimeLimit::Cpu, 2 * AUDIO),
-                facts(),
-                Outcome::Timeout {
-                    limit: TimeLimit::Cpu,
-                    after: 2 * AUDIO,
-                    audio: AUDIO,
-                },
-            ),
-            (Last::Cancelled, facts(), Outcome::Cancelled),
-            (Last::Stopped, facts(), Outcome::Stopped),
-            (
-                Last::Stale("it was late".into()),
-                facts(),
-                misbehaved("it was late"),
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                segfault(),
-                crashed.clone(),
-            ),
-            (
-                Last::Lost(ChannelError::Unread),
-                segfault(),
-                crashed.clone(),
-            ),
-            (
-                Last::Lost(ChannelError::Unread),
-                still_there(),
-                crashed.clone(),
-            ),
-            (
-                Last::Lost(ChannelError::Io(io::Error::other("broken"))),
-                segfault(),
-                crashed,
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                still_there(),
-                misbehaved("it hung up without a last word, and went on"),
-            ),
-            (
-                Last::Lost(ChannelError::Descriptors),
-                segfault(),
-                misbehaved("a message carries descriptors that were not asked for"),
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                ended_by(How::Signal(libc::SIGSYS)),
-                Outcome::Violation { call: None },
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                lost_to_memory,
-                Outcome::MemoryLimit {
-                    limit: 100,
-                    peak: 90,
-                    audio: AUDIO,
-                },
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                unknown,
-                misbehaved("its end is unknown: gone"),
-            ),
-            (
-                Last::Lost(ChannelError::HungUp),
-                facts(),
-                misbehaved("its end is unknown"),
-            ),
+            (hung_up(), segfault(), crashed()),
+            (unread(), segfault(), crashed()),
+            (unread(), still_there(), crashed()),
+            (broken, segfault(), crashed()),
+            (hung_up(), still_there(), misbehaved(went_on_told)),
+            (gift, segfault(), misbehaved(gift_told)),
+            (hung_up(), forbidden, Outcome::Violation { call: None }),
+            (hung_up(), out_of_memory, memory_limit),
+            (hung_up(), unknown, misbehaved("its end is unknown: gone")),
+            (hung_up(), facts(), misbehaved("its end is unknown")),
         ]
+    }
+
+    fn ends() -> impl Iterator<Item = (Last, Facts, Outcome)> {
+        decided_ends().into_iter().chain(lost_ends())
     }
 
     #[test]
@@ -375,10 +344,9 @@ mod tests {
             assert_eq!(is_retried(last, &facts), untouched, "{told}");
         }
         let stale = || Last::Stale("it was late".into());
-        let unread = || Last::Lost(ChannelError::Unread);
         let verdict = Verdict::on(unread(), &segfault());
         assert_eq!(verdict.retry.as_deref(), Some("it was ended by SIGSEGV"));
-        // Jobs that served before are few; fresh ones could die with it for ever.
+        // Jobs that served before are few. Fresh ones could die with it without end.
         for (was_used, unread_before, retried) in [
             (true, 100, true),
             (false, MAX_UNREAD - 1, true),
@@ -407,8 +375,8 @@ mod tests {
     #[test]
     fn the_exit_matters_only_if_nothing_else_tells() {
         let asks = |last: Last| (last.depends_on_exit(false), last.depends_on_exit(true));
-        assert_eq!(asks(Last::Lost(ChannelError::HungUp)), (true, false));
-        assert_eq!(asks(Last::Lost(ChannelError::Unread)), (true, true));
+        assert_eq!(asks(hung_up()), (true, false));
+        assert_eq!(asks(unread()), (true, true));
         assert_eq!(asks(Last::Lost(ChannelError::Descriptors)), (false, false));
         assert_eq!(asks(Last::Cancelled), (false, false));
         assert_eq!(asks(Last::Done(Figures::default())), (false, false));

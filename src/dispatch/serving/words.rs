@@ -8,7 +8,7 @@ const MAX_LINES: usize = 20;
 /// Characters at which each line is cut.
 const MAX_LENGTH: usize = 500;
 
-/// What the job wrote to stderr, each line with a colon in front; empty if it wrote nothing.
+/// The job's stderr, each line with a colon in front; empty if it wrote nothing.
 pub fn last_words(job: &mut JobProcess) -> String {
     let raw = job.slot().take_stderr();
     String::from_utf8_lossy(&raw)

@@ -9,7 +9,7 @@ use crate::{
     dispatch::{
         request::{
             client::Client,
-            events::{self, Event},
+            events::{self, RequestEvent},
             feed::Feed,
             submission::OwnLimits,
         },
@@ -24,8 +24,11 @@ use crate::{
     request::{Ask, Refusal},
 };
 
+/// A request as it moves between the queue, idle jobs and tasks. It is large, so it is boxed.
+pub type BoxedRequest = Box<Accepted>;
+
 /// All requests that wait.
-pub type Queue = Turns<Box<Accepted>>;
+pub type Queue = Turns<BoxedRequest>;
 
 /// One request that was accepted and has not ended.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ pub struct Accepted {
     pub feed: Option<Arc<Feed>>,
     pub request_id: String,
     pub uid: Option<u32>,
-    pub events: mpsc::Sender<Event>,
+    pub events: mpsc::Sender<RequestEvent>,
     /// When it was accepted.
     pub since: Instant,
     /// How many jobs died with it before they had read it.
@@ -56,11 +59,11 @@ impl Accepted {
     /// The request of a self-test of `model`, and the end at which its events come out.
     ///
     /// # Errors
-    /// There is no memory for its recording.
+    /// Its recording cannot be made: memory or descriptors are short.
     pub fn self_test(
         model: PoolId,
         limits: Limits,
-    ) -> Result<(Self, mpsc::Receiver<Event>), String> {
+    ) -> Result<(Self, mpsc::Receiver<RequestEvent>), String> {
         let (ask, wav) = job::self_test();
         let (events, receiver) = events::channel();
         let recording = sealed::file(c"self-test", &wav).map_err(|error| error.to_string())?;
@@ -86,7 +89,7 @@ impl Accepted {
     /// Tell the client that nothing will come. Never waits: nothing was sent to it before.
     pub fn refuse(self, refusal: Refusal) {
         self.account.refuse(&refusal);
-        let _ = self.events.try_send(Event::Refused(refusal));
+        let _ = self.events.try_send(RequestEvent::Refused(refusal));
     }
 }
 

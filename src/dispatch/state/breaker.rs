@@ -35,7 +35,7 @@ enum Position {
     HalfOpen(Instant),
 }
 
-/// What the end of a request changed.
+/// A change of the breaker by the end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It opened just now.

@@ -11,7 +11,7 @@ use crate::{
 /// The memory promised to jobs, and the models that get the next of it.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// Limits of all jobs together may be this many bytes; `None` if there is no bound.
+    /// Bound for the limits of all jobs together, in bytes; `None` if unbounded.
     pub bound: Option<u64>,
     /// Limits of all living jobs together, in bytes.
     pub committed: u64,

@@ -1,4 +1,4 @@
-//! What a model needs next: a job for a request that waits, a spare, or nothing.
+//! The next need of a model: a job for a request that waits, a spare, or nothing.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use crate::{config::Mode, units::Lifetime};
 /// the next ones better.
 const ANSWER_FIRST: Duration = Duration::from_millis(2);
 
-/// What a model needs at this moment.
+/// The need of a model at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// A job for a request that waits.
     Job,
     /// A job ahead of its request.
     Spare,
-    /// Nothing until then.
+    /// Nothing until this instant.
     Later(Instant),
     /// Nothing until something changes.
     Nothing,
 }
 
 impl Need {
-    /// What model `id` needs at this moment, if `max_running` requests may run at once.
+    /// The need of model `id` at this moment, if `max_running` requests may run at once.
     pub fn of(schedule: &mut Schedule, id: PoolId, max_running: usize) -> Self {
         let now = Instant::now();
         let room = max_running.saturating_sub(schedule.running);

@@ -1,4 +1,4 @@
-//! What the scheduler knows of one model: how it does, its idle jobs, and its settings.
+//! One model as the scheduler knows it: its health, its idle jobs, and its settings.
 
 use std::{
     sync::Arc,
@@ -43,7 +43,7 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// One model.
+/// One model, with everything that the scheduler knows of it.
 #[derive(Debug)]
 pub struct Pool {
     pub name: String,
@@ -83,7 +83,7 @@ pub struct Pool {
     pub proven: Instant,
     /// Recent mean time of service, once a request has ended.
     pub service_time: Option<Duration>,
-    /// Wakes its keeper.
+    /// Wakes the model's keeper.
     pub wake: Arc<Notify>,
 }
 
@@ -197,7 +197,7 @@ impl Pool {
         self.idle.clear();
     }
 
-    /// Count idle jobs that are let go. A thread is no job that was forked, and does not count.
+    /// Count idle jobs that are let go. A thread was not forked, so it does not count.
     pub fn count_dropped(&self, spares: usize) {
         if self.model.mode != Mode::Thread {
             for _ in 0..spares {

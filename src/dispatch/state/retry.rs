@@ -8,7 +8,7 @@ use crate::{dispatch::request::client::Client, request::Refusal};
 /// Longest estimate, in seconds; no client is told to wait longer.
 const LONGEST: f64 = 1e6;
 
-/// The refusal of a request of `client`, for which there is no room.
+/// The refusal of a request of `client`, for which the queue has no room.
 pub fn refusal(schedule: &Schedule, full: Full, client: Client, max_running: usize) -> Refusal {
     match full {
         Full::Client => Refusal::UserLimit {

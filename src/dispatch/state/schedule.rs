@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    accepted::{Accepted, Queue},
+    accepted::{Accepted, BoxedRequest, Queue},
     breaker::Breaker,
     budget::Budget,
     idle::IdleHandle,
@@ -35,7 +35,7 @@ pub struct Counts {
     pub finished: u64,
 }
 
-/// What the scheduler knows at this moment.
+/// Everything that the scheduler knows at this moment.
 #[derive(Debug)]
 pub struct Schedule {
     pub pools: BTreeMap<PoolId, Pool>,
@@ -58,12 +58,12 @@ pub struct Schedule {
 /// Requests that leave the queue without a job, and their answer.
 #[derive(Debug)]
 pub struct TurnedAway {
-    requests: Vec<Box<Accepted>>,
+    requests: Vec<BoxedRequest>,
     refusal: Refusal,
 }
 
 impl TurnedAway {
-    /// Tell their clients.
+    /// Tell the clients of these requests.
     pub fn tell(self) {
         for request in self.requests {
             request.refuse(self.refusal.clone());
@@ -109,7 +109,7 @@ impl Schedule {
         id
     }
 
-    /// The model with this name, which is no alias.
+    /// The model with this name; aliases do not count.
     pub fn pool_named(&mut self, name: &str) -> Option<(PoolId, &mut Pool)> {
         let (id, pool) = self.pools.iter_mut().find(|(_, pool)| pool.name == name)?;
         Some((*id, pool))
@@ -129,7 +129,7 @@ impl Schedule {
         }
     }
 
-    /// What is going on at this moment.
+    /// Numbers for the status line, at this moment.
     pub fn counts(&self) -> Counts {
         Counts {
             running: self.running,
@@ -218,8 +218,8 @@ impl Schedule {
         names.filter_map(health).collect()
     }
 
-    /// Set how model `id` does. Gives the requests that are to be turned away if it failed; `None`
-    /// in the outer option if there is no such model any more.
+    /// Set how model `id` does. Gives the requests that are to be turned away if it failed. The
+    /// outer option is `None` if the model is gone.
     pub fn set_health(
         &mut self,
         id: PoolId,
@@ -244,7 +244,7 @@ impl Schedule {
         Some(TurnedAway { requests, refusal })
     }
 
-    /// Model `id` is no more. Gives its name, and the requests that are to be turned away.
+    /// Forget model `id`. Gives its name, and the requests that are to be turned away.
     pub fn remove(&mut self, id: PoolId) -> (String, TurnedAway) {
         let name = self.pools.remove(&id).map(|pool| pool.name);
         self.budget.forget(id);

@@ -22,7 +22,7 @@ use crate::{
 /// How far the service has gone on its way down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Not at all.
+    /// The service goes on.
     No,
     /// Accepted requests are served; nothing is done ahead.
     Draining,
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    /// The schedule, locked.
+    /// The schedule, locked until the guard is dropped.
     pub fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +168,7 @@ impl Shared {
             .offer_again(id, generation, handle, Instant::now())
     }
 
-    /// What wakes the keeper of model `id`.
+    /// The bell that wakes the keeper of model `id`.
     pub fn wake(&self, id: PoolId) -> Arc<Notify> {
         let schedule = self.schedule();
         let pool = schedule.pools.get(&id);

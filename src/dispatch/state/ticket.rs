@@ -8,21 +8,21 @@ use std::{
 use tokio::{sync::mpsc, time::timeout_at};
 
 use super::{retry, shared::Shared, turns::Queued};
-use crate::{dispatch::request::events::Event, request::Refusal};
+use crate::{dispatch::request::events::RequestEvent, request::Refusal};
 
 /// A queued or running request.
 #[derive(Debug)]
 pub struct Ticket {
     shared: Arc<Shared>,
     id: u64,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<RequestEvent>,
     /// How long it may wait; `None` once it has left the queue.
-    patience: Option<Patience>,
+    patience: Option<QueueLimit>,
 }
 
 /// How long a request may wait for a job.
 #[derive(Debug)]
-struct Patience {
+struct QueueLimit {
     time: Duration,
     until: Instant,
 }
@@ -32,14 +32,14 @@ impl Ticket {
     pub(in crate::dispatch) fn new(
         shared: Arc<Shared>,
         id: u64,
-        events: mpsc::Receiver<Event>,
+        events: mpsc::Receiver<RequestEvent>,
         patience: Duration,
     ) -> Self {
         Self {
             shared,
             id,
             events,
-            patience: Some(Patience {
+            patience: Some(QueueLimit {
                 time: patience,
                 until: Instant::now() + patience,
             }),
@@ -47,15 +47,15 @@ impl Ticket {
     }
 
     /// The next event; `None` after the last one.
-    pub async fn next(&mut self) -> Option<Event> {
-        if let Some(Patience { time, until }) = self.patience {
+    pub async fn next(&mut self) -> Option<RequestEvent> {
+        if let Some(QueueLimit { time, until }) = self.patience {
             let first = timeout_at(until.into(), self.events.recv()).await;
             self.patience = None;
             match first {
                 Ok(event) => return event,
                 Err(_) => {
                     if let Some(refusal) = self.leave_queue(time) {
-                        return Some(Event::Refused(refusal));
+                        return Some(RequestEvent::Refused(refusal));
                     }
                 }
             }

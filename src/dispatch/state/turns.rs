@@ -23,7 +23,7 @@ pub struct ClientCounts {
     pub share: Share,
 }
 
-/// What the queue must know of a request.
+/// A request as the queue must know it.
 pub trait Queued {
     /// The type that tells models apart.
     type Model: Copy + Ord + Debug;
@@ -79,7 +79,7 @@ pub struct Turns<T: Queued> {
     bound: usize,
 }
 
-/// One client's requests.
+/// The requests of one client.
 #[derive(Debug)]
 struct Class<T: Queued> {
     client: Client,
@@ -190,7 +190,7 @@ impl<T: Queued> Turns<T> {
     /// Whether a request of `client`, which has this share, could wait here.
     ///
     /// # Errors
-    /// There is no room for it.
+    /// The queue is full for it.
     pub fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
         let class = self.ring.iter().find(|class| class.client == client);
         let queued = class.map_or(0, Class::queued);
@@ -206,7 +206,7 @@ impl<T: Queued> Turns<T> {
     /// Let `request` wait, if there is room. From now on its client has this share.
     ///
     /// # Errors
-    /// There is no room; the request is dropped.
+    /// The queue is full for it, and the request is dropped.
     pub fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
         let client = request.client();
         self.has_room(client, share)?;

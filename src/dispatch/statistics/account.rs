@@ -6,7 +6,7 @@ use super::{
     books::Books,
     kinds::Latency,
     lock::lock,
-    open::{Open, Phase, Progress, Worker},
+    open::{JobProgress, OpenRequest, Phase, Worker},
     record,
 };
 use crate::{
@@ -21,13 +21,13 @@ use crate::{
 pub struct Account {
     /// `None` for a self-test, which does not count.
     books: Option<Arc<Books>>,
-    open: Arc<Open>,
+    open: Arc<OpenRequest>,
 }
 
 impl Account {
     /// The account of a request that is to wait now.
     pub fn new(books: &Arc<Books>, id: u64, request_id: &str, uid: Option<u32>) -> Self {
-        let open = Open::new(id, request_id, uid, &books.model);
+        let open = OpenRequest::new(id, request_id, uid, &books.model);
         Self {
             books: Some(books.clone()),
             open: Arc::new(open),
@@ -36,7 +36,7 @@ impl Account {
 
     /// The account of a self-test or canary, which does not count.
     pub fn of_self_test() -> Self {
-        let open = Open::new(0, "", None, "");
+        let open = OpenRequest::new(0, "", None, "");
         Self {
             books: None,
             open: Arc::new(open),
@@ -44,7 +44,7 @@ impl Account {
     }
 
     /// The place for the job's reports about its progress.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &JobProgress {
         &self.open.progress
     }
 

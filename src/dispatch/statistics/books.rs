@@ -10,14 +10,14 @@ use super::{
     kinds::{Latency, Lifecycle},
     ledger::Ledger,
     lock::lock,
-    open::Open,
+    open::OpenRequest,
     record,
     zygotes::ZygoteEntry,
 };
 use crate::request::Refusal;
 
 /// Requests of all models that were accepted and have not ended, by their numbers.
-pub(super) type OpenRequests = Arc<Mutex<BTreeMap<u64, Arc<Open>>>>;
+pub(super) type OpenRequests = Arc<Mutex<BTreeMap<u64, Arc<OpenRequest>>>>;
 
 /// The books of one model.
 #[derive(Debug)]

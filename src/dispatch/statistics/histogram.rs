@@ -40,7 +40,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Count one observation.
+    /// Count one observation of this `time`.
     pub fn observe(&mut self, time: Duration) {
         self.count += 1;
         self.sum += time;

@@ -1,4 +1,4 @@
-//! What the service has done and is doing, counted model by model.
+//! The books: past and present work of the service, counted model by model.
 
 pub mod account;
 pub mod books;
@@ -24,11 +24,11 @@ use self::{
     kinds::Each,
     ledger::Ledger,
     lock::lock,
-    open::Open,
+    open::OpenRequest,
 };
 use crate::request::{Code, Refusal};
 
-/// All books.
+/// The books of all models, and their total.
 #[derive(Debug)]
 pub struct Statistics {
     start: Instant,
@@ -64,8 +64,8 @@ impl Statistics {
         books
     }
 
-    /// Close the books of all other models. What they did stays in the total, and what they still
-    /// do is added to it.
+    /// Close the books of all other models. Their past work stays in the total, and work that they
+    /// still do is added to it.
     pub fn keep_only<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) {
         lock(&self.models).retain(|name, _| names.clone().any(|kept| kept == name));
     }
@@ -89,13 +89,13 @@ impl Statistics {
         self.start.elapsed()
     }
 
-    /// All models together.
+    /// The numbers of all models together.
     pub fn total(&self) -> Ledger {
         lock(&self.total).clone()
     }
 
     /// The requests that were accepted and have not ended, the oldest first.
-    pub fn open(&self) -> Vec<Arc<Open>> {
+    pub fn open(&self) -> Vec<Arc<OpenRequest>> {
         lock(&self.open).values().cloned().collect()
     }
 }

@@ -16,19 +16,19 @@ use crate::{
 
 /// A request that was accepted and has not ended, as statistics see it.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenRequest {
     pub(super) id: u64,
     request_id: String,
     uid: Option<u32>,
     model: String,
     pub(super) phase: Mutex<Phase>,
-    pub(super) progress: Progress,
+    pub(super) progress: JobProgress,
 }
 
 /// How far a request has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Not accepted yet.
+    /// It is not accepted yet.
     Asked,
     Queued {
         since: Instant,
@@ -56,7 +56,7 @@ pub struct Worker {
 
 /// The last report of a job about its progress, which statistics can read while it runs.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct JobProgress {
     audio_micros: AtomicU64,
     ending: AtomicBool,
 }
@@ -64,7 +64,7 @@ pub struct Progress {
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum JobStage {
     /// It has its request and has read no audio yet.
     Assigned,
     /// It has read audio.
@@ -78,7 +78,7 @@ pub enum Stage {
 pub struct RunningJob {
     pub worker: Worker,
     pub age: Duration,
-    pub stage: Stage,
+    pub stage: JobStage,
     /// Audio read so far.
     pub audio: Duration,
 }
@@ -110,7 +110,7 @@ impl Worker {
     }
 }
 
-impl Progress {
+impl JobProgress {
     /// The job has read this much `audio`.
     pub fn heard(&self, audio: Duration) {
         let micros = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX);
@@ -131,18 +131,18 @@ impl Progress {
         Duration::from_micros(self.audio_micros.load(Ordering::Relaxed))
     }
 
-    fn stage(&self) -> Stage {
+    fn stage(&self) -> JobStage {
         if self.ending.load(Ordering::Relaxed) {
-            Stage::Ending
+            JobStage::Ending
         } else if self.audio().is_zero() {
-            Stage::Assigned
+            JobStage::Assigned
         } else {
-            Stage::Transcribing
+            JobStage::Transcribing
         }
     }
 }
 
-impl Open {
+impl OpenRequest {
     /// A request that is to wait now.
     pub(super) fn new(id: u64, request_id: &str, uid: Option<u32>, model: &str) -> Self {
         Self {
@@ -151,7 +151,7 @@ impl Open {
             uid,
             model: model.into(),
             phase: Mutex::new(Phase::Asked),
-            progress: Progress::default(),
+            progress: JobProgress::default(),
         }
     }
 

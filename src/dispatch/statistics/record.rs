@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::open::{Open, Worker};
+use super::open::{OpenRequest, Worker};
 use crate::{
     dispatch::request::events::Report,
     events,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A request had a job and has ended.
-pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
+pub(super) fn served(open: &OpenRequest, report: &Report, worker: &Worker) {
     let code = report.outcome.code();
     let call = match &report.outcome {
         Outcome::Violation { call } => call.as_deref(),
@@ -63,7 +63,7 @@ pub(super) fn served(open: &Open, report: &Report, worker: &Worker) {
 }
 
 /// A request that was accepted has ended without the answer of a job.
-pub(super) fn unserved(open: &Open, code: Code, waited: Duration, reason: &str) {
+pub(super) fn unserved(open: &OpenRequest, code: Code, waited: Duration, reason: &str) {
     macro_rules! tell {
         ($kind:expr) => {
             tracing::info!(

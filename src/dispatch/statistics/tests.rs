@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     account::Account,
-    open::{Stage, Worker},
+    open::{JobStage, Worker},
     *,
 };
 use crate::{
@@ -139,15 +139,15 @@ fn an_open_request_shows_how_far_it_is() {
     assert!(open.job().is_none());
     let stage = || open.job().map(|job| (job.stage, job.audio.as_secs()));
     account.begin(Worker::thread());
-    assert_eq!(stage(), Some((Stage::Assigned, 0)));
+    assert_eq!(stage(), Some((JobStage::Assigned, 0)));
     account.progress().heard(Duration::from_secs(5));
-    assert_eq!(stage(), Some((Stage::Transcribing, 5)));
+    assert_eq!(stage(), Some((JobStage::Transcribing, 5)));
     account.progress().ending();
-    assert_eq!(stage(), Some((Stage::Ending, 5)));
+    assert_eq!(stage(), Some((JobStage::Ending, 5)));
     // Another job begins anew, and the wait for it does not count a second time.
     account.waits();
     account.begin(Worker::thread());
-    assert_eq!(stage(), Some((Stage::Assigned, 0)));
+    assert_eq!(stage(), Some((JobStage::Assigned, 0)));
     let latency = statistics.total().latency;
     let queue = latency.iter().find(|(word, _)| *word == "queue").unwrap();
     assert_eq!(queue.1.count(), 1);

@@ -12,7 +12,7 @@ use crate::isolation::cgroup::LeafReader;
 pub struct ZygoteRecord {
     books: Arc<Books>,
     entry: Arc<ZygoteEntry>,
-    /// What counts when this is dropped.
+    /// The end that counts when this is dropped.
     end: Lifecycle,
 }
 

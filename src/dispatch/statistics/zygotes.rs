@@ -42,7 +42,7 @@ impl ZygoteEntry {
         let _ = self.lacks.set(what.into());
     }
 
-    /// Its process id.
+    /// The zygote's process id.
     pub fn pid(&self) -> i32 {
         self.pid
     }
@@ -57,7 +57,7 @@ impl ZygoteEntry {
         self.start.elapsed()
     }
 
-    /// What the kernel cannot forbid it by Landlock; `None` if there is no such thing.
+    /// Things that the kernel cannot forbid it by Landlock; `None` if it can forbid all.
     pub fn lacking(&self) -> Option<&str> {
         self.lacks.get().map(String::as_str)
     }

@@ -14,7 +14,7 @@ use super::App;
 use crate::api::error::ApiError;
 use crate::dispatch::{
     Latency,
-    snapshot::{HEALTH, ModelState, Snapshot, Zygote},
+    snapshot::{HEALTH, ModelState, Snapshot, ZygoteState},
 };
 
 /// Return all figures in Prometheus's text format.
@@ -242,7 +242,7 @@ fn models(snapshot: &Snapshot) -> Vec<Family> {
 }
 
 /// Sum over the model's zygotes, if every zygote has the value.
-fn sum(model: &ModelState, take: &mut Take<'_>, value: fn(&Zygote) -> Option<u64>) {
+fn sum(model: &ModelState, take: &mut Take<'_>, value: fn(&ZygoteState) -> Option<u64>) {
     let values: Option<Vec<u64>> = model.zygotes.iter().map(value).collect();
     if let Some(values) = values {
         take(&[], values.iter().sum::<u64>() as f64);

@@ -5,10 +5,10 @@ use std::{fmt::Debug, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Heard, Talk, TimeLimit};
+use super::{Checked, JobTalk, TimeLimit};
 use crate::{
     config::Limits,
-    dispatch::{request::submission::OwnLimits, statistics::open::Progress},
+    dispatch::{request::submission::OwnLimits, statistics::open::JobProgress},
     isolation::{
         FromZygote,
         channel::{MAX_MESSAGE, decode, encode},
@@ -24,15 +24,15 @@ pub fn job_messages(data: &[u8]) {
     comes_back_the_same::<FromZygote>(data);
     comes_back_the_same::<ToJob>(data);
     let (limits, own_limits) = (Limits::default(), OwnLimits::default());
-    let progress = Progress::default();
-    let mut talk = Talk::about(1, &limits, &own_limits, &progress);
+    let progress = JobProgress::default();
+    let mut talk = JobTalk::about(1, &limits, &own_limits, &progress);
     let mut transcript = Transcript::default();
     let (mut rest, mut held, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
         rest = behind;
         match talk.check(message) {
-            Ok(Heard::Nothing) => {}
-            Ok(Heard::Segment(segment)) => {
+            Ok(Checked::Nothing) => {}
+            Ok(Checked::Segment(segment)) => {
                 held += segment.held() as u64;
                 assert!(!segment.text.is_empty() && held <= talk.may_hold());
                 assert!(last <= segment.start && segment.start <= segment.end);
@@ -40,7 +40,7 @@ pub fn job_messages(data: &[u8]) {
                 last = segment.start;
                 transcript.segments.push(segment);
             }
-            Ok(Heard::Done(_) | Heard::Failed(_) | Heard::Forbidden(_)) => break,
+            Ok(Checked::Done(_) | Checked::Failed(_) | Checked::Forbidden(_)) => break,
             Err(what) => {
                 assert!(!what.is_empty());
                 break;

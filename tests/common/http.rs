@@ -88,6 +88,13 @@ impl Answer {
         error
     }
 
+    /// The string at this place of the answer's JSON, `/error/code` say; empty if there is none.
+    pub fn word(&self, place: &str) -> String {
+        let json: Option<Value> = serde_json::from_slice(&self.body).ok();
+        let word = json.as_ref().and_then(|json| json.pointer(place)?.as_str());
+        word.unwrap_or_default().to_owned()
+    }
+
     /// Fails unless this is the final error `status`, `code` and `param`, not to be tried again; gives its message.
     #[track_caller]
     pub fn assert_refusal(&self, status: u16, code: &str, param: Option<&str>) -> String {

@@ -8,6 +8,8 @@ use nix::{
 };
 use procfs::process::{FDTarget, Process, all_processes};
 
+use super::{LONG, wait_until};
+
 /// One process; its start time tells it from a later one with the same number.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -44,6 +46,19 @@ impl Seen {
     /// Whether it still runs: not even as a zombie that nobody has reaped does it count.
     pub fn lives(&self) -> bool {
         self.now().is_some_and(|now| !now.zombie)
+    }
+
+    /// Waits for its end; the CPU time in seconds that it was seen to take until then.
+    #[track_caller]
+    pub fn computes_until_gone(&self) -> f64 {
+        let mut last = self.cpu;
+        wait_until("the process is gone", LONG, || {
+            if let Some(now) = self.now() {
+                last = last.max(now.cpu);
+            }
+            !self.lives()
+        });
+        last - self.cpu
     }
 
     /// The same process at this moment, unless it is gone for good.

@@ -1,17 +1,19 @@
 //! Jobs that leak, crash, hang, flood, lie and attack: each costs its own request, and nothing else.
 
-mod daemon;
+use std::thread;
 
-use std::{thread, time::Duration};
-
-use daemon::{Answer, Daemon, until};
+use crate::common::{
+    LONG,
+    clips::wav,
+    daemon::{Daemon, Setup},
+    http::{Answer, Form},
+    process::{Seen, peak_memory},
+    wait_until,
+};
 use stt_isolated::engine::fault::{TEXT, escape};
 
 const CONFIG: &str = r#"
 default_model = "fault"
-
-[isolation]
-require_cgroup = false
 
 [jobs]
 max_running = 8
@@ -41,11 +43,8 @@ engine = "null"
 /// Jobs that wait for a request when all is quiet.
 const SPARES: usize = 3 + 1 + 3;
 
-/// Children when all is quiet: those, and a zygote for each model.
-const QUIET: usize = SPARES + 3;
-
-/// Descriptors of the service's ends of all slots that there can be: of spares, of jobs, of self-tests.
-const SLOTS: usize = 2 * (SPARES + 8 + 3);
+/// A zygote for each model.
+const ZYGOTES: usize = 3;
 
 /// Everything that a fault must not have touched.
 struct Whole {
@@ -55,26 +54,26 @@ struct Whole {
 
 impl Whole {
     fn of(daemon: &Daemon) -> Self {
-        until("all spares are there", || daemon.children().len() == QUIET);
         Self {
-            descriptors: daemon.descriptors(),
-            memory: daemon.peak_memory(),
+            descriptors: daemon.idle_descriptors_of(ZYGOTES, SPARES),
+            memory: peak_memory(daemon.pid()),
         }
     }
 
-    /// After all faults: no process, no descriptor, no slot is lost, and no memory was filled by a job's words.
-    fn check(&self, daemon: Daemon) {
-        until("all jobs are gone and all spares are there", || {
-            let children = daemon.children();
-            children.len() == QUIET && children.iter().all(|child| child.state != 'Z')
-        });
-        let descriptors = daemon.descriptors();
+    /// After all faults: no process and no descriptor is lost, and no memory was filled by a job's words.
+    fn check(&self, mut daemon: Daemon) {
+        let descriptors = daemon.idle_descriptors_of(ZYGOTES, SPARES);
         assert!(
-            descriptors <= self.descriptors + SLOTS,
+            descriptors <= self.descriptors,
             "{} descriptors became {descriptors}",
             self.descriptors
         );
-        let growth = daemon.peak_memory() - self.memory;
+        assert!(
+            daemon.children().iter().all(Seen::lives),
+            "{:?}",
+            daemon.children()
+        );
+        let growth = peak_memory(daemon.pid()) - self.memory;
         assert!(growth <= 48 << 20, "the service took {growth} bytes");
         together((0..8).map(|_| || good(&daemon)));
         let log = daemon.log();
@@ -92,11 +91,38 @@ fn together<F: FnOnce() + Send>(runs: impl Iterator<Item = F>) {
     });
 }
 
+/// A second of a tone for `model`.
+fn tone_for(model: &str) -> Form {
+    let tone = (0..16_000).map(|n| if n % 40 < 20 { 3000_i16 } else { -3000 });
+    let samples: Vec<u8> = tone.flat_map(i16::to_le_bytes).collect();
+    Form::of("a.wav", &wav(&samples)).field("model", model)
+}
+
+fn ask(daemon: &Daemon, model: &str) -> Answer {
+    daemon.post(&tone_for(model))
+}
+
+fn text_of(answer: &Answer) -> String {
+    answer.word("/text")
+}
+
+fn code_of(answer: &Answer) -> String {
+    answer.word("/error/code")
+}
+
+fn message_of(answer: &Answer) -> String {
+    answer.word("/error/message")
+}
+
 /// A correct request, which must be answered correctly.
 fn good(daemon: &Daemon) {
-    let answer = daemon.transcribe("fault");
-    assert_eq!((answer.status, answer.text()), (200, TEXT), "{answer:?}");
-    assert_eq!(answer.headers["x-stt-audio-ms"], "1000");
+    let answer = ask(&daemon, "fault");
+    assert_eq!(
+        (answer.status, text_of(&answer).as_str()),
+        (200, TEXT),
+        "{answer:?}"
+    );
+    assert_eq!(answer.header("x-stt-audio-ms"), "1000");
 }
 
 /// Run `mode` with a correct request beside it and another one behind it.
@@ -107,7 +133,7 @@ fn fault(daemon: &Daemon, mode: &str) -> Answer {
 fn fault_of(model: &str, daemon: &Daemon, mode: &str) -> Answer {
     let answer = thread::scope(|scope| {
         scope.spawn(|| good(daemon));
-        daemon.transcribe(&format!("{model}:{mode}"))
+        ask(&daemon, &format!("{model}:{mode}"))
     });
     good(daemon);
     answer
@@ -120,12 +146,12 @@ fn all_fail(faults: &[(&str, u16, &str, &str)]) {
     for (mode, status, code, message) in faults {
         let answer = fault(&daemon, mode);
         assert_eq!(
-            (answer.status, answer.code()),
+            (answer.status, code_of(&answer).as_str()),
             (*status, *code),
             "{mode}: {answer:?}"
         );
-        assert!(answer.message().contains(message), "{mode}: {answer:?}");
-        assert_eq!(answer.headers["x-should-retry"], "false", "{mode}");
+        assert!(message_of(&answer).contains(message), "{mode}: {answer:?}");
+        assert_eq!(answer.header("x-should-retry"), "false", "{mode}");
     }
     whole.check(daemon);
 }
@@ -191,12 +217,12 @@ fn a_job_that_does_not_end_is_ended() {
         move || {
             let answer = fault_of("hasty", daemon, mode);
             assert_eq!(
-                (answer.status, answer.code()),
+                (answer.status, code_of(&answer).as_str()),
                 (504, "timeout"),
                 "{mode}: {answer:?}"
             );
-            assert!(answer.message().contains("2.0 s"), "{answer:?}");
-            assert_eq!(answer.headers["x-should-retry"], "false", "{mode}");
+            assert!(message_of(&answer).contains("2.0 s"), "{answer:?}");
+            assert_eq!(answer.header("x-should-retry"), "false", "{mode}");
         }
     }));
     whole.check(daemon);
@@ -209,19 +235,19 @@ fn descriptors_that_jobs_send_harm_nobody() {
     let whole = Whole::of(&daemon);
     let attack = fault(&daemon, "fd-attack");
     assert_eq!(
-        (attack.status, attack.code()),
+        (attack.status, code_of(&attack).as_str()),
         (502, "worker_misbehaved"),
         "{attack:?}"
     );
-    assert!(attack.message().contains("descriptors"), "{attack:?}");
+    assert!(message_of(&attack).contains("descriptors"), "{attack:?}");
     together((0..8).map(|_| {
         || {
             for _ in 0..20 {
                 let answer = fault(&daemon, "fd-attack");
                 // With so many under way, the kernel lets some jobs send none: they go on and answer.
-                let harmless = answer.text() == TEXT;
+                let harmless = text_of(&answer) == TEXT;
                 assert!(
-                    harmless || answer.code() == "worker_misbehaved",
+                    harmless || code_of(&answer) == "worker_misbehaved",
                     "{answer:?}"
                 );
             }
@@ -246,12 +272,12 @@ fn a_job_that_does_nothing_or_burns_the_cpu_is_ended_before_its_deadline() {
     ] {
         let answer = fault(&daemon, mode);
         assert_eq!(
-            (answer.status, answer.code()),
+            (answer.status, code_of(&answer).as_str()),
             (504, "timeout"),
             "{mode}: {answer:?}"
         );
-        assert!(answer.message().contains(message), "{mode}: {answer:?}");
-        assert_eq!(answer.headers["x-should-retry"], "false", "{mode}");
+        assert!(message_of(&answer).contains(message), "{mode}: {answer:?}");
+        assert_eq!(answer.header("x-should-retry"), "false", "{mode}");
     }
     whole.check(daemon);
 }
@@ -261,7 +287,12 @@ fn a_job_whose_client_hangs_up_is_ended() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
     for mode in ["hang", "spin", "stall", "stderr-storm"] {
-        daemon.hang_up(&format!("fault:{mode}"), Duration::from_millis(200));
+        let mut client = daemon.connect();
+        client.send(&tone_for(&format!("fault:{mode}")).request());
+        wait_until("it runs", LONG, || {
+            daemon.get("/v1/stats").json()["total"]["running"] == 1
+        });
+        drop(client);
         good(&daemon);
     }
     whole.check(daemon);
@@ -285,51 +316,66 @@ fn a_job_that_is_only_greedy_or_rude_gets_its_answer() {
     ] {
         let answer = fault(&daemon, mode);
         assert_eq!(
-            (answer.status, answer.text()),
+            (answer.status, text_of(&answer).as_str()),
             (200, TEXT),
             "{mode}: {answer:?}"
         );
     }
     let burst = fault(&daemon, "burst=500");
     assert_eq!(
-        (burst.status, burst.text()),
+        (burst.status, text_of(&burst).as_str()),
         (200, [TEXT; 500].join(" ").as_str()),
         "{burst:?}"
     );
     // The sandbox ends it at the first attempt, or tells it that its table is full.
     let flood = fault(&daemon, "fd-flood");
-    let stopped = flood.code() == "worker_misbehaved" && flood.message().contains("dup");
-    assert!(stopped || flood.text() == TEXT, "{flood:?}");
+    let stopped = code_of(&flood) == "worker_misbehaved" && message_of(&flood).contains("dup");
+    assert!(stopped || text_of(&flood) == TEXT, "{flood:?}");
     whole.check(daemon);
 }
 
 #[test]
 fn modes_are_for_models_of_the_fault_engine_only() {
     let daemon = Daemon::start(CONFIG);
-    let alias = daemon.transcribe("whisper-1:exit=3");
-    assert_eq!((alias.status, alias.code()), (502, "worker_crashed"));
-    let null = daemon.transcribe("null");
-    assert_eq!((null.status, null.text()), (200, ""), "{null:?}");
-    assert_eq!(null.headers["x-stt-audio-ms"], "1000");
+    let alias = ask(&daemon, "whisper-1:exit=3");
+    assert_eq!(
+        (alias.status, code_of(&alias).as_str()),
+        (502, "worker_crashed")
+    );
+    let null = ask(&daemon, "null");
+    assert_eq!(
+        (null.status, text_of(&null).as_str()),
+        (200, ""),
+        "{null:?}"
+    );
+    assert_eq!(null.header("x-stt-audio-ms"), "1000");
     for model in ["null:segfault", "none:segfault", ":segfault"] {
-        let answer = daemon.transcribe(model);
-        assert_eq!((answer.status, answer.code()), (404, "model_not_found"));
+        let answer = ask(&daemon, model);
+        assert_eq!(
+            (answer.status, code_of(&answer).as_str()),
+            (404, "model_not_found")
+        );
     }
-    daemon.stop();
 }
 
 #[test]
 #[ignore = "only a real cgroup stops these: tests/vm runs them"]
 fn a_job_without_end_to_its_greed_is_stopped_by_its_limits() {
-    let config = CONFIG.replace("require_cgroup = false", "require_cgroup = true");
-    let daemon = Daemon::start(&config);
+    let required = "STT_ISOLATED_ISOLATION__REQUIRE_CGROUP";
+    let daemon = Setup::new(CONFIG).env(required, "true").start();
     let whole = Whole::of(&daemon);
     let leak = fault(&daemon, "leak-forever");
-    assert_eq!((leak.status, leak.code()), (507, "memory_limit_exceeded"));
+    assert_eq!(
+        (leak.status, code_of(&leak).as_str()),
+        (507, "memory_limit_exceeded")
+    );
     let forks = fault(&daemon, "fork-bomb");
-    assert_eq!((forks.status, forks.code()), (502, "worker_misbehaved"));
+    assert_eq!(
+        (forks.status, code_of(&forks).as_str()),
+        (502, "worker_misbehaved")
+    );
     let threads = fault(&daemon, "thread-bomb");
-    assert_eq!((threads.status, threads.text()), (200, TEXT));
+    assert_eq!((threads.status, text_of(&threads).as_str()), (200, TEXT));
     whole.check(daemon);
 }
 
@@ -339,9 +385,9 @@ fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
     const SEARCH: &str = "fault:escape-leftovers=leftover-of-a-request";
     let daemon = Daemon::start(CONFIG);
     for _ in 0..4 {
-        assert_eq!(daemon.transcribe(PLANT).text(), TEXT);
-        let answer = daemon.transcribe(SEARCH);
-        let text = answer.text();
+        assert_eq!(ask(&daemon, PLANT).text(), TEXT);
+        let answer = ask(&daemon, SEARCH);
+        let text = text_of(&answer);
         assert!(
             text.starts_with("denied escape-leftovers ENOENT"),
             "{answer:?}"
@@ -349,35 +395,33 @@ fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
         let searched: u64 = text.split(' ').rev().nth(1).unwrap().parse().unwrap();
         assert!(searched > 4096, "only {text}");
     }
-    daemon.stop();
     // The counter-proof: where all requests share one process, the search finds what the other request left.
-    let shared = CONFIG.replace("[isolation]", "[isolation]\nmode = \"thread\"");
-    let daemon = Daemon::start(&shared);
-    assert_eq!(daemon.transcribe(PLANT).text(), TEXT);
-    let answer = daemon.transcribe(SEARCH);
+    let daemon = Daemon::start(&format!("isolation.mode = \"thread\"\n{CONFIG}"));
+    assert_eq!(ask(&daemon, PLANT).text(), TEXT);
+    let answer = ask(&daemon, SEARCH);
     assert!(
-        answer.text().starts_with("ESCAPED escape-leftovers"),
+        text_of(&answer).starts_with("ESCAPED escape-leftovers"),
         "{answer:?}"
     );
-    daemon.stop();
 }
 
 #[test]
 fn every_attempt_to_escape_fails_and_is_reported() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
-    let list = daemon.transcribe("fault:list");
+    let list = ask(&daemon, "fault:list");
     let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();
     assert_eq!(list.text(), names.join(" "));
     let mut escaped = Vec::new();
     for escape::Attempt { name, call, .. } in escape::all() {
         let answer = fault(&daemon, name);
-        let stopped = (answer.status, answer.code()) == (502, "worker_misbehaved")
-            && answer.message().contains(call);
-        let denied = answer.status == 200 && answer.text().starts_with(&format!("denied {name} "));
-        println!("{name}: {} {}", answer.message(), answer.text());
+        let stopped = (answer.status, code_of(&answer).as_str()) == (502, "worker_misbehaved")
+            && message_of(&answer).contains(call);
+        let denied =
+            answer.status == 200 && text_of(&answer).starts_with(&format!("denied {name} "));
+        println!("{name}: {} {}", message_of(&answer), text_of(&answer));
         if !stopped && !denied {
-            escaped.push(format!("{name}: {} {}", answer.status, answer.body));
+            escaped.push(format!("{name}: {} {:?}", answer.status, answer.body));
         }
     }
     assert!(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::common::{
+    LONG,
     clips::{ENCODINGS, GOFORWARD, TEN_OF_CLUBS, noise, wav, wav_header},
     daemon::{Daemon, Setup},
     http::{BOUNDARY, Form, Raw, TRANSCRIPTIONS, content_type, post, post_head},
@@ -357,24 +358,18 @@ fn a_client_that_sends_on_gets_to_read_its_refusal() {
     // Whoever sends for ever is not listened to for ever.
     let mut connection = daemon.connect();
     connection.send(&post_head("Content-Length: 99999999999\r\n"));
-    connection
-        .0
-        .set_write_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
     let started = Instant::now();
     while connection.0.write_all(&[0; 1000]).is_ok() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "still listened to"
-        );
+        assert!(started.elapsed() < LONG, "still listened to");
         std::thread::sleep(Duration::from_millis(5));
     }
+    assert!(started.elapsed() < LONG, "it neither reads nor hangs up");
     assert_good_request_works(&daemon);
 }
 
 #[test]
 fn a_body_that_stops_arriving_is_given_up() {
-    let daemon = Daemon::start("[http]\nbody_timeout = \"200ms\"");
+    let daemon = Daemon::start("[http]\nbody_timeout = \"1s\"");
     let request = Form::of("a.wav", &TEN_OF_CLUBS.wav()).request();
     let head_end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     // Without the end of the closing boundary.
@@ -385,9 +380,9 @@ fn a_body_that_stops_arriving_is_given_up() {
             let begin = Instant::now();
             let mut connection = daemon.connect();
             let answer = connection.send(part).answer();
-            assert!(begin.elapsed() >= Duration::from_millis(200));
+            assert!(begin.elapsed() >= Duration::from_secs(1));
             let message = answer.assert_refusal(408, "body_timeout", None);
-            assert!(message.contains("0.2 s"), "{message}");
+            assert!(message.contains("1.0 s"), "{message}");
             assert_eq!(answer.header("connection"), "close");
             connection.rest();
         }
@@ -396,21 +391,21 @@ fn a_body_that_stops_arriving_is_given_up() {
     let mut connection = daemon.connect();
     for piece in rest.chunks(rest.len() / 10) {
         connection.send(piece);
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(150));
     }
     assert_eq!(connection.send(last).answer().text(), TEN_OF_CLUBS.text);
 }
 
 #[test]
 fn a_head_that_stops_arriving_is_given_up() {
-    let daemon = Daemon::start("[http]\nheader_timeout = \"200ms\"");
+    let daemon = Daemon::start("[http]\nheader_timeout = \"1s\"");
     let head = post_head("Content-Length: 100\r\n");
     assert_leaves_nothing(&daemon, || {
         for part in [&head[..1], &head[..head.len() - 1]] {
             let begin = Instant::now();
             let mut connection = daemon.connect();
             let answer = connection.send(part).answer();
-            assert!(begin.elapsed() >= Duration::from_millis(200));
+            assert!(begin.elapsed() >= Duration::from_secs(1));
             answer.assert_refusal(408, "header_timeout", None);
             assert_eq!(answer.header("connection"), "close");
             assert!(connection.rest().is_empty());

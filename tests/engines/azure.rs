@@ -203,12 +203,9 @@ fn language_prompt_and_keywords_reach_the_service() {
     assert_eq!(service.seen().len(), 0);
 }
 
-/// The answer, which must not take longer than this machine under load may need for something that takes a second or two.
-fn soon(daemon: &Daemon) -> Answer {
-    let begin = Instant::now();
+/// The answer, which must not tell the key.
+fn ask(daemon: &Daemon) -> Answer {
     let answer = daemon.post(&form("json"));
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(30), "{took:?}: {answer:?}");
     assert!(!String::from_utf8_lossy(&answer.body).contains(KEY));
     answer
 }
@@ -231,7 +228,7 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
         (Scene::Error, 502, "upstream_failed"),
     ] {
         service.plays(scene);
-        let answer = soon(&daemon);
+        let answer = ask(&daemon);
         assert_eq!(answer.error()["code"], code, "{scene:?}: {answer:?}");
         if code == "upstream_busy" {
             answer.assert_come_back(status, code);
@@ -262,15 +259,23 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
 #[test]
 fn a_service_that_does_not_answer_is_not_waited_for_as_long_as_the_sdk_would() {
     let service = Service::saying(&[WORDS]);
-    let (daemon, _folder) = start(&service, "response_timeout = \"5s\"");
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = model(folder.path(), &service, "response_timeout = \"5s\"");
+    // No limit of the service's own ends the job before its engine does.
+    let limits = "limits = { deadline = \"1h\", stall = \"1h\" }\n";
+    let daemon = Daemon::start(&config.replace(
+        "[models.default.azure]",
+        &format!("{limits}[models.default.azure]"),
+    ));
     for time in [None, Some(60), Some(1)] {
         let scene = time.map_or(Scene::Mute, |time| Scene::Late(Duration::from_secs(time)));
         service.plays(scene);
-        let answer = soon(&daemon);
+        let answer = ask(&daemon);
         if time == Some(1) {
             assert_eq!(answer.text(), WORDS);
         } else {
-            answer.assert_refusal(504, "timeout", None);
+            let message = answer.assert_refusal(504, "timeout", None);
+            assert!(message.contains("did not answer in time"), "{message}");
         }
     }
     assert_eq!(
@@ -297,7 +302,7 @@ fn a_service_that_cannot_be_reached_is_a_failure_of_its_own() {
         let config = model(folder.path(), &service, "");
         let config = config.replace(&format!("ws://localhost:{port}"), &host);
         let daemon = Daemon::start(&config);
-        let answer = soon(&daemon);
+        let answer = ask(&daemon);
         let message = answer.assert_refusal(502, "upstream_failed", None);
         assert!(
             !message.contains("localhost") && !message.contains("invalid"),
@@ -318,10 +323,10 @@ fn a_service_is_trusted_only_with_a_certificate_that_is_vouched_for() {
     fs::write(&ca, &identity.pem).unwrap();
     let config = model(folder.path(), &service, "").replace("ws://", "wss://");
     let daemon = Daemon::start(&config);
-    soon(&daemon).assert_refusal(502, "upstream_failed", None);
+    ask(&daemon).assert_refusal(502, "upstream_failed", None);
     assert!(service.seen().is_empty(), "the key went to a stranger");
     let daemon = Daemon::start(&format!("{config}ca_file = {ca:?}\n"));
-    assert_eq!(soon(&daemon).text(), WORDS);
+    assert_eq!(ask(&daemon).text(), WORDS);
     assert_eq!(service.only().key.as_deref(), Some(KEY));
 }
 
@@ -376,7 +381,7 @@ fn a_job_of_mode_hybrid_asks_again_and_again() {
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
     // Whatever state its library is in after a failure: nobody else gets it.
     service.plays(Scene::Drop);
-    assert_eq!(soon(&daemon).pid(), pids[0]);
+    assert_eq!(ask(&daemon).pid(), pids[0]);
     service.plays(Scene::Speak);
     let answer = daemon.post(&form("json"));
     assert_eq!(answer.text(), WORDS);

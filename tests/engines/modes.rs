@@ -371,49 +371,54 @@ fn ten_leaks(daemon: &Daemon, model: &str) -> Vec<(i32, u64)> {
     seen
 }
 
-#[test]
-fn ten_leaks_of_260_mib_in_every_mode() {
-    const LEAK: u64 = 260 << 20;
-    // What a process has beside what it leaks.
-    const REST: u64 = 64 << 20;
-    let daemon = Daemon::start(&format!(
-        "{FAULTS}recycle = {{ max_requests = 5, max_growth = \"8G\" }}
-        [models.growth]
-        engine = \"fault\"
-        mode = \"hybrid\"
-        recycle = {{ max_requests = 5, max_growth = \"600M\" }}
-        [limits]
-        memory = \"4G\"
-        [memory]
-        budget = \"unlimited\""
-    ));
-    let before = process::private_memory(daemon.pid());
-    // Which leak of its process each one was.
-    let rounds = |model: &str| {
-        let seen = ten_leaks(&daemon, model);
-        let mut rounds = Vec::new();
-        for (number, (pid, memory)) in seen.iter().enumerate() {
-            let first = seen.iter().position(|(other, _)| other == pid).unwrap();
-            let round = number - first + 1;
-            let leaked = LEAK * round as u64;
-            assert!(
-                (leaked..leaked + REST).contains(memory),
-                "{model}: {memory}"
-            );
-            rounds.push(round);
-        }
-        rounds
-    };
-    assert_eq!(rounds("process"), [1; 10]);
-    assert_eq!(rounds("hybrid"), [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
-    assert_eq!(rounds("growth"), [1, 2, 3, 1, 2, 3, 1, 2, 3, 1]);
-    let after = process::private_memory(daemon.pid());
-    assert!(after < before + (16 << 20), "{before} bytes became {after}");
-    assert_eq!(rounds("thread"), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-    assert!(process::private_memory(daemon.pid()) > 10 * LEAK);
-    let after = Duration::from_secs(1);
-    std::thread::sleep(after);
-    // And they stay.
-    assert!(process::private_memory(daemon.pid()) > 10 * LEAK);
-    assert_eq!(ask(&daemon, "thread", &TEN_OF_CLUBS.wav()).text(), TEXT);
+/// This takes gigabytes: nothing runs at the same time.
+mod alone {
+    use super::*;
+
+    #[test]
+    fn ten_leaks_of_260_mib_in_every_mode() {
+        const LEAK: u64 = 260 << 20;
+        // What a process has beside what it leaks.
+        const REST: u64 = 64 << 20;
+        let daemon = Daemon::start(&format!(
+            "{FAULTS}recycle = {{ max_requests = 5, max_growth = \"8G\" }}
+            [models.growth]
+            engine = \"fault\"
+            mode = \"hybrid\"
+            recycle = {{ max_requests = 5, max_growth = \"600M\" }}
+            [limits]
+            memory = \"4G\"
+            [memory]
+            budget = \"unlimited\""
+        ));
+        let before = process::private_memory(daemon.pid());
+        // Which leak of its process each one was.
+        let rounds = |model: &str| {
+            let seen = ten_leaks(&daemon, model);
+            let mut rounds = Vec::new();
+            for (number, (pid, memory)) in seen.iter().enumerate() {
+                let first = seen.iter().position(|(other, _)| other == pid).unwrap();
+                let round = number - first + 1;
+                let leaked = LEAK * round as u64;
+                assert!(
+                    (leaked..leaked + REST).contains(memory),
+                    "{model}: {memory}"
+                );
+                rounds.push(round);
+            }
+            rounds
+        };
+        assert_eq!(rounds("process"), [1; 10]);
+        assert_eq!(rounds("hybrid"), [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
+        assert_eq!(rounds("growth"), [1, 2, 3, 1, 2, 3, 1, 2, 3, 1]);
+        let after = process::private_memory(daemon.pid());
+        assert!(after < before + (16 << 20), "{before} bytes became {after}");
+        assert_eq!(rounds("thread"), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(process::private_memory(daemon.pid()) > 10 * LEAK);
+        let after = Duration::from_secs(1);
+        std::thread::sleep(after);
+        // And they stay.
+        assert!(process::private_memory(daemon.pid()) > 10 * LEAK);
+        assert_eq!(ask(&daemon, "thread", &TEN_OF_CLUBS.wav()).text(), TEXT);
+    }
 }

@@ -35,20 +35,28 @@ fn assert_ok(answer: &Answer) {
 
 #[test]
 fn above_the_minimum_spares_come_back_after_a_while() {
-    let delay = Duration::from_secs(1);
-    let config = "[spares]\nmin = 1\nmax = 3\nrefill_delay = \"1s\"\n";
-    let daemon = Daemon::start(&format!("{config}{FAULT}"));
-    let before = pids(&daemon.wait_spares(3));
-    let begin = Instant::now();
-    for _ in 0..2 {
-        assert_ok(&daemon.post(&to("default")));
-    }
+    let config =
+        |delay: &str| format!("[spares]\nmin = 1\nmax = 3\nrefill_delay = \"{delay}\"\n{FAULT}");
+    let use_two = |daemon: &Daemon| {
+        let before = pids(&daemon.wait_spares(3));
+        for _ in 0..2 {
+            let answer = daemon.post(&to("default"));
+            assert_ok(&answer);
+            assert!(before.contains(&answer.pid()));
+        }
+        before
+    };
     // Two of three are gone, the minimum is still there: nothing is forked at once.
-    let after = pids(&daemon.wait_idle(1));
-    assert!(after.is_subset(&before));
-    assert!(begin.elapsed() < delay);
+    let daemon = Daemon::start(&config("1h"));
+    let before = use_two(&daemon);
+    assert!(pids(&daemon.wait_idle(1)).is_subset(&before));
+    let daemon = Daemon::start(&config("1s"));
+    daemon.wait_spares(3);
+    let begin = Instant::now();
+    use_two(&daemon);
     daemon.wait_idle(3);
-    assert!(begin.elapsed() >= delay, "{:?}", begin.elapsed());
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}");
 }
 
 #[test]
@@ -107,20 +115,19 @@ fn spares_that_keep_dying_are_replaced_more_and_more_slowly() {
             killed.elapsed()
         );
     }
-    // A request does not wait for that.
-    let spare = daemon.wait_idle(1).remove(0);
-    let killed = Instant::now();
-    spare.signal(SIGKILL);
-    // Whoever asks while it dies may be given to it.
-    wait_until("it is gone", LONG, || {
-        jobs(&daemon).iter().all(|job| job.pid != spare.pid)
-    });
-    assert_ok(&daemon.post(&to("default")));
-    assert!(
-        killed.elapsed() < Duration::from_millis(1600),
-        "{:?}",
-        killed.elapsed()
-    );
+    // A request does not wait for that: it would each time, and a busy machine makes it late only once or twice.
+    let is_early = |pause| {
+        let spare = daemon.wait_idle(1).remove(0);
+        let killed = Instant::now();
+        spare.signal(SIGKILL);
+        // A request that comes while it dies may be given to it.
+        wait_until("it is gone", LONG, || {
+            jobs(&daemon).iter().all(|job| job.pid != spare.pid)
+        });
+        assert_ok(&daemon.post(&to("default")));
+        killed.elapsed() < Duration::from_millis(pause)
+    };
+    assert!([1600, 3200, 6400, 12800].into_iter().any(is_early));
 }
 
 #[test]
@@ -174,7 +181,7 @@ fn all_jobs_together_keep_to_the_budget() {
         });
         let clients: Vec<_> = (0..8)
             .map(|number| {
-                let form = to(["default:sleep=100ms", "other:sleep=100ms"][number % 2]);
+                let form = to(["default:sleep=300ms", "other:sleep=300ms"][number % 2]);
                 let daemon = &daemon;
                 scope.spawn(move || assert_ok(&daemon.post(&form)))
             })
@@ -204,7 +211,7 @@ fn a_model_that_the_budget_cannot_hold_says_so() {
 
 #[test]
 fn a_model_whose_jobs_crash_again_and_again_is_left_alone_for_a_while() {
-    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1min\"\npause = \"1s\"\n";
+    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"5s\"\n";
     let other = "[models.other]\nengine = \"fault\"\n";
     let daemon = Daemon::start(&format!("{breaker}{FAULT}{other}"));
     for _ in 0..3 {
@@ -235,7 +242,7 @@ fn a_model_whose_jobs_crash_again_and_again_is_left_alone_for_a_while() {
 
 #[test]
 fn a_model_that_works_for_most_is_not_taken_away_by_a_few() {
-    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1min\"\npause = \"1min\"\n";
+    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"1h\"\n";
     let daemon = Daemon::start(&format!("{breaker}{FAULT}"));
     for _ in 0..6 {
         for _ in 0..3 {
@@ -247,7 +254,7 @@ fn a_model_that_works_for_most_is_not_taken_away_by_a_few() {
 
 #[test]
 fn a_canary_finds_a_model_that_has_stopped_working() {
-    let config = "[health]\ninterval = \"1s\"\n[limits]\ndeadline = \"1s\"\n\
+    let config = "[health]\ninterval = \"1s\"\n[limits]\ndeadline = \"3s\"\n\
                   deadline_per_audio_second = 0.0\n[spares]\nmin = 1\nmax = 1\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
     let zygote = daemon.zygote();

@@ -3,7 +3,6 @@
 use std::{
     io::Write,
     os::unix::net::UnixStream,
-    sync::RwLock,
     time::{Duration, Instant},
 };
 
@@ -17,10 +16,6 @@ use crate::common::{
     wait_for, wait_until,
 };
 use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
-
-/// Who measures a time has the machine to himself, as far as the tests of this file go. The times are printed, and only
-/// read on a quiet machine: a busy one would make them anything.
-static QUIET: RwLock<()> = RwLock::new(());
 
 /// A recording of some two seconds' work.
 fn eight_seconds() -> Vec<u8> {
@@ -49,7 +44,6 @@ fn wait_whole(daemon: &Daemon, old: &Seen) {
 
 #[test]
 fn a_killed_zygote_is_replaced() {
-    let _alone = QUIET.write();
     let daemon = Daemon::start("");
     for _ in 0..2 {
         // One that is not ready yet would go with its zygote.
@@ -68,7 +62,6 @@ fn a_killed_zygote_is_replaced() {
 
 #[test]
 fn no_request_fails_when_the_zygote_is_killed() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("");
     let spares = daemon.wait_idle(2);
     let zygote = daemon.zygote();
@@ -85,7 +78,6 @@ fn no_request_fails_when_the_zygote_is_killed() {
 
 #[test]
 fn a_running_job_does_not_notice_that_its_zygote_was_killed() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("");
     let recording = eight_seconds();
     let expected = daemon.transcribe("a.wav", &recording).text();
@@ -104,7 +96,6 @@ fn a_running_job_does_not_notice_that_its_zygote_was_killed() {
 
 #[test]
 fn a_killed_job_fails_its_own_request_and_no_other() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("");
     let zygote = daemon.zygote();
     let (recording, other) = (long(), eight_seconds());
@@ -135,7 +126,6 @@ fn a_killed_job_fails_its_own_request_and_no_other() {
 
 #[test]
 fn a_killed_job_is_made_up_for() {
-    let _alone = QUIET.write();
     let daemon = Daemon::start("[jobs]\nmax_running = 1");
     let recording = long();
     std::thread::scope(|scope| {
@@ -157,7 +147,6 @@ fn a_killed_job_is_made_up_for() {
 
 #[test]
 fn a_client_that_hangs_up_takes_its_job_with_it() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("[jobs]\nmax_running = 1");
     let body = Form::of("a.wav", &long()).body();
     let mut chunked = crate::common::http::post_head("Transfer-Encoding: chunked\r\n");
@@ -184,7 +173,6 @@ fn a_client_that_hangs_up_takes_its_job_with_it() {
 
 #[test]
 fn nobody_notices_that_an_idle_spare_was_killed() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("");
     for killed in [1, 2] {
         let spares = daemon.wait_idle(2);
@@ -206,7 +194,6 @@ fn nobody_notices_that_an_idle_spare_was_killed() {
 
 #[test]
 fn a_request_that_meets_a_spare_in_its_last_moment_gets_another_one() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("");
     let request = short().request();
     let (last, rest) = request.split_last().unwrap();
@@ -230,7 +217,6 @@ fn a_request_that_meets_a_spare_in_its_last_moment_gets_another_one() {
 
 #[test]
 fn nothing_outlives_a_killed_supervisor() {
-    let _others = QUIET.read();
     let mut daemon = Daemon::start("");
     let mut connection = daemon.connect();
     connection.send(&Form::of("a.wav", &long()).request());
@@ -249,7 +235,6 @@ fn nothing_outlives_a_killed_supervisor() {
 
 #[test]
 fn a_request_at_hand_is_finished_before_the_service_stops() {
-    let _others = QUIET.read();
     let mut daemon = Daemon::start("");
     let recording = eight_seconds();
     let expected = daemon.transcribe("a.wav", &recording).text();
@@ -284,7 +269,6 @@ fn a_request_at_hand_is_finished_before_the_service_stops() {
 
 #[test]
 fn a_service_that_is_told_to_stop_ends_jobs_that_take_too_long() {
-    let _others = QUIET.read();
     let mut daemon = Daemon::start("[service]\ndrain_timeout = \"100ms\"");
     let mut connection = daemon.connect();
     connection.send(&Form::of("a.wav", &wav(&GOFORWARD.samples().repeat(60))).request());
@@ -299,7 +283,6 @@ fn a_service_that_is_told_to_stop_ends_jobs_that_take_too_long() {
 
 #[test]
 fn a_full_queue_sends_clients_away_until_later() {
-    let _others = QUIET.read();
     let daemon = &Daemon::start("[jobs]\nmax_running = 1\nmax_queued = 1");
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &long()).request());
@@ -320,7 +303,6 @@ fn a_full_queue_sends_clients_away_until_later() {
 
 #[test]
 fn a_request_waits_in_the_queue_only_so_long() {
-    let _others = QUIET.read();
     let daemon = Daemon::start("[jobs]\nmax_running = 1\nqueue_timeout = \"100ms\"");
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &long()).request());
@@ -333,7 +315,6 @@ fn a_request_waits_in_the_queue_only_so_long() {
 
 #[test]
 fn a_zygote_that_stands_still_is_replaced_and_the_watchdog_is_told_all_the_time() {
-    let _others = QUIET.read();
     let mut manager = Manager::new();
     // No spares: every request needs the zygote.
     let setup = manager.setup("[spares]\nttl = \"0\"");

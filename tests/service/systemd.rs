@@ -163,9 +163,12 @@ fn a_manager_that_does_not_listen_holds_up_nobody() {
     let daemon = manager.setup("").env("WATCHDOG_USEC", "20000").start();
     let answer = daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav());
     assert_eq!(answer.text(), TEN_OF_CLUBS.text);
-    // What matters is told as soon as somebody listens, and pings were not saved up for him.
+    // What matters is told as soon as somebody listens, and pings were not saved up: no more come than there is time for.
+    let begin = Instant::now();
     manager.wait("READY=1");
-    assert!(manager.count("WATCHDOG=1") <= 20, "{:?}", manager.heard);
+    let pings = manager.count("WATCHDOG=1");
+    let periods = begin.elapsed().as_millis() as usize / 6;
+    assert!(pings <= 20 + periods, "{pings}: {:?}", manager.heard);
 }
 
 #[test]

@@ -32,6 +32,8 @@ use stt_isolated::{
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
+use crate::common::LONG;
+
 /// What must become of something that is tried in a job.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
@@ -164,7 +166,7 @@ async fn start_and_load(
         scratch: None,
         secret: None,
     };
-    let result = zygote.load(load, Duration::from_secs(20)).await;
+    let result = zygote.load(load, LONG).await;
     Ok((zygote, result.map(|_| ()), stderr))
 }
 
@@ -249,7 +251,7 @@ async fn give(
         },
     };
     job.assign(&ToJob::Transcribe(order), recording.as_fd())?;
-    Ok(tokio::time::timeout(Duration::from_secs(20), job.receive()).await??)
+    Ok(tokio::time::timeout(LONG, job.receive()).await??)
 }
 
 /// What a job of this program does instead of transcribing.

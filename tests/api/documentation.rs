@@ -127,7 +127,7 @@ fn record(folder: &Path) {
 }
 
 #[test]
-fn every_curl_line_works_and_gives_what_is_shown() {
+fn every_curl_line_works_as_shown() {
     let daemon = Daemon::start("");
     let folder = tempfile::tempdir().unwrap();
     record(folder.path());
@@ -166,7 +166,7 @@ fn every_curl_line_works_and_gives_what_is_shown() {
 }
 
 #[test]
-fn what_is_shown_is_compared() {
+fn the_comparison_can_fail() {
     for (shown, real, is_same) in [
         ("a…c", "abc", true),
         ("a…c", "abd", false),

@@ -231,17 +231,17 @@ fn every_compressed_format_is_understood() {
 }
 
 #[test]
-fn every_container_is_understood_with_and_without_a_picture() {
+fn every_container_is_understood() {
     assert_word_for_word(&files(&CONTAINERS));
 }
 
 #[test]
-fn every_rate_and_number_of_channels_is_understood() {
+fn every_rate_and_layout_is_understood() {
     assert_word_for_word(&files(&RATES));
 }
 
 #[test]
-fn samples_without_a_header_are_understood() {
+fn raw_samples_are_understood() {
     assert_word_for_word(&raw(&RAW));
 }
 

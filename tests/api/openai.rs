@@ -47,7 +47,7 @@ fn recordings_in_one() -> Vec<u8> {
 }
 
 #[test]
-fn verbose_json_has_all_that_openais_has() {
+fn verbose_json_is_complete() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &recordings_in_one()).field("response_format", "verbose_json");
     let answer = daemon.post(&form).json();
@@ -96,7 +96,7 @@ fn verbose_json_has_all_that_openais_has() {
 }
 
 #[test]
-fn times_are_given_to_what_the_client_names() {
+fn granularities_choose_the_times() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &GOFORWARD.wav()).field("response_format", "verbose_json");
     for (names, words, segments) in [
@@ -125,7 +125,7 @@ fn times_are_given_to_what_the_client_names() {
 }
 
 #[test]
-fn subtitles_have_their_types_and_silence_is_none() {
+fn subtitles_have_their_types() {
     let daemon = Daemon::start("");
     let silence = wav(&vec![0; 32_000]);
     for (format, kind, start, empty) in [
@@ -176,7 +176,7 @@ fn as_ffmpeg_reads(format: &str, subtitles: &[u8]) -> String {
 }
 
 #[test]
-fn a_player_reads_in_both_subtitles_what_verbose_json_says() {
+fn players_read_both_kinds_of_subtitles() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &recordings_in_one());
     let of = |format| daemon.post(&form.clone().field("response_format", format));
@@ -200,7 +200,7 @@ fn a_player_reads_in_both_subtitles_what_verbose_json_says() {
 }
 
 #[test]
-fn what_asks_for_nothing_special_is_accepted() {
+fn default_parameters_are_accepted() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     for (name, value) in [
@@ -224,7 +224,7 @@ fn what_asks_for_nothing_special_is_accepted() {
 }
 
 #[test]
-fn what_a_model_cannot_do_is_refused_by_name() {
+fn unsupported_parameters_are_named() {
     let daemon = Daemon::start(FAULT);
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     for (name, value, param) in [
@@ -280,7 +280,7 @@ fn what_a_model_cannot_do_is_refused_by_name() {
 }
 
 #[test]
-fn a_model_is_told_what_it_can_be_told() {
+fn parameters_reach_the_engine() {
     let daemon = Daemon::start(FAULT);
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav())
         .field("model", "fault:options")
@@ -377,7 +377,7 @@ fn translate(daemon: &Daemon, form: &Form) -> Answer {
 }
 
 #[test]
-fn who_can_translate_does_and_nobody_else() {
+fn only_translating_models_translate() {
     let daemon = Daemon::start(FAULT);
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     let message = translate(&daemon, &form).assert_refusal(400, "invalid_parameter", Some("model"));

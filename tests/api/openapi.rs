@@ -106,7 +106,7 @@ fn assert_described(description: &Value, operation: &Value, answer: &Answer) {
 }
 
 #[test]
-fn pages_have_the_methods_that_are_described() {
+fn paths_have_the_described_methods() {
     let daemon = Daemon::start("");
     let description = daemon.get("/openapi.json").json();
     assert_eq!(description["openapi"], "3.1.0");

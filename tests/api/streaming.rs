@@ -72,7 +72,7 @@ fn read_until(raw: &mut Raw, end: &str) -> String {
 }
 
 #[test]
-fn deltas_are_the_segments_and_joined_they_are_the_text() {
+fn joined_deltas_are_the_text() {
     let daemon = Daemon::start("");
     let pause = vec![0; 4 * 2 * 16_000];
     let samples = (CLIPS.iter()).flat_map(|clip| [clip.samples(), pause.clone()].concat());
@@ -114,7 +114,7 @@ fn silence_is_a_stream_of_one_event() {
 }
 
 #[test]
-fn a_delta_comes_while_the_job_works_and_who_hangs_up_ends_it() {
+fn deltas_come_while_the_job_works() {
     let daemon = Daemon::start(FAULT);
     let idle = daemon.wait_spares(1);
     let mut client = daemon.connect();
@@ -131,7 +131,7 @@ fn a_delta_comes_while_the_job_works_and_who_hangs_up_ends_it() {
 }
 
 #[test]
-fn what_fails_before_the_first_event_is_an_error_like_any_other() {
+fn an_early_failure_is_an_ordinary_error() {
     let daemon = Daemon::start(FAULT);
     for (mode, status, code) in [
         ("segfault", 502, "worker_crashed"),
@@ -148,7 +148,7 @@ fn what_fails_before_the_first_event_is_an_error_like_any_other() {
 }
 
 #[test]
-fn what_fails_later_is_the_last_event() {
+fn a_late_failure_is_the_last_event() {
     let daemon = Daemon::start(FAULT);
     for (form, first, code) in [
         (form("out-of-order"), "second", "worker_misbehaved"),
@@ -171,7 +171,7 @@ fn what_fails_later_is_the_last_event() {
 }
 
 #[test]
-fn a_client_that_reads_no_further_is_cut_off_and_its_job_killed() {
+fn a_client_that_stops_reading_is_cut_off() {
     // More than sockets and queues hold, and less than a request about so long a recording may say.
     const TEXT: usize = 3 << 20;
     let half_an_hour = wav(&vec![0; 1800 * 2 * 16_000]);

@@ -33,7 +33,7 @@ fn in_parallel<T: Sync>(workers: usize, items: &[T], work: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn the_bytes_tell_the_encoding_whatever_the_name_says() {
+fn the_bytes_tell_the_encoding() {
     let daemon = Daemon::start("");
     let [flac, mp3, ..] = ENCODINGS;
     for (name, recording) in [
@@ -47,7 +47,7 @@ fn the_bytes_tell_the_encoding_whatever_the_name_says() {
 }
 
 #[test]
-fn raw_samples_are_transcribed_if_their_media_type_says_what_they_are() {
+fn raw_samples_need_a_media_type() {
     let daemon = Daemon::start("");
     let little = GOFORWARD.samples();
     let big: Vec<u8> = little
@@ -77,7 +77,7 @@ fn raw_samples_are_transcribed_if_their_media_type_says_what_they_are() {
 }
 
 #[test]
-fn an_answer_is_json_or_text_and_tells_what_it_cost() {
+fn answers_are_json_or_text_with_figures() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &GOFORWARD.wav());
     for form in [form.clone(), form.clone().field("response_format", "json")] {
@@ -111,7 +111,7 @@ fn an_answer_is_json_or_text_and_tells_what_it_cost() {
 }
 
 #[test]
-fn parts_come_in_any_order_and_unknown_ones_are_named() {
+fn parts_come_in_any_order() {
     let daemon = Daemon::start("");
     let wav = TEN_OF_CLUBS.wav();
     type Step = fn(Form, &[u8]) -> Form;
@@ -211,7 +211,7 @@ fn health_and_readiness_are_told() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_like_everything_else() {
+fn unknown_paths_are_refused() {
     let daemon = Daemon::start("");
     daemon.get("/").assert_refusal(404, "not_found", None);
     daemon
@@ -231,7 +231,7 @@ fn what_is_not_there_is_refused_like_everything_else() {
 }
 
 #[test]
-fn every_answer_bears_an_id_of_its_own() {
+fn every_answer_has_its_own_id() {
     let daemon = Daemon::start("");
     let wav = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     let answers = [
@@ -257,7 +257,7 @@ fn every_answer_bears_an_id_of_its_own() {
 }
 
 #[test]
-fn the_first_client_is_answered_though_the_model_still_loads() {
+fn the_first_client_waits_for_the_model() {
     let daemon = Setup::new("").launch();
     assert_eq!(daemon.get("/healthz").status, 200);
     let ready = daemon.get("/readyz");
@@ -272,7 +272,7 @@ fn the_first_client_is_answered_though_the_model_still_loads() {
 }
 
 #[test]
-fn a_large_upload_goes_through_a_file_that_nobody_sees() {
+fn large_uploads_use_an_unnamed_file() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(
         "[http]\nspool_memory = \"10K\"\nspool_directory = {:?}",
@@ -290,7 +290,7 @@ mod alone {
     use super::*;
 
     #[test]
-    fn real_speech_comes_out_word_for_word_in_every_encoding() {
+    fn every_encoding_is_heard_word_for_word() {
         let daemon = Daemon::start("");
         let mut recordings = Vec::new();
         for clip in CLIPS {
@@ -312,7 +312,7 @@ mod alone {
     }
 
     #[test]
-    fn twenty_requests_at_once_run_in_twenty_processes() {
+    fn twenty_requests_have_twenty_processes() {
         for config in ["", "[jobs]\nmax_running = 20"] {
             let daemon = Daemon::start(config);
             let before = daemon.wait_idle(2);
@@ -336,7 +336,7 @@ mod alone {
     }
 
     #[test]
-    fn the_same_clip_fifty_times_gives_the_same_bytes_whatever_runs_between() {
+    fn fifty_repetitions_give_the_same_bytes() {
         let daemon = Daemon::start("");
         let mut order = vec![TEN_OF_CLUBS; 50];
         order.extend(CLIPS);

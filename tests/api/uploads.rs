@@ -56,7 +56,7 @@ fn assert_leaves_nothing(daemon: &Daemon, attack: impl Fn()) {
 }
 
 #[test]
-fn recordings_that_are_none_are_refused_one_by_one() {
+fn non_recordings_are_refused() {
     let daemon = Daemon::start("");
     let mut cut = GOFORWARD.encoded(ENCODINGS[2]);
     cut.truncate(40);
@@ -87,7 +87,7 @@ fn recordings_that_are_none_are_refused_one_by_one() {
 }
 
 #[test]
-fn a_header_that_claims_more_than_there_is_costs_nothing() {
+fn exaggerating_headers_cost_nothing() {
     let daemon = Daemon::start("");
     // The samples that are there are transcribed, as from a recorder that lost its power.
     let mut recording = wav_header(u32::MAX - 1);
@@ -100,7 +100,7 @@ fn a_header_that_claims_more_than_there_is_costs_nothing() {
 }
 
 #[test]
-fn forms_that_are_none_are_refused_one_by_one() {
+fn malformed_forms_are_refused() {
     let daemon = Daemon::start("");
     let wav = TEN_OF_CLUBS.wav();
     let form = || Form::of("a.wav", &wav);
@@ -141,7 +141,7 @@ fn forms_that_are_none_are_refused_one_by_one() {
 }
 
 #[test]
-fn bodies_that_are_no_form_are_refused_one_by_one() {
+fn bodies_without_a_form_are_refused() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     let body = form.body();
@@ -194,7 +194,7 @@ fn bodies_that_are_no_form_are_refused_one_by_one() {
 }
 
 #[test]
-fn nothing_that_is_sent_lies_in_the_supervisors_memory() {
+fn uploads_stay_out_of_the_supervisor() {
     let config = "[http]\nspool_memory = \"4M\"\nmax_upload = \"20M\"";
     let daemon = Daemon::start(config);
     let large = noise(0, 12 << 20);
@@ -241,7 +241,7 @@ fn nothing_that_is_sent_lies_in_the_supervisors_memory() {
 }
 
 #[test]
-fn what_is_no_http_is_told_so() {
+fn non_http_is_refused() {
     let daemon = Daemon::start("");
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
@@ -282,7 +282,7 @@ fn what_is_no_http_is_told_so() {
 }
 
 #[test]
-fn an_upload_over_the_limit_is_refused_before_it_is_read() {
+fn too_large_an_upload_is_not_read() {
     let daemon = Daemon::start("[http]\nmax_upload = \"64K\"");
     let form = |size: usize| Form::of("a.wav", &wav(&vec![0; size - 44]));
     let chunked = |body: &[u8]| {
@@ -340,7 +340,7 @@ fn refused_while_sending(mut connection: impl Read + Write) -> String {
 }
 
 #[test]
-fn a_client_that_sends_on_gets_to_read_its_refusal() {
+fn a_sender_gets_to_read_its_refusal() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp: SocketAddr = free.local_addr().unwrap();
     drop(free);
@@ -368,7 +368,7 @@ fn a_client_that_sends_on_gets_to_read_its_refusal() {
 }
 
 #[test]
-fn a_body_that_stops_arriving_is_given_up() {
+fn a_stalled_body_is_given_up() {
     let daemon = Daemon::start("[http]\nbody_timeout = \"1s\"");
     let request = Form::of("a.wav", &TEN_OF_CLUBS.wav()).request();
     let head_end = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
@@ -397,7 +397,7 @@ fn a_body_that_stops_arriving_is_given_up() {
 }
 
 #[test]
-fn a_head_that_stops_arriving_is_given_up() {
+fn a_stalled_head_is_given_up() {
     let daemon = Daemon::start("[http]\nheader_timeout = \"1s\"");
     let head = post_head("Content-Length: 100\r\n");
     assert_leaves_nothing(&daemon, || {
@@ -457,7 +457,7 @@ fn trickle(connection: &Raw, bytes: Vec<u8>, pause: Duration) -> JoinHandle<()> 
 }
 
 #[test]
-fn a_body_that_trickles_is_given_up() {
+fn a_trickling_body_is_given_up() {
     let http = "[http]\nbody_timeout = \"2s\"\nbody_min_rate = \"10K\"";
     let daemon = Daemon::start(http);
     let body = noise(0, 100_000);
@@ -478,7 +478,7 @@ fn a_body_that_trickles_is_given_up() {
 }
 
 #[test]
-fn slow_clients_hold_no_job_and_delay_nobody() {
+fn slow_clients_delay_nobody() {
     let daemon = Daemon::start("[http]\nheader_timeout = \"6s\"\nbody_timeout = \"6s\"");
     let form = Form::of("a.wav", &TEN_OF_CLUBS.wav());
     let head = post_head(&format!("Content-Length: {}\r\n", form.body().len()));

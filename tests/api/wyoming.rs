@@ -80,7 +80,7 @@ fn the_service_describes_itself() {
 }
 
 #[test]
-fn real_speech_comes_out_word_for_word_one_recording_after_the_other() {
+fn recordings_in_a_row_are_heard() {
     let served = Served::start("");
     let mut client = served.connect();
     for clip in CLIPS {
@@ -182,7 +182,7 @@ fn a_client_may_send_byte_by_byte() {
 }
 
 #[test]
-fn mistakes_are_told_with_the_codes_of_the_one_table() {
+fn mistakes_have_the_common_codes() {
     let served = Served::start("[http]\nmax_upload = \"100K\"\n");
     let transcribe = |wish| event("transcribe", wish, b"");
     let format = |rate: i64, width: i64, channels: i64| {
@@ -292,7 +292,7 @@ fn mistakes_are_told_with_the_codes_of_the_one_table() {
 }
 
 #[test]
-fn who_falls_silent_is_not_waited_for() {
+fn silent_clients_are_not_waited_for() {
     let served = Served::start(
         "[http]\nheader_timeout = \"300ms\"\nbody_timeout = \"600ms\"\nbody_min_rate = \"1K\"\n",
     );
@@ -326,7 +326,7 @@ fn who_falls_silent_is_not_waited_for() {
 }
 
 #[test]
-fn a_live_recording_that_comes_too_slowly_holds_no_job() {
+fn too_slow_a_recording_holds_no_job() {
     let served = Served::start("[http]\nbody_timeout = \"1s\"\n");
     let mut client = served.connect();
     client.send(&start());
@@ -342,7 +342,7 @@ fn a_live_recording_that_comes_too_slowly_holds_no_job() {
 }
 
 #[test]
-fn a_recording_at_the_speed_of_speech_is_waited_for() {
+fn a_real_time_recording_is_waited_for() {
     let config = "[models.default]\nengine = \"fault\"\n[limits]\ndeadline = \"3s\"\n\
                   deadline_per_audio_second = 0.0\nstall = \"3s\"\n";
     let served = Served::start(config);
@@ -372,7 +372,7 @@ fn silence_is_an_empty_transcript() {
 }
 
 #[test]
-fn who_sends_no_samples_holds_no_job() {
+fn a_client_without_samples_holds_no_job() {
     let served = Served::start("[jobs]\nmax_running = 1\n");
     let mut others: Vec<Client> = (0..20).map(|_| served.connect()).collect();
     for client in &mut others[10..] {
@@ -420,7 +420,7 @@ fn it_is_the_same_over_tcp() {
 }
 
 #[test]
-fn who_sends_no_more_is_answered() {
+fn a_half_closed_client_is_answered() {
     let served = Served::start("");
     let (ten, forward) = (TEN_OF_CLUBS.samples(), GOFORWARD.samples());
     let mut client = served.connect();
@@ -441,7 +441,7 @@ fn who_sends_no_more_is_answered() {
 }
 
 #[test]
-fn a_job_whose_client_has_left_is_killed() {
+fn a_hang_up_ends_the_job() {
     let served = Served::start("");
     let long = GOFORWARD.samples().repeat(30);
     // Killed, and not done: the shortest of these takes some three seconds of a CPU.
@@ -476,7 +476,7 @@ fn a_job_whose_client_has_left_is_killed() {
 }
 
 #[test]
-fn a_large_recording_is_not_kept_in_the_services_own_memory() {
+fn large_recordings_stay_out_of_memory() {
     let config = "[models.default]\nengine = \"null\"\n";
     let served = Served::start(config);
     let mut client = served.connect();
@@ -494,7 +494,7 @@ fn a_large_recording_is_not_kept_in_the_services_own_memory() {
 }
 
 #[test]
-fn a_job_that_waits_or_is_slow_slows_its_client_down() {
+fn a_waiting_job_slows_its_client() {
     let config = "[models.default]\nengine = \"fault\"\n[jobs]\nmax_running = 1\n\
                   [limits]\ndeadline = \"4s\"\nstall = \"1min\"\n";
     let served = Served::start(config);
@@ -518,7 +518,7 @@ fn a_job_that_waits_or_is_slow_slows_its_client_down() {
 }
 
 #[test]
-fn who_does_not_read_his_transcript_holds_no_job() {
+fn an_unread_transcript_holds_no_job() {
     let served =
         Served::start("[models.default]\nengine = \"fault\"\n[http]\nbody_timeout = \"1s\"\n");
     let mut client = served.connect();
@@ -560,7 +560,7 @@ fn one_bound_holds_for_all_connections() {
 }
 
 #[test]
-fn who_may_not_ask_is_told_so() {
+fn strangers_are_refused() {
     // Nor is he told over HTTP that it is ready.
     let served = Served::launch("[clients]\nallow_users = [\"4242\"]\n");
     if nix::unistd::geteuid().as_raw() == 4242 {
@@ -579,7 +579,7 @@ fn who_may_not_ask_is_told_so() {
 }
 
 #[test]
-fn when_the_service_stops_requests_at_hand_are_finished() {
+fn a_stop_waits_for_running_requests() {
     let mut served = Served::start("[jobs]\nmax_running = 1\n");
     let samples = TEN_OF_CLUBS.samples();
     let mut idle = served.connect();
@@ -642,7 +642,7 @@ fn when_time_is_up_everybody_is_told() {
 }
 
 #[test]
-fn what_goes_wrong_in_a_job_is_told_as_it_is() {
+fn failures_of_jobs_are_told() {
     let served = Served::start(
         "[models.default]\nengine = \"fault\"\n[limits]\ndeadline = \"1s\"\n\
          deadline_per_audio_second = 0.0\n[breaker]\ncrashes = 0\n",

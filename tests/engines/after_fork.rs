@@ -29,7 +29,7 @@ fn fault(daemon: &Daemon, mode: &str) -> Answer {
 }
 
 #[test]
-fn each_request_has_a_job_that_has_loaded_the_model_itself() {
+fn each_job_loads_the_model_itself() {
     let daemon = Daemon::start(CONFIG);
     let pids = [(); 5].map(|()| {
         let answer = daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav());
@@ -41,7 +41,7 @@ fn each_request_has_a_job_that_has_loaded_the_model_itself() {
 }
 
 #[test]
-fn what_goes_wrong_costs_one_request() {
+fn a_failure_costs_one_request() {
     let daemon = Daemon::start(CONFIG);
     for (mode, status, code) in [
         ("segfault", 502, "worker_crashed"),
@@ -59,7 +59,7 @@ fn what_goes_wrong_costs_one_request() {
 }
 
 #[test]
-fn a_job_gives_up_what_loading_needed() {
+fn a_job_gives_up_loading_rights() {
     let daemon = Daemon::start(CONFIG);
     let mut escaped = Vec::new();
     for escape::Attempt { name, call, .. } in escape::all() {
@@ -95,7 +95,7 @@ fn trouble(table: &str) -> Value {
 }
 
 #[test]
-fn why_a_job_cannot_load_is_told() {
+fn a_failed_load_says_why() {
     for preload in ["before_fork", "after_fork"] {
         for (load, reason) in [
             ("fail", "it was asked not to load"),

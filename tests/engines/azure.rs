@@ -60,7 +60,7 @@ fn tone(seconds: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_clip_is_heard_by_the_service_and_its_words_come_back() {
+fn a_clip_is_transcribed() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "");
     // No self-test asks it: whoever sells it counts every second.
@@ -115,7 +115,7 @@ fn a_clip_is_heard_by_the_service_and_its_words_come_back() {
 }
 
 #[test]
-fn how_sure_the_service_is_of_a_word_is_told() {
+fn words_have_confidences() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "");
     let answer = daemon
@@ -130,7 +130,7 @@ fn how_sure_the_service_is_of_a_word_is_told() {
 }
 
 #[test]
-fn segments_come_as_the_service_finds_them() {
+fn segments_stream_as_they_are_found() {
     let service = Service::saying(&["One.", "Two.", "Three."]);
     let (daemon, _folder) = start(&service, "");
     let form = Form::of("a.wav", &tone(25)).field("stream", "true");
@@ -149,7 +149,7 @@ fn segments_come_as_the_service_finds_them() {
 }
 
 #[test]
-fn a_live_recording_is_heard_over_wyoming() {
+fn a_live_recording_over_wyoming() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
     let socket = folder.path().join("wyoming.sock");
@@ -168,7 +168,7 @@ fn a_live_recording_is_heard_over_wyoming() {
 }
 
 #[test]
-fn language_prompt_and_keywords_reach_the_service() {
+fn language_prompt_and_keywords_arrive() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "languages = [\"en-GB\", \"de-DE\", \"de-AT\"]");
     for (asked, language) in [
@@ -211,7 +211,7 @@ fn ask(daemon: &Daemon) -> Answer {
 }
 
 #[test]
-fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
+fn each_upstream_failure_has_its_code() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "");
     for (scene, status, code) in [
@@ -257,7 +257,7 @@ fn what_goes_wrong_with_the_service_has_a_code_of_its_own() {
 }
 
 #[test]
-fn a_service_that_does_not_answer_is_not_waited_for_as_long_as_the_sdk_would() {
+fn a_mute_service_times_out() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
     let config = model(folder.path(), &service, "response_timeout = \"5s\"");
@@ -285,7 +285,7 @@ fn a_service_that_does_not_answer_is_not_waited_for_as_long_as_the_sdk_would() {
 }
 
 #[test]
-fn a_service_that_cannot_be_reached_is_a_failure_of_its_own() {
+fn an_unreachable_service_fails() {
     let service = Service::saying(&[WORDS]);
     // Nobody listens there, as it is bound and not listening yet: the port stays free of others.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -315,7 +315,7 @@ fn a_service_that_cannot_be_reached_is_a_failure_of_its_own() {
 }
 
 #[test]
-fn a_service_is_trusted_only_with_a_certificate_that_is_vouched_for() {
+fn only_certified_services_get_the_key() {
     let identity = Identity::new();
     let service = Service::encrypted(&[WORDS], &identity);
     let folder = tempfile::TempDir::new().unwrap();
@@ -331,7 +331,7 @@ fn a_service_is_trusted_only_with_a_certificate_that_is_vouched_for() {
 }
 
 #[test]
-fn a_long_recording_is_given_no_faster_than_it_is_sent() {
+fn a_long_recording_stays_out_of_memory() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "");
     let form = Form::of("a.wav", &tone(300)).field("response_format", "verbose_json");
@@ -346,7 +346,7 @@ fn a_long_recording_is_given_no_faster_than_it_is_sent() {
 }
 
 #[test]
-fn by_default_the_sdk_sends_at_twice_the_speed_of_speech() {
+fn the_sdk_sends_at_twice_real_time() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
     let config = model(folder.path(), &service, "").replace("upload_burst = \"1h\"\n", "");
@@ -364,7 +364,7 @@ fn by_default_the_sdk_sends_at_twice_the_speed_of_speech() {
 }
 
 #[test]
-fn a_job_of_mode_hybrid_asks_again_and_again() {
+fn a_hybrid_job_asks_repeatedly() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
     let config = model(folder.path(), &service, "");
@@ -404,7 +404,7 @@ fn memory_after(daemon: &Daemon, model: &str, requests: usize) -> (u64, u64) {
 }
 
 #[test]
-fn nothing_grows_in_a_hundred_requests_released_or_not() {
+fn nothing_grows_in_a_hundred_requests() {
     for model in ["default", KEEPING] {
         let service = Service::saying(&[WORDS]);
         let (daemon, _folder) = start(&service, "");
@@ -423,7 +423,7 @@ fn nothing_grows_in_a_hundred_requests_released_or_not() {
 }
 
 #[test]
-fn what_a_job_never_gives_back_is_gone_with_it() {
+fn leaks_end_with_their_job() {
     let service = Service::saying(&[WORDS]);
     let folder = tempfile::TempDir::new().unwrap();
     let config = model(folder.path(), &service, "");
@@ -490,7 +490,7 @@ fn zygote_of(daemon: &Daemon, model: &str) -> Seen {
 }
 
 #[test]
-fn the_key_is_nowhere_but_with_those_who_need_it() {
+fn the_key_is_only_where_it_is_needed() {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: only root can look into the memory of other processes");
         return;
@@ -618,7 +618,7 @@ fn why_not(config: &str) -> String {
 }
 
 #[test]
-fn why_the_model_cannot_be_loaded_is_told() {
+fn a_failed_load_says_why() {
     let folder = tempfile::TempDir::new().unwrap();
     // Before 1.38 there was no such part for each version of OpenSSL.
     let old = folder
@@ -646,7 +646,7 @@ fn why_the_model_cannot_be_loaded_is_told() {
 }
 
 #[test]
-fn a_credential_or_a_variable_that_is_not_there_is_asked_for() {
+fn a_missing_key_is_asked_for() {
     for (key, advice) in [
         (
             "credential = \"azure-speech-key\"",
@@ -680,7 +680,7 @@ fn networked(port: u16) -> String {
 }
 
 #[test]
-fn an_engine_with_a_network_gets_out_in_no_other_way() {
+fn the_network_is_the_only_way_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = Daemon::start(&networked(listener.local_addr().unwrap().port()));
     let mut escaped = Vec::new();

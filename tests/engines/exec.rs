@@ -125,7 +125,7 @@ fn has_landlock(daemon: &Daemon) -> bool {
 }
 
 #[test]
-fn the_example_transcribes_real_speech_in_every_way() {
+fn the_example_transcribes_speech() {
     let folder = TempDir::new().unwrap();
     let socket = folder.path().join("wyoming.sock");
     let setup = Setup::new(&example()).listen_as("wyoming", socket.to_str().unwrap());
@@ -167,7 +167,7 @@ fn the_example_transcribes_real_speech_in_every_way() {
 }
 
 #[test]
-fn the_documentation_leads_to_the_example() {
+fn the_manual_leads_to_the_example() {
     let example = fs::read_to_string(here("docs/examples/engine.py")).unwrap();
     assert!(example.lines().count() < 50);
     let text = fs::read_to_string(here("docs/ENGINES.md")).unwrap();
@@ -175,7 +175,7 @@ fn the_documentation_leads_to_the_example() {
 }
 
 #[test]
-fn what_a_program_does_wrong_costs_one_request_and_is_called_by_its_name() {
+fn each_fault_costs_one_request() {
     let served = Served::told();
     for (mode, status, code, reason) in [
         ("hang", 504, "timeout", "3.0 s"),
@@ -224,7 +224,7 @@ fn what_a_program_does_wrong_costs_one_request_and_is_called_by_its_name() {
 }
 
 #[test]
-fn what_a_program_may_do_it_can() {
+fn permitted_actions_work() {
     let served = Served::told();
     for (mode, text) in [
         ("flood-stderr", TEXT),
@@ -248,7 +248,7 @@ fn what_a_program_may_do_it_can() {
 }
 
 #[test]
-fn what_a_program_may_not_do_it_cannot() {
+fn forbidden_actions_fail() {
     let served = Served::told();
     let landlock = has_landlock(&served.daemon);
     for (mode, by_landlock) in [
@@ -270,7 +270,7 @@ fn what_a_program_may_not_do_it_cannot() {
 }
 
 #[test]
-fn nothing_that_it_starts_outlives_its_request() {
+fn no_descendant_outlives_the_request() {
     let served = Served::told();
     for mode in ["child", "session"] {
         let child: i32 = served.text(mode).parse().unwrap();
@@ -280,7 +280,7 @@ fn nothing_that_it_starts_outlives_its_request() {
 }
 
 #[test]
-fn a_scratch_directory_is_its_own_and_gone_afterwards() {
+fn scratch_is_private_and_removed() {
     let served = Served::told();
     let path = served.text("scratch");
     assert!(Path::new(&path).starts_with(served.scratches.path()));
@@ -309,7 +309,7 @@ fn a_scratch_directory_is_its_own_and_gone_afterwards() {
 }
 
 #[test]
-fn settings_open_paths_and_set_variables() {
+fn settings_open_paths_and_variables() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("secret");
     fs::write(&file, "open sesame").unwrap();
@@ -323,7 +323,7 @@ fn settings_open_paths_and_set_variables() {
 }
 
 #[test]
-fn a_program_can_have_the_bytes_as_they_were_uploaded() {
+fn a_program_can_have_the_upload() {
     let served = Served::start(&told(", \"original\"", ""));
     let recording = TEN_OF_CLUBS.wav();
     let form = Form::default()
@@ -352,7 +352,7 @@ fn trouble(command: &str) -> String {
 }
 
 #[test]
-fn why_a_program_does_not_start_is_told() {
+fn a_failed_start_says_why() {
     for (script, reason) in [
         ("echo no weights >&2; exit 4", "exited with status 4"),
         ("echo no weights >&2; exit 4", ": no weights"),
@@ -391,7 +391,7 @@ fn why_a_program_does_not_start_is_told() {
 }
 
 #[test]
-fn a_spare_whose_program_dies_is_replaced_before_anybody_asks_it() {
+fn a_dead_spare_is_replaced_unasked() {
     let config = format!(
         "{GENERAL}[models.default]\nengine = \"exec\"\nexec.command = [\"/bin/sh\", \"-c\", \"{}\"]\n",
         "echo '{\\\"ready\\\":{}}'; read -r line; echo '{\\\"done\\\":{}}'"
@@ -414,7 +414,7 @@ fn a_spare_whose_program_dies_is_replaced_before_anybody_asks_it() {
 }
 
 #[test]
-fn a_hundred_requests_leave_nothing_behind() {
+fn nothing_grows_in_a_hundred_requests() {
     let served = Served::told();
     let look = || {
         served.wait_idle();

@@ -157,7 +157,7 @@ fn all_fail(faults: &[(&str, u16, &str, &str)]) {
 }
 
 #[test]
-fn a_job_that_crashes_costs_its_own_request_and_the_signal_is_named() {
+fn a_crash_costs_its_own_request() {
     let crash = |mode, message| (mode, 502, "worker_crashed", message);
     all_fail(&[
         crash("segfault", "SIGSEGV"),
@@ -175,7 +175,7 @@ fn a_job_that_crashes_costs_its_own_request_and_the_signal_is_named() {
 }
 
 #[test]
-fn a_job_that_breaks_the_rules_is_stopped() {
+fn a_rule_breaker_is_stopped() {
     let violation = |mode, message| (mode, 502, "worker_misbehaved", message);
     all_fail(&[
         violation("stop", "tgkill"),
@@ -208,7 +208,7 @@ fn a_job_that_breaks_the_rules_is_stopped() {
 }
 
 #[test]
-fn a_job_that_does_not_end_is_ended() {
+fn a_job_ends_at_its_deadline() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
     let modes = ["hang", "stall", "spin", "spin-threads=4", "sleep=1h"];
@@ -229,7 +229,7 @@ fn a_job_that_does_not_end_is_ended() {
 }
 
 #[test]
-fn descriptors_that_jobs_send_harm_nobody() {
+fn sent_descriptors_harm_nobody() {
     // So many attacks at once are reason enough to leave the model alone, which is not what is tested here.
     let daemon = Daemon::start(&format!("{CONFIG}\n[breaker]\ncrashes = 0\n"));
     let whole = Whole::of(&daemon);
@@ -257,7 +257,7 @@ fn descriptors_that_jobs_send_harm_nobody() {
 }
 
 #[test]
-fn a_job_that_does_nothing_or_burns_the_cpu_is_ended_before_its_deadline() {
+fn hangs_and_spins_end_before_the_deadline() {
     let config = CONFIG.replace(
         "max_audio",
         "stall = \"1s\"\ncpu_time = \"1s\"\ncpu_time_per_audio_second = 0.0\nmax_audio",
@@ -283,7 +283,7 @@ fn a_job_that_does_nothing_or_burns_the_cpu_is_ended_before_its_deadline() {
 }
 
 #[test]
-fn a_job_whose_client_hangs_up_is_ended() {
+fn a_hang_up_ends_the_job() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
     for mode in ["hang", "spin", "stall", "stderr-storm"] {
@@ -299,7 +299,7 @@ fn a_job_whose_client_hangs_up_is_ended() {
 }
 
 #[test]
-fn a_job_that_is_only_greedy_or_rude_gets_its_answer() {
+fn greed_within_limits_is_answered() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
     for mode in [
@@ -335,7 +335,7 @@ fn a_job_that_is_only_greedy_or_rude_gets_its_answer() {
 }
 
 #[test]
-fn modes_are_for_models_of_the_fault_engine_only() {
+fn only_the_fault_engine_has_modes() {
     let daemon = Daemon::start(CONFIG);
     let alias = ask(&daemon, "whisper-1:exit=3");
     assert_eq!(
@@ -360,7 +360,7 @@ fn modes_are_for_models_of_the_fault_engine_only() {
 
 #[test]
 #[ignore = "only a real cgroup stops these: tests/vm runs them"]
-fn a_job_without_end_to_its_greed_is_stopped_by_its_limits() {
+fn boundless_greed_meets_the_limits() {
     let required = "STT_ISOLATED_ISOLATION__REQUIRE_CGROUP";
     let daemon = Setup::new(CONFIG).env(required, "true").start();
     let whole = Whole::of(&daemon);
@@ -380,7 +380,7 @@ fn a_job_without_end_to_its_greed_is_stopped_by_its_limits() {
 }
 
 #[test]
-fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
+fn requests_leave_no_memory_to_the_next() {
     const PLANT: &str = "fault:plant=leftover-of-a-request";
     const SEARCH: &str = "fault:escape-leftovers=leftover-of-a-request";
     let daemon = Daemon::start(CONFIG);
@@ -406,7 +406,7 @@ fn nothing_of_a_request_is_left_in_the_memory_of_the_next() {
 }
 
 #[test]
-fn every_attempt_to_escape_fails_and_is_reported() {
+fn every_escape_fails_and_is_reported() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
     let list = ask(&daemon, "fault:list");

@@ -105,7 +105,7 @@ fn difference(a: &[&str], b: &[&str]) -> usize {
 }
 
 #[test]
-fn a_long_recording_says_what_its_parts_say_when_they_say_it() {
+fn a_long_recording_equals_its_parts() {
     let mut engine = engine();
     let hour = Duration::from_secs(3600);
     let alone = CLIPS.map(|clip| hear(&mut engine, &clip.wav(), hour).0);
@@ -170,7 +170,7 @@ fn a_long_recording_says_what_its_parts_say_when_they_say_it() {
 }
 
 #[test]
-fn speech_without_a_pause_is_heard_to_its_end() {
+fn unbroken_speech_is_heard_to_its_end() {
     let clip = Clip::samples(&GOFORWARD);
     // From the first word to the last: no pause is longer than 0.3 s.
     let words = &clip[SECOND * 45 / 100 / 2 * 2..SECOND * 215 / 100 / 2 * 2];
@@ -260,7 +260,7 @@ fn generate(source: &str, seconds: u32, extension: &str) -> Vec<u8> {
 }
 
 #[test]
-fn where_nobody_speaks_there_are_no_words() {
+fn noise_has_no_words() {
     let daemon = Daemon::start("");
     let mut words = Vec::new();
     for (what, source) in SOUNDS {
@@ -283,7 +283,7 @@ fn where_nobody_speaks_there_are_no_words() {
 }
 
 #[test]
-fn an_hour_takes_no_more_memory_than_half_a_minute() {
+fn an_hour_takes_no_more_memory() {
     let daemon = Daemon::start("");
     // All but cards/005, for the reason above.
     let clips = steady_clips();
@@ -343,7 +343,7 @@ fn told(answer: &Answer) -> Vec<(String, f64, f64)> {
 }
 
 #[test]
-fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put() {
+fn clips_joined_equal_the_clips_alone() {
     let config = "[limits]\nmemory = \"400M\"\ndeadline = \"1h\"";
     let daemon = Daemon::start(config);
     let ask = |recording: &[u8]| {
@@ -441,7 +441,7 @@ fn clips_joined_with_pauses_are_told_as_they_are_alone_and_where_they_were_put()
 }
 
 #[test]
-fn too_long_a_recording_is_refused_before_anything_is_transcribed() {
+fn too_long_a_recording_is_refused() {
     let mut engine = engine();
     let mut recording = Vec::new();
     for _ in 0..20 {

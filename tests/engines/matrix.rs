@@ -275,7 +275,7 @@ fn row(engine: &Engine, mode: &str) -> String {
 }
 
 #[test]
-fn every_engine_in_every_mode_ends_every_request_alike() {
+fn all_engines_end_all_requests_alike() {
     let mut table = format!("{:26} {:8} {:>5}", "engine", "mode", "ok");
     for case in CASES {
         write!(table, " {:>14}", case.name).unwrap();

@@ -55,7 +55,7 @@ fn said(daemon: &Daemon, model: &str) -> String {
 }
 
 #[test]
-fn what_is_put_there_is_served_after_a_reload_and_what_is_no_model_is_no_trouble() {
+fn a_reload_serves_new_files() {
     let daemon = Daemon::start(QUIET);
     let models = daemon.folder().join("models");
     assert_eq!(names(&daemon), ["default", "whisper-1"]);
@@ -127,7 +127,7 @@ fn what_is_put_there_is_served_after_a_reload_and_what_is_no_model_is_no_trouble
 }
 
 #[test]
-fn the_directory_is_looked_into_at_the_start_and_the_configuration_comes_first() {
+fn the_configuration_comes_first() {
     let folder = TempDir::new().unwrap();
     write(&folder.path().join("small.bin"), "go forward");
     write(&folder.path().join("default.bin"), "ten meters");
@@ -148,7 +148,7 @@ fn the_directory_is_looked_into_at_the_start_and_the_configuration_comes_first()
 }
 
 #[test]
-fn a_file_that_was_replaced_is_loaded_anew_and_the_old_one_serves_until_then() {
+fn a_replaced_file_is_loaded_anew() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("small.bin");
     write(&file, "go forward");
@@ -243,7 +243,7 @@ fn sum(file: &Path) -> String {
 }
 
 #[test]
-fn a_model_is_installed_and_served_after_a_reload() {
+fn install_and_reload_serve_a_model() {
     let place = Place::new();
     let config = format!("models_directory = {:?}\n{QUIET}", place.models());
     let daemon = Setup::new(&config).start();
@@ -289,7 +289,7 @@ fn a_model_is_installed_and_served_after_a_reload() {
 }
 
 #[test]
-fn what_is_no_good_is_refused_with_the_reason_and_leaves_nothing_behind() {
+fn a_bad_file_is_refused_with_reasons() {
     let place = Place::new();
     write(&place.file("whole.bin"), "go forward");
     let whole = fs::read(place.file("whole.bin")).unwrap();
@@ -353,7 +353,7 @@ fn what_is_no_good_is_refused_with_the_reason_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_may_not_write_there_is_told_so() {
+fn lack_of_permission_is_told() {
     let place = Place::new();
     write(&place.file("whole.bin"), "go forward");
     fs::set_permissions(place.models(), Permissions::from_mode(0o555)).unwrap();
@@ -382,7 +382,7 @@ fn who_may_not_write_there_is_told_so() {
 }
 
 #[test]
-fn an_interrupted_installation_leaves_nothing_behind() {
+fn an_interrupted_install_leaves_nothing() {
     let place = Place::new();
     // Long enough to be caught in the middle of it.
     File::create(place.file("long.bin"))
@@ -411,7 +411,7 @@ fn an_interrupted_installation_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_model_is_tried_without_a_service() {
+fn check_model_needs_no_service() {
     let place = Place::new();
     write(&place.file("whole.bin"), "go forward");
     let check = |config: &str, model: &str| {

@@ -103,7 +103,7 @@ fn panicking() -> Vec<u8> {
 }
 
 #[test]
-fn every_mode_hears_the_same_and_refuses_the_same() {
+fn every_mode_answers_alike() {
     let daemon = Daemon::start(
         r#"
         default_model = "process"
@@ -154,7 +154,7 @@ fn every_mode_hears_the_same_and_refuses_the_same() {
 }
 
 #[test]
-fn every_mode_tells_an_engine_that_gives_up() {
+fn every_mode_reports_engine_errors() {
     let daemon = Daemon::start(FAULTS);
     let errors = ["process:fail", "hybrid:fail", "thread:fail"].map(|model| {
         let answer = fault(&daemon, model);
@@ -166,7 +166,7 @@ fn every_mode_tells_an_engine_that_gives_up() {
 }
 
 #[test]
-fn a_hybrid_job_serves_exactly_as_many_requests_as_it_may() {
+fn hybrid_jobs_serve_their_full_number() {
     let daemon = Daemon::start(&format!("{FAULTS}recycle = {{ max_requests = 5 }}"));
     let pids: Vec<i32> = (0..20).map(|_| good(&daemon, "hybrid")).collect();
     let jobs: HashSet<i32> = pids.iter().copied().collect();
@@ -178,7 +178,7 @@ fn a_hybrid_job_serves_exactly_as_many_requests_as_it_may() {
 }
 
 #[test]
-fn a_hybrid_job_that_grows_is_replaced_earlier() {
+fn a_growing_hybrid_job_is_replaced() {
     let daemon = Daemon::start(&format!("{FAULTS}recycle = {{ max_growth = \"50M\" }}"));
     let mut pids = Vec::new();
     for _ in 0..9 {
@@ -197,7 +197,7 @@ fn a_hybrid_job_that_grows_is_replaced_earlier() {
 }
 
 #[test]
-fn a_hybrid_job_is_replaced_when_it_is_old_though_it_is_idle() {
+fn an_old_hybrid_job_is_replaced() {
     let daemon = Daemon::start(&format!("{FAULTS}recycle = {{ max_age = \"2s\" }}"));
     let first = good(&daemon, "hybrid");
     wait_until("it is gone", LONG, || !process::lives(first));
@@ -213,7 +213,7 @@ fn a_hybrid_job_is_replaced_when_it_is_old_though_it_is_idle() {
 }
 
 #[test]
-fn a_hybrid_job_that_fails_costs_its_own_request_and_is_not_used_again() {
+fn a_failed_hybrid_job_is_not_reused() {
     let daemon = Daemon::start(&format!("{FAULTS}limits = {{ deadline = \"2s\" }}"));
     for (mode, code) in [
         ("segfault", "worker_crashed"),
@@ -235,7 +235,7 @@ fn a_hybrid_job_that_fails_costs_its_own_request_and_is_not_used_again() {
 }
 
 #[test]
-fn a_recording_that_breaks_the_decoder_costs_a_hybrid_job_but_no_other_request() {
+fn a_broken_decoder_costs_one_hybrid_job() {
     let daemon = Daemon::start(FAULTS);
     let before = good(&daemon, "hybrid");
     let answer = ask(&daemon, "hybrid", &panicking());
@@ -246,7 +246,7 @@ fn a_recording_that_breaks_the_decoder_costs_a_hybrid_job_but_no_other_request()
 }
 
 #[test]
-fn what_a_hybrid_job_does_after_its_answer_is_not_held_against_the_next_request() {
+fn late_deeds_do_not_hurt_the_next_request() {
     let daemon = Daemon::start(FAULTS);
     for (mode, times) in [
         ("word-after-last", 30),
@@ -286,7 +286,7 @@ fn what_a_hybrid_job_does_after_its_answer_is_not_held_against_the_next_request(
 }
 
 #[test]
-fn no_more_hybrid_jobs_stay_than_may_wait() {
+fn only_so_many_hybrid_jobs_stay() {
     let daemon = Daemon::start(&format!(
         "{FAULTS}spares = {{ min = 1, max = 3 }}
         [jobs]
@@ -319,7 +319,7 @@ fn no_more_hybrid_jobs_stay_than_may_wait() {
 }
 
 #[test]
-fn an_idle_hybrid_job_that_speaks_is_ended_though_nobody_asks() {
+fn an_idle_hybrid_job_must_be_silent() {
     let daemon = Daemon::start(FAULTS);
     let bad = fault(&daemon, "hybrid:word-after-last");
     assert_eq!(bad.text(), TEXT);
@@ -329,7 +329,7 @@ fn an_idle_hybrid_job_that_speaks_is_ended_though_nobody_asks() {
 }
 
 #[test]
-fn a_hybrid_job_has_its_times_and_its_figures_for_each_request() {
+fn limits_and_figures_are_per_request() {
     let daemon = Daemon::start(&format!(
         "{FAULTS}limits = {{ cpu_time = \"1s\", cpu_time_per_audio_second = 0.0, deadline = \"20s\" }}"
     ));

@@ -42,7 +42,7 @@ fn verbose(daemon: &Daemon, model: &str) -> Value {
 }
 
 #[test]
-fn text_and_times_come_utterance_by_utterance_in_every_mode() {
+fn every_mode_gives_text_and_times() {
     let model = model();
     let modes = ["process", "hybrid", "thread"];
     let text: String = modes
@@ -97,7 +97,7 @@ fn text_and_times_come_utterance_by_utterance_in_every_mode() {
 }
 
 #[test]
-fn a_language_is_told_by_the_settings_or_not_known() {
+fn the_settings_name_the_language() {
     let model = model();
     let german = config("german", model.path(), "") + "language = \"de\"\n";
     let text = config("default", model.path(), "") + &german;
@@ -131,7 +131,7 @@ fn nonsense(folder: &Path) {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_one_clear_message_and_no_trouble_to_others() {
+fn each_mistake_is_one_clear_message() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| {
         let path = folder.path().join(name);

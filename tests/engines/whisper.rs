@@ -89,7 +89,7 @@ fn goforward() -> Form {
 }
 
 #[test]
-fn text_times_and_figures_come_as_the_model_says_them() {
+fn text_times_and_figures_are_the_models() {
     let model = Model::new(&Ggml::english(two_segments()));
     let daemon = Daemon::start(&model.config("threads = 2"));
     assert_eq!(daemon.post(&goforward()).text(), "go forward ten meters");
@@ -125,7 +125,7 @@ fn text_times_and_figures_come_as_the_model_says_them() {
 }
 
 #[test]
-fn subtitles_and_events_are_as_with_any_engine() {
+fn subtitles_and_events_work() {
     let daemon = Model::new(&Ggml::english(two_segments())).start();
     let answer = daemon.post(&goforward().field("response_format", "srt"));
     let expected = "1\n00:00:00,000 --> 00:00:01,200\ngo forward\n\n2\n00:00:01,200 --> 00:00:02,600\nten meters\n";
@@ -189,7 +189,7 @@ fn the_language_is_found_out_or_told() {
 }
 
 #[test]
-fn a_language_in_the_settings_is_for_requests_that_name_none() {
+fn the_settings_name_the_default_language() {
     let model = Model::new(&Ggml::multilingual(2, two_segments()));
     let daemon = Daemon::start(&model.config("language = \"es\"\nbeam_size = 3"));
     let answer = verbose(&daemon, goforward());
@@ -221,7 +221,7 @@ fn translate(daemon: &Daemon) -> Answer {
 }
 
 #[test]
-fn a_model_of_english_takes_nothing_else() {
+fn an_english_model_takes_only_english() {
     let daemon = Model::new(&Ggml::english(two_segments())).start();
     let answer = daemon.post(&goforward().field("language", "de"));
     answer.assert_refusal(400, "invalid_parameter", Some("language"));
@@ -244,7 +244,7 @@ fn a_prompt_leads_up_to_the_recording() {
 }
 
 #[test]
-fn the_temperature_is_as_asked_or_rises_until_the_text_is_likely() {
+fn the_temperature_rises_if_not_given() {
     let sure = Model::new(&Ggml::english(two_segments()));
     let unsure = Model::new(&Ggml {
         certainty: 9.0,
@@ -273,7 +273,7 @@ fn nothing_is_heard_in_silence() {
 }
 
 #[test]
-fn a_process_that_serves_several_requests_answers_alike() {
+fn a_reused_process_answers_alike() {
     let model = Model::new(&Ggml::multilingual(2, two_segments()));
     for mode in ["hybrid", "thread"] {
         let daemon = Setup::new(&model.config(""))
@@ -328,7 +328,7 @@ impl AudioSource for Silence {
 }
 
 #[test]
-fn the_engine_stops_when_nobody_wants_more() {
+fn the_engine_stops_on_request() {
     // Its first text ends after three seconds, so it goes on from there, with that text in mind.
     let script = [segment(0.0, "and again", 3.0), vec![Say::Time(3.0)]].concat();
     let model = Model::new(&Ggml::english(script));
@@ -428,7 +428,7 @@ fn spoilt(folder: &Path) -> Vec<(&'static str, PathBuf, &'static str)> {
 }
 
 #[test]
-fn a_spoilt_file_is_one_clear_message_and_no_trouble_to_others() {
+fn a_damaged_file_is_one_clear_message() {
     let folder = TempDir::new().unwrap();
     let spoilt = spoilt(folder.path());
     let model = Model::new(&Ggml::english(two_segments()));

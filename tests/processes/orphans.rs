@@ -7,16 +7,13 @@ use procfs::process::Process;
 use stt_isolated::isolation::orphans;
 
 pub(super) fn trial() -> Trial {
-    Trial::test(
-        "orphans::what_nobody_waits_for_is_reaped_and_nothing_else",
-        || {
-            only_unknown_children_are_reaped();
-            Ok(())
-        },
-    )
+    Trial::test("orphans::only_unknown_children_are_reaped", || {
+        only_unknown_children_are_reaped();
+        Ok(())
+    })
 }
 
-fn what_nobody_waits_for_is_reaped_and_nothing_else() {
+fn only_unknown_children_are_reaped() {
     let orphans: Vec<i32> = (0..3)
         .map(|_| Command::new("true").spawn().unwrap().id().cast_signed())
         .collect();

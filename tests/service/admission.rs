@@ -57,7 +57,7 @@ fn wait_for_counts(daemon: &Daemon, who: &User, running: u64, queued: u64) {
 }
 
 #[test]
-fn one_request_need_not_wait_for_fifty_of_somebody_else() {
+fn one_passes_fifty_of_another_user() {
     if !user::are_possible() {
         return;
     }
@@ -92,7 +92,7 @@ fn one_request_need_not_wait_for_fifty_of_somebody_else() {
 }
 
 #[test]
-fn who_has_a_cap_leaves_the_rest_to_others() {
+fn a_cap_leaves_the_rest_to_others() {
     if !user::are_possible() {
         return;
     }
@@ -142,7 +142,7 @@ fn who_has_a_cap_leaves_the_rest_to_others() {
 }
 
 #[test]
-fn whoever_is_not_on_the_list_is_told_so_at_once() {
+fn strangers_are_refused_at_once() {
     if !user::are_possible() {
         return;
     }
@@ -203,7 +203,7 @@ fn whoever_is_not_on_the_list_is_told_so_at_once() {
 }
 
 #[test]
-fn who_has_enough_waiting_is_sent_away_alone() {
+fn a_user_with_too_many_waits_is_refused() {
     if !user::are_possible() {
         return;
     }
@@ -304,7 +304,7 @@ fn crowd(daemon: &Daemon, requests: usize, several: bool) -> (Vec<Tally>, [u64; 
 }
 
 #[test]
-fn a_crowd_is_served_or_told_when_to_come_back() {
+fn a_crowd_is_served_or_told_when() {
     const BOUND: u64 = 16;
     // STT_CROWD says how many requests each of them sends.
     let requests = std::env::var("STT_CROWD").map_or(20, |n| n.parse().unwrap());
@@ -346,7 +346,7 @@ fn a_crowd_is_served_or_told_when_to_come_back() {
 }
 
 #[test]
-fn whoever_can_go_elsewhere_is_told_that_there_is_no_room() {
+fn balancers_learn_that_it_is_full() {
     let config = format!("[jobs]\nmax_running = 1\nmax_queued = 1\n{FAULT}");
     let daemon = Daemon::start(&config);
     let room = || {

@@ -41,7 +41,7 @@ fn code(folder: &Path) -> String {
 }
 
 #[test]
-fn ids_are_such_as_the_journal_takes_and_no_two_are_the_same() {
+fn ids_are_valid_and_unique() {
     let ids: BTreeSet<&str> = events::ALL.iter().map(|(_, id)| *id).collect();
     assert_eq!(ids.len(), events::ALL.len());
     for id in ids {
@@ -51,7 +51,7 @@ fn ids_are_such_as_the_journal_takes_and_no_two_are_the_same() {
 }
 
 #[test]
-fn every_kind_is_explained_and_nothing_else() {
+fn exactly_every_kind_is_explained() {
     let catalog = catalog();
     let entries = entries(&catalog);
     let explained: BTreeSet<&str> = entries.keys().copied().collect();
@@ -67,7 +67,7 @@ fn every_kind_is_explained_and_nothing_else() {
 }
 
 #[test]
-fn every_kind_is_told_by_something() {
+fn every_kind_is_used() {
     let code = code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let is_told = |name: &str| {
         let word = format!("events::{name}");
@@ -82,7 +82,7 @@ fn every_kind_is_told_by_something() {
 }
 
 #[test]
-fn every_field_that_an_explanation_shows_is_told() {
+fn every_field_shown_is_logged() {
     let code = code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     for field in catalog().split('@').skip(1).step_by(2) {
         let name = field.strip_prefix("STT_").unwrap().to_lowercase();

@@ -41,7 +41,7 @@ fn assert_mistakes(config: &str, environment: &[(&str, &str)], lines: &[&str]) {
 }
 
 #[test]
-fn each_mistake_is_told_with_its_line_and_key() {
+fn each_mistake_has_its_line_and_key() {
     for (config, place) in [
         ("colour = 1", "c.toml:1: colour: unknown"),
         ("\n[jobs]\ncolour = 1", "c.toml:3: jobs.colour: unknown"),
@@ -125,7 +125,7 @@ fn each_mistake_is_told_with_its_line_and_key() {
 }
 
 #[test]
-fn all_impossible_values_are_told_at_once() {
+fn all_impossible_values_are_told() {
     let config = r#"
         default_model = "a"
         [http]
@@ -152,7 +152,7 @@ fn all_impossible_values_are_told_at_once() {
 }
 
 #[test]
-fn mistakes_in_the_environment_are_told_with_the_variable() {
+fn a_mistake_in_a_variable_names_it() {
     for (name, value, place) in [
         (
             "STT_ISOLATED_JOBS__MAX_RUNNING",
@@ -197,7 +197,7 @@ fn mistakes_in_the_environment_are_told_with_the_variable() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn an_unreadable_file_is_named() {
     let output = Command::new(BINARY)
         .args(["check-config", "--config", "/no/where.toml"])
         .output()
@@ -211,7 +211,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn what_is_right_is_passed_over_in_silence() {
+fn a_correct_file_is_accepted_silently() {
     let full = concat!(env!("CARGO_MANIFEST_DIR"), "/config/stt-isolated.toml");
     let documented = fs::read_to_string(full).unwrap();
     let socket = ("STT_ISOLATED_SOCKET", "/run/x.sock");
@@ -232,7 +232,7 @@ fn what_is_right_is_passed_over_in_silence() {
 }
 
 #[test]
-fn the_environment_stands_above_the_file() {
+fn the_environment_overrides_the_file() {
     let config = "[http]\nmax_upload = \"1G\"\n[jobs]\nmax_running = 3";
     let daemon = Setup::new(config)
         .env("STT_ISOLATED_HTTP__MAX_UPLOAD", "10K")
@@ -259,7 +259,7 @@ fn mode(config: &str, environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_users_switch_decides_on_process_isolation() {
+fn the_switch_decides_on_isolation() {
     let switch = "USE_PROCESS_ISOLATION";
     let thread = "[isolation]\nmode = \"thread\"";
     assert_eq!(mode("", &[(switch, "false")]), "thread");

@@ -29,7 +29,7 @@ fn requests(daemon: &Daemon, count: usize) {
 }
 
 #[test]
-fn nothing_grows_with_the_number_of_requests() {
+fn nothing_grows_with_requests() {
     let config = "[service]\nlog_level = \"error\"\n[models.default]\nengine = \"null\"";
     let daemon = Daemon::start(config);
     requests(&daemon, WARM);
@@ -49,7 +49,7 @@ const SMALL: u64 = 12 << 20;
 const FLOODS: [&str; 4] = ["output-flood", "text-flood", "word-flood", "burst=800"];
 
 #[test]
-fn four_floods_at_once_take_little_of_the_supervisor_and_leave_less() {
+fn four_floods_leave_no_memory_behind() {
     let config = "[service]\nlog_level = \"error\"\n[breaker]\ncrashes = 0\n\
                   [models.default]\nengine = \"fault\"\nspares = { min = 4, max = 4 }";
     let daemon = Daemon::start(config);

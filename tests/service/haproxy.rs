@@ -511,7 +511,7 @@ fn wait_served(hosts: &[&Host], more: u64) {
 }
 
 #[test]
-fn a_host_that_dies_takes_nothing_with_it_but_its_own_requests() {
+fn a_dead_host_costs_only_its_requests() {
     let [a, mut b, c] = [2, 3, 4].map(|number| Host::local(number, CONFIG));
     let balancer = Balancer::before(&[&a, &b, &c]);
     let request = request("fault:sleep=100ms", 2);
@@ -553,7 +553,7 @@ fn a_host_that_dies_takes_nothing_with_it_but_its_own_requests() {
 }
 
 #[test]
-fn a_host_that_vanishes_from_the_network_keeps_nobody_waiting_for_long() {
+fn a_vanished_host_is_given_up() {
     let hosts: Option<Vec<Host>> = (2..=4).map(|number| Host::remote(number, CONFIG)).collect();
     let Some(hosts) = hosts else { return };
     let [a, b, c] = &hosts[..] else { panic!() };
@@ -594,7 +594,7 @@ fn a_host_that_vanishes_from_the_network_keeps_nobody_waiting_for_long() {
 }
 
 #[test]
-fn whoever_sends_to_a_host_that_vanishes_is_told_so() {
+fn uploads_to_a_vanished_host_fail() {
     let hosts: Option<Vec<Host>> = (5..=7).map(|number| Host::remote(number, CONFIG)).collect();
     let Some(hosts) = hosts else { return };
     let [a, b, c] = &hosts[..] else { panic!() };
@@ -642,7 +642,7 @@ fn whoever_sends_to_a_host_that_vanishes_is_told_so() {
 }
 
 #[test]
-fn hosts_are_restarted_one_after_the_other_and_nobody_notices() {
+fn rolling_restarts_lose_nothing() {
     let mut hosts = [2, 3, 4].map(|number| Host::local(number, CONFIG));
     let balancer = Balancer::before(&hosts.each_ref());
     let request = request("fault:sleep=50ms", 2);
@@ -681,7 +681,7 @@ fn hosts_are_restarted_one_after_the_other_and_nobody_notices() {
 }
 
 #[test]
-fn more_requests_than_all_hosts_may_have_wait_in_front_of_them() {
+fn excess_requests_wait_in_front() {
     let hosts = [2, 3].map(|number| Host::local(number, CONFIG));
     let balancer = Balancer::before(&hosts.each_ref());
     // Sixty at once for two hosts that get sixteen each.
@@ -707,7 +707,7 @@ fn more_requests_than_all_hosts_may_have_wait_in_front_of_them() {
 }
 
 #[test]
-fn a_host_that_others_have_filled_gets_no_more_until_there_is_room() {
+fn a_full_host_gets_no_more() {
     let full = format!("{CONFIG}\n[clients]\nmax_queued = 2").replace(
         "[jobs]\nmax_running = 4",
         "[jobs]\nmax_running = 1\nmax_queued = 2",
@@ -768,7 +768,7 @@ fn a_host_that_others_have_filled_gets_no_more_until_there_is_room() {
 }
 
 #[test]
-fn whoever_asks_while_there_is_no_host_is_told_so_as_by_a_host() {
+fn without_hosts_errors_look_the_same() {
     let mut host = Host::local(2, CONFIG);
     let balancer = Balancer::before(&[&host]);
     let page = |path: &str| {

@@ -34,7 +34,7 @@ fn assert_ok(answer: &Answer) {
 }
 
 #[test]
-fn above_the_minimum_spares_come_back_after_a_while() {
+fn refill_waits_above_the_minimum() {
     let config =
         |delay: &str| format!("[spares]\nmin = 1\nmax = 3\nrefill_delay = \"{delay}\"\n{FAULT}");
     let use_two = |daemon: &Daemon| {
@@ -60,7 +60,7 @@ fn above_the_minimum_spares_come_back_after_a_while() {
 }
 
 #[test]
-fn below_the_minimum_spares_come_back_at_once() {
+fn refill_is_immediate_below_it() {
     let config = "[spares]\nmin = 3\nmax = 3\nrefill_delay = \"1h\"\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
     for _ in 0..5 {
@@ -73,7 +73,7 @@ fn below_the_minimum_spares_come_back_at_once() {
 }
 
 #[test]
-fn spares_expire_and_only_the_minimum_is_replaced() {
+fn expired_spares_are_replaced() {
     let spares = "[spares]\nmin = 1\nmax = 3\nttl = \"300ms\"\n";
     let daemon = Daemon::start(&format!("{spares}{FAULT}"));
     let first = pids(&daemon.wait_idle(1));
@@ -85,7 +85,7 @@ fn spares_expire_and_only_the_minimum_is_replaced() {
 }
 
 #[test]
-fn without_spares_each_job_is_forked_for_its_request() {
+fn without_spares_jobs_fork_on_demand() {
     let daemon = Daemon::start(&format!("[spares]\nttl = \"0\"\n{FAULT}"));
     daemon.wait_idle(0);
     let mut seen = Vec::new();
@@ -99,7 +99,7 @@ fn without_spares_each_job_is_forked_for_its_request() {
 }
 
 #[test]
-fn spares_that_keep_dying_are_replaced_more_and_more_slowly() {
+fn dying_spares_are_replaced_ever_slower() {
     let spares = "[spares]\nmin = 1\nmax = 1\n";
     let daemon = Daemon::start(&format!("{spares}{FAULT}"));
     for pause in [200, 400, 800] {
@@ -131,7 +131,7 @@ fn spares_that_keep_dying_are_replaced_more_and_more_slowly() {
 }
 
 #[test]
-fn a_zygote_is_replaced_without_a_gap() {
+fn a_zygote_is_renewed_without_a_gap() {
     let config = format!("[zygote]\nmax_forks = 10\n{FAULT}");
     let daemon = Daemon::start(&config);
     let first = daemon.zygote();
@@ -166,7 +166,7 @@ fn a_zygote_is_replaced_without_a_gap() {
 }
 
 #[test]
-fn all_jobs_together_keep_to_the_budget() {
+fn all_jobs_keep_to_the_budget() {
     let memory = "[memory]\nbudget = \"64M\"\n[jobs]\nmax_running = 8\n";
     let models: String = ["default", "other"]
         .map(|name| format!("[models.{name}]\nengine = \"fault\"\nlimits.memory = \"32M\"\n"))
@@ -195,7 +195,7 @@ fn all_jobs_together_keep_to_the_budget() {
 }
 
 #[test]
-fn a_model_that_the_budget_cannot_hold_says_so() {
+fn a_model_beyond_the_budget_is_named() {
     let config = "[memory]\nbudget = \"64M\"\n[models.default]\nengine = \"fault\"";
     let environment = [("STT_ISOLATED_LIMITS__MEMORY".into(), "100M".into())];
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -210,7 +210,7 @@ fn a_model_that_the_budget_cannot_hold_says_so() {
 }
 
 #[test]
-fn a_model_whose_jobs_crash_again_and_again_is_left_alone_for_a_while() {
+fn repeated_crashes_pause_a_model() {
     let breaker = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"5s\"\n";
     let other = "[models.other]\nengine = \"fault\"\n";
     let daemon = Daemon::start(&format!("{breaker}{FAULT}{other}"));
@@ -241,7 +241,7 @@ fn a_model_whose_jobs_crash_again_and_again_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn a_model_that_works_for_most_is_not_taken_away_by_a_few() {
+fn occasional_crashes_do_not_pause_it() {
     let breaker = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"1h\"\n";
     let daemon = Daemon::start(&format!("{breaker}{FAULT}"));
     for _ in 0..6 {
@@ -253,7 +253,7 @@ fn a_model_that_works_for_most_is_not_taken_away_by_a_few() {
 }
 
 #[test]
-fn a_canary_finds_a_model_that_has_stopped_working() {
+fn a_canary_finds_a_broken_model() {
     let config = "[health]\ninterval = \"1s\"\n[limits]\ndeadline = \"3s\"\n\
                   deadline_per_audio_second = 0.0\n[spares]\nmin = 1\nmax = 1\n";
     let daemon = Daemon::start(&format!("{config}{FAULT}"));
@@ -271,7 +271,7 @@ fn a_canary_finds_a_model_that_has_stopped_working() {
 }
 
 #[test]
-fn a_zygote_that_answers_nothing_is_replaced() {
+fn a_mute_zygote_is_replaced() {
     let daemon = Daemon::start(&format!("[spares]\nmin = 1\nmax = 1\n{FAULT}"));
     let zygote = daemon.zygote();
     daemon.wait_idle(1);

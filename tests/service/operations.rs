@@ -79,7 +79,7 @@ fn labels(query: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn dashboard_and_alerts_ask_for_what_there_is() {
+fn dashboard_and_alerts_use_real_metrics() {
     let config = "[memory]\nbudget = \"1G\"\n[models.default]\nengine = \"fault\"";
     let daemon = Setup::new(config).start();
     let form = Form::of("a.wav", &wav(&[0; 32_000]));
@@ -129,7 +129,7 @@ fn dashboard_and_alerts_ask_for_what_there_is() {
 }
 
 #[test]
-fn prometheus_understands_every_query_of_the_dashboard() {
+fn prometheus_parses_every_query() {
     let queries = queries();
     let expressions = queries
         .iter()
@@ -156,7 +156,7 @@ fn indented(text: &str) -> String {
 }
 
 #[test]
-fn panels_of_the_dashboard_do_not_overlap() {
+fn panels_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let mut taken = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -173,7 +173,7 @@ fn panels_of_the_dashboard_do_not_overlap() {
 }
 
 #[test]
-fn alerts_fire_when_they_should_and_not_before() {
+fn alerts_fire_when_they_should() {
     promtool(&["check", "rules", "stt-isolated.rules.yml"]);
     promtool(&["test", "rules", "stt-isolated.test.yml"]);
     for line in RULES.lines() {
@@ -191,7 +191,7 @@ fn alerts_fire_when_they_should_and_not_before() {
 }
 
 #[test]
-fn the_page_has_every_kind_of_event_and_no_other() {
+fn the_page_has_every_kind_of_event() {
     let mut rows = BTreeMap::new();
     for line in PAGE.lines() {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -208,7 +208,7 @@ fn the_page_has_every_kind_of_event_and_no_other() {
 }
 
 #[test]
-fn fields_and_keys_that_the_page_names_exist() {
+fn fields_and_keys_on_the_page_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let record = fs::read_to_string(root.join("src/dispatch/statistics/record.rs")).unwrap();
     let is_name = |c: char| c.is_ascii_uppercase() || c == '_';

@@ -61,7 +61,7 @@ fn a_killed_zygote_is_replaced() {
 }
 
 #[test]
-fn no_request_fails_when_the_zygote_is_killed() {
+fn no_request_fails_with_the_zygote() {
     let daemon = Daemon::start("");
     let spares = daemon.wait_idle(2);
     let zygote = daemon.zygote();
@@ -77,7 +77,7 @@ fn no_request_fails_when_the_zygote_is_killed() {
 }
 
 #[test]
-fn a_running_job_does_not_notice_that_its_zygote_was_killed() {
+fn a_running_job_outlives_its_zygote() {
     let daemon = Daemon::start("");
     let recording = eight_seconds();
     let expected = daemon.transcribe("a.wav", &recording).text();
@@ -95,7 +95,7 @@ fn a_running_job_does_not_notice_that_its_zygote_was_killed() {
 }
 
 #[test]
-fn a_killed_job_fails_its_own_request_and_no_other() {
+fn a_killed_job_fails_only_its_request() {
     let daemon = Daemon::start("");
     let zygote = daemon.zygote();
     let (recording, other) = (long(), eight_seconds());
@@ -125,7 +125,7 @@ fn a_killed_job_fails_its_own_request_and_no_other() {
 }
 
 #[test]
-fn a_killed_job_is_made_up_for() {
+fn a_killed_job_is_replaced() {
     let daemon = Daemon::start("[jobs]\nmax_running = 1");
     let recording = long();
     std::thread::scope(|scope| {
@@ -146,7 +146,7 @@ fn a_killed_job_is_made_up_for() {
 }
 
 #[test]
-fn a_client_that_hangs_up_takes_its_job_with_it() {
+fn a_hang_up_ends_the_job() {
     let daemon = Daemon::start("[jobs]\nmax_running = 1");
     let body = Form::of("a.wav", &long()).body();
     let mut chunked = crate::common::http::post_head("Transfer-Encoding: chunked\r\n");
@@ -172,7 +172,7 @@ fn a_client_that_hangs_up_takes_its_job_with_it() {
 }
 
 #[test]
-fn nobody_notices_that_an_idle_spare_was_killed() {
+fn nobody_notices_a_killed_spare() {
     let daemon = Daemon::start("");
     for killed in [1, 2] {
         let spares = daemon.wait_idle(2);
@@ -193,7 +193,7 @@ fn nobody_notices_that_an_idle_spare_was_killed() {
 }
 
 #[test]
-fn a_request_that_meets_a_spare_in_its_last_moment_gets_another_one() {
+fn a_request_survives_a_dying_spare() {
     let daemon = Daemon::start("");
     let request = short().request();
     let (last, rest) = request.split_last().unwrap();
@@ -234,7 +234,7 @@ fn nothing_outlives_a_killed_supervisor() {
 }
 
 #[test]
-fn a_request_at_hand_is_finished_before_the_service_stops() {
+fn a_stop_waits_for_running_requests() {
     let mut daemon = Daemon::start("");
     let recording = eight_seconds();
     let expected = daemon.transcribe("a.wav", &recording).text();
@@ -268,7 +268,7 @@ fn a_request_at_hand_is_finished_before_the_service_stops() {
 }
 
 #[test]
-fn a_service_that_is_told_to_stop_ends_jobs_that_take_too_long() {
+fn a_stop_ends_jobs_that_take_too_long() {
     let mut daemon = Daemon::start("[service]\ndrain_timeout = \"100ms\"");
     let mut connection = daemon.connect();
     connection.send(&Form::of("a.wav", &wav(&GOFORWARD.samples().repeat(60))).request());
@@ -282,7 +282,7 @@ fn a_service_that_is_told_to_stop_ends_jobs_that_take_too_long() {
 }
 
 #[test]
-fn a_full_queue_sends_clients_away_until_later() {
+fn a_full_queue_sends_clients_away() {
     let daemon = &Daemon::start("[jobs]\nmax_running = 1\nmax_queued = 1");
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &long()).request());
@@ -302,7 +302,7 @@ fn a_full_queue_sends_clients_away_until_later() {
 }
 
 #[test]
-fn a_request_waits_in_the_queue_only_so_long() {
+fn a_request_waits_only_so_long() {
     let daemon = Daemon::start("[jobs]\nmax_running = 1\nqueue_timeout = \"100ms\"");
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &long()).request());
@@ -314,7 +314,7 @@ fn a_request_waits_in_the_queue_only_so_long() {
 }
 
 #[test]
-fn a_zygote_that_stands_still_is_replaced_and_the_watchdog_is_told_all_the_time() {
+fn the_watchdog_outlasts_a_stuck_zygote() {
     let mut manager = Manager::new();
     // No spares: every request needs the zygote.
     let setup = manager.setup("[spares]\nttl = \"0\"");

@@ -38,7 +38,7 @@ fn reload(daemon: &Daemon, config: &str) -> String {
 }
 
 #[test]
-fn a_wrong_configuration_changes_nothing_and_is_explained() {
+fn a_wrong_configuration_is_refused() {
     let mut manager = Manager::new();
     let daemon = manager.setup(ONE).start();
     // systemd is told a moment after clients could see it.
@@ -71,7 +71,7 @@ fn a_wrong_configuration_changes_nothing_and_is_explained() {
 }
 
 #[test]
-fn models_come_and_go_while_others_are_asked_all_the_time() {
+fn models_come_and_go_under_load() {
     let mut manager = Manager::new();
     let daemon = &manager.setup(ONE).start();
     // systemd is told a moment after clients could see it.
@@ -121,7 +121,7 @@ fn models_come_and_go_while_others_are_asked_all_the_time() {
 }
 
 #[test]
-fn a_model_whose_new_files_do_not_load_goes_on_with_the_old_ones() {
+fn failed_files_leave_the_old_model() {
     let daemon = Daemon::start(ONE);
     let zygote = daemon.zygote();
     let empty = daemon.folder().join("empty.lm");
@@ -149,7 +149,7 @@ fn a_model_whose_new_files_do_not_load_goes_on_with_the_old_ones() {
 }
 
 #[test]
-fn limits_for_clients_and_the_log_level_change_at_once() {
+fn limits_apply_at_once() {
     let daemon = Daemon::start(ONE);
     reload(
         &daemon,
@@ -178,7 +178,7 @@ fn limits_for_clients_and_the_log_level_change_at_once() {
 }
 
 #[test]
-fn reloads_in_a_row_and_a_stop_in_the_middle_of_one_are_no_trouble() {
+fn reloads_can_overlap_with_a_stop() {
     let mut manager = Manager::new();
     let mut daemon = manager.setup(ONE).start();
     // systemd is told a moment after clients could see it.
@@ -223,7 +223,7 @@ fn reloads_in_a_row_and_a_stop_in_the_middle_of_one_are_no_trouble() {
 }
 
 #[test]
-fn processes_are_not_brought_in_unconfined_behind_the_administrators_back() {
+fn unconfined_processes_need_a_restart() {
     let thread = format!("isolation.mode = \"thread\"\n{ONE}");
     let daemon = Setup::new(&thread).start();
     wait_until("it says that it is unconfined", LONG, || {

@@ -204,7 +204,7 @@ fn assert_adds_up(stats: &Value) {
 }
 
 #[test]
-fn every_request_is_counted_once_for_what_became_of_it() {
+fn every_request_is_counted_once() {
     let service = Service::start(CONFIG);
     let one = |model: &str, status| {
         let answer = service.ask(model);
@@ -296,7 +296,7 @@ fn every_request_is_counted_once_for_what_became_of_it() {
 }
 
 #[test]
-fn a_request_that_runs_is_shown_with_how_far_it_is() {
+fn running_requests_show_progress() {
     let service = Service::start(CONFIG);
     let running = service.occupy("fault:stall");
     let job = wait_for("the job has read its recording", LONG, || {
@@ -339,7 +339,7 @@ fn a_request_that_runs_is_shown_with_how_far_it_is() {
 }
 
 #[test]
-fn a_lost_zygote_and_a_model_that_cannot_start_are_counted() {
+fn lost_zygotes_and_failed_starts_count() {
     let broken =
         "[models.broken]\nengine = \"pocketsphinx\"\npocketsphinx.acoustic_model = \"/etc\"";
     let daemon = Setup::new(&format!("{CONFIG}{broken}")).launch();
@@ -378,7 +378,7 @@ fn a_lost_zygote_and_a_model_that_cannot_start_are_counted() {
 }
 
 #[test]
-fn what_a_removed_model_did_stays_in_the_total() {
+fn removed_models_stay_in_the_total() {
     let service = Service::start(CONFIG);
     for model in ["fault", "hasty", "hasty"] {
         assert_eq!(service.ask(model).status, 200);

@@ -22,7 +22,7 @@ fn wait_stopping(daemon: &Daemon) {
 }
 
 #[test]
-fn the_manager_sees_how_far_the_end_is_and_it_comes_as_soon_as_it_can() {
+fn the_manager_sees_the_progress() {
     let mut manager = Manager::new();
     let setup = manager.setup("[jobs]\nmax_running = 1\n[service]\ndrain_timeout = \"1h\"");
     let mut daemon = setup.start();
@@ -110,13 +110,13 @@ fn a_second_signal_ends_the_waiting() {
 }
 
 #[test]
-fn an_engine_on_a_thread_does_not_keep_its_client_waiting() {
+fn an_engine_on_a_thread_is_not_awaited() {
     let config = "isolation.mode = \"thread\"\n[service]\ndrain_timeout = \"100ms\"";
     assert_ended_with_answers(Setup::new(config), |_| {});
 }
 
 #[test]
-fn who_was_let_in_is_served_whatever_he_has_sent_by_then() {
+fn accepted_clients_are_served() {
     let daemon = &mut Daemon::start("");
     let request = short().request();
     let (mut nothing, mut head, mut body) = (daemon.connect(), daemon.connect(), daemon.connect());
@@ -146,7 +146,7 @@ fn who_was_let_in_is_served_whatever_he_has_sent_by_then() {
 }
 
 #[test]
-fn a_client_that_takes_its_time_does_not_hold_up_the_end_for_ever() {
+fn a_slow_client_does_not_delay_the_end() {
     let config = "[service]\ndrain_timeout = \"300ms\"\n[http]\nheader_timeout = \"1h\"";
     let mut daemon = Daemon::start(config);
     let mut slow = daemon.connect();
@@ -157,7 +157,7 @@ fn a_client_that_takes_its_time_does_not_hold_up_the_end_for_ever() {
 }
 
 #[test]
-fn a_job_whose_client_has_left_does_not_hold_up_the_end() {
+fn an_abandoned_job_does_not_delay_it() {
     let mut daemon = Daemon::start("[service]\ndrain_timeout = \"1h\"");
     let mut running = daemon.connect();
     running.send(&Form::of("a.wav", &long()).request());

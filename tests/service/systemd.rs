@@ -21,7 +21,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 #[test]
-fn ready_is_told_when_every_model_has_proved_itself() {
+fn ready_follows_every_self_test() {
     let mut manager = Manager::new();
     let config =
         "[models.default]\nengine = \"pocketsphinx\"\n[models.other]\nengine = \"pocketsphinx\"";
@@ -60,7 +60,7 @@ fn ready_is_told_when_every_model_has_proved_itself() {
 }
 
 #[test]
-fn ready_is_not_told_while_a_model_loads() {
+fn ready_waits_for_loading_models() {
     let folder = TempDir::new().unwrap();
     let dictionary = folder.path().join("words.dict");
     // Reading it lasts until somebody writes, which nobody does.
@@ -84,7 +84,7 @@ fn ready_is_not_told_while_a_model_loads() {
 }
 
 #[test]
-fn a_model_that_cannot_be_loaded_is_told_of_and_the_others_serve() {
+fn other_models_serve_after_a_failed_load() {
     let folder = TempDir::new().unwrap();
     let config = format!(
         "[models.default]\nengine = \"pocketsphinx\"\n\
@@ -108,7 +108,7 @@ fn a_model_that_cannot_be_loaded_is_told_of_and_the_others_serve() {
 }
 
 #[test]
-fn a_service_without_any_model_ends_and_says_why() {
+fn without_any_model_it_ends() {
     let folder = TempDir::new().unwrap();
     let config = format!(
         "[models.default]\nengine = \"pocketsphinx\"\npocketsphinx.acoustic_model = {:?}",
@@ -125,7 +125,7 @@ fn a_service_without_any_model_ends_and_says_why() {
 }
 
 #[test]
-fn the_watchdog_hears_from_a_service_that_works() {
+fn the_watchdog_hears_from_it() {
     let mut manager = Manager::new();
     let limit = Duration::from_millis(400);
     let setup = manager.setup("");
@@ -153,7 +153,7 @@ fn the_watchdog_hears_from_a_service_that_works() {
 }
 
 #[test]
-fn a_manager_that_does_not_listen_holds_up_nobody() {
+fn a_deaf_manager_delays_nobody() {
     let mut manager = Manager::new();
     // Its socket is full, and whoever sends one more message waits.
     let other = UnixDatagram::unbound().unwrap();
@@ -172,7 +172,7 @@ fn a_manager_that_does_not_listen_holds_up_nobody() {
 }
 
 #[test]
-fn nobody_waits_for_a_watchdog_that_there_is_not() {
+fn without_a_watchdog_nobody_is_told() {
     let mut manager = Manager::new();
     let mut daemon = manager.setup("").start();
     manager.wait("READY=1");
@@ -181,7 +181,7 @@ fn nobody_waits_for_a_watchdog_that_there_is_not() {
 }
 
 #[test]
-fn without_a_socket_it_says_how_to_start_it() {
+fn without_a_socket_it_explains_itself() {
     let mut command = Command::new(BINARY);
     command.args(serve_arguments()).env_clear();
     let output = command.output().unwrap();
@@ -195,7 +195,7 @@ fn without_a_socket_it_says_how_to_start_it() {
 }
 
 #[test]
-fn a_socket_that_is_not_for_it_is_refused_by_name() {
+fn a_foreign_socket_is_refused() {
     let mut daemon = Setup::new("").socket_name("ftp").launch();
     assert_eq!(daemon.ended().code(), Some(78));
     let log = daemon.log();
@@ -237,7 +237,7 @@ fn sockets_of_several_kinds_are_served() {
 }
 
 #[test]
-fn without_memory_limits_it_does_not_start_unless_that_is_allowed() {
+fn without_memory_limits_it_refuses() {
     let daemon = Daemon::start("");
     let stats = daemon.get("/v1/stats").json();
     if stats["isolation"]["confined"] == true {
@@ -256,7 +256,7 @@ fn without_memory_limits_it_does_not_start_unless_that_is_allowed() {
 }
 
 #[test]
-fn an_idle_service_goes_home_and_nobody_else_does() {
+fn only_an_idle_service_exits() {
     let mut manager = Manager::new();
     let setup = manager.setup("[service]\nidle_exit = \"3s\"\n[health]\ninterval = \"500ms\"");
     let mut daemon = setup.start();
@@ -281,7 +281,7 @@ fn an_idle_service_goes_home_and_nobody_else_does() {
 }
 
 #[test]
-fn spares_are_let_go_when_memory_is_scarce() {
+fn scarce_memory_ends_spares() {
     let folder = TempDir::new().unwrap();
     let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -324,7 +324,7 @@ fn spares_are_let_go_when_memory_is_scarce() {
 }
 
 #[test]
-fn what_cannot_be_watched_for_pressure_is_told_of() {
+fn an_unusable_pressure_file_is_told() {
     for (path, expected) in [
         ("/no/where", "No such file"),
         ("relative", "not absolute"),

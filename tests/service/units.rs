@@ -46,7 +46,7 @@ const UNITS: [&str; 3] = [
 ];
 
 #[test]
-fn systemd_has_nothing_to_say_about_the_units() {
+fn systemd_accepts_the_units() {
     let units = units(&systemd());
     for unit in UNITS {
         assert_eq!(verify("system", units.path(), unit), "", "{unit}");
@@ -54,7 +54,7 @@ fn systemd_has_nothing_to_say_about_the_units() {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_a_users_own_units() {
+fn systemd_accepts_the_user_units() {
     let units = units(&systemd().join("user"));
     for unit in &UNITS[..2] {
         assert_eq!(verify("user", units.path(), unit), "", "{unit}");
@@ -62,7 +62,7 @@ fn systemd_has_nothing_to_say_about_a_users_own_units() {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_each_drop_in_and_all_together() {
+fn systemd_accepts_every_drop_in() {
     let all = units(&systemd());
     let mut count = 0;
     for unit in UNITS {
@@ -118,7 +118,7 @@ fn generated(version: &str) -> Option<String> {
 }
 
 #[test]
-fn each_systemd_gets_the_user_namespace_that_it_knows() {
+fn each_systemd_gets_its_user_namespace() {
     let users = |version| generated(version).map(|text| text.lines().last().unwrap().to_owned());
     assert_eq!(users("systemd 252 (252.39-1~deb12u2)"), None);
     assert_eq!(users("systemd 256 (256.17-1.fc41)"), None);

@@ -256,7 +256,7 @@ fn page_of(name: &str, entries: impl Iterator<Item = Value>) -> PathBuf {
 }
 
 #[test]
-fn ten_requests_are_ten_points_in_a_browser() {
+fn ten_requests_are_ten_points() {
     let entries = (0..10).map(|n| {
         let outcome = if n == 7 {
             "memory_limit_exceeded"
@@ -291,7 +291,7 @@ fn ten_requests_are_ten_points_in_a_browser() {
 }
 
 #[test]
-fn a_hundred_thousand_requests_make_a_page_that_can_be_read() {
+fn a_hundred_thousand_requests_fit_a_page() {
     let mut sttctl = start(&["report", "--input", "-"]);
     let mut stdin = sttctl.stdin.take().unwrap();
     let mut expected = std::collections::BTreeMap::<String, u64>::new();
@@ -336,7 +336,7 @@ fn a_hundred_thousand_requests_make_a_page_that_can_be_read() {
 }
 
 #[test]
-fn a_limit_is_proposed_from_what_requests_needed() {
+fn advice_follows_what_requests_needed() {
     let folder = TempDir::new().unwrap();
     let input = folder.path().join("entries");
     let of_model = |name: &'static str, entries: Vec<Value>| {
@@ -413,7 +413,7 @@ fn a_limit_is_proposed_from_what_requests_needed() {
 }
 
 #[test]
-fn what_hostile_entries_say_stays_text() {
+fn hostile_entries_stay_text() {
     let hostile = "</title><script>document.title='gone'</script><img src=x onerror=alert(1)>\"'&";
     let entries = (0..2000).map(|n| {
         let mut entry = served(f64::from(n), "ok", 1 << 20, 1 << 20, 1, 1);
@@ -468,7 +468,7 @@ fn what_hostile_entries_say_stays_text() {
 }
 
 #[test]
-fn what_cannot_be_read_or_written_is_named() {
+fn unusable_files_are_named() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("no.wav"), [0; 5000]).unwrap();

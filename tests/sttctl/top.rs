@@ -100,7 +100,7 @@ fn table(screen: &str) -> (Vec<&str>, usize) {
 }
 
 #[test]
-fn the_real_service_is_shown_with_none_few_and_many_jobs() {
+fn the_service_is_shown_at_every_load() {
     let daemon = Daemon::start(CONFIG);
     for count in [0, 3, 40] {
         let requests = hold(&daemon, count);
@@ -142,7 +142,7 @@ fn the_real_service_is_shown_with_none_few_and_many_jobs() {
 }
 
 #[test]
-fn the_real_service_is_missed_when_it_stops() {
+fn a_stopped_service_is_missed() {
     let mut daemon = Daemon::start(CONFIG);
     let top = in_terminal(daemon.socket(), &["top", "--interval", "200ms"]);
     top.wait_for("jobs     0 running");
@@ -153,7 +153,7 @@ fn the_real_service_is_missed_when_it_stops() {
 }
 
 #[test]
-fn a_service_that_comes_back_is_shown_again() {
+fn a_returning_service_is_shown_again() {
     let service = Recorded::new(BUSY);
     let top = in_terminal(&service.socket(), &["top", "--interval", "100ms"]);
     top.wait_for("\n4194303 65534 default transcribing ");
@@ -205,7 +205,7 @@ fn keys_do_what_they_say() {
 }
 
 #[test]
-fn the_terminal_is_given_back_however_it_ends() {
+fn every_end_gives_the_terminal_back() {
     let service = Recorded::new(BUSY);
     let ends = |how: &str, end: &dyn Fn(&Tmux)| {
         println!("{how}");
@@ -226,7 +226,7 @@ fn the_terminal_is_given_back_however_it_ends() {
 }
 
 #[test]
-fn the_terminal_is_given_back_after_a_panic() {
+fn a_panic_gives_the_terminal_back() {
     let name = "top::panic_while_the_terminal_is_taken";
     let test = ["--exact", "--ignored", "--nocapture", name];
     let screen = Tmux::run(USUAL, &this_program(), &test).ended(101);
@@ -244,7 +244,7 @@ fn panic_while_the_terminal_is_taken() {
 }
 
 #[test]
-fn a_frame_for_scripts_has_no_escape_sequences() {
+fn scripts_get_no_escape_sequences() {
     let service = Recorded::new(BUSY);
     for arguments in [
         &["top", "--once", "--interval", "100ms"][..],
@@ -276,7 +276,7 @@ fn a_frame_for_scripts_has_no_escape_sequences() {
 }
 
 #[test]
-fn the_status_tells_by_its_exit_status_whether_all_is_well() {
+fn the_exit_status_tells_the_health() {
     let service = Recorded::new(IDLE);
     let output = sttctl(&service.socket(), &["status"]);
     assert_eq!(output.status.code(), Some(0));

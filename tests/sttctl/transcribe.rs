@@ -128,7 +128,7 @@ fn each_format_is_what_its_name_says() {
 }
 
 #[test]
-fn what_the_model_cannot_do_is_said() {
+fn unsupported_options_are_told() {
     let daemon = Daemon::start("");
     put(&daemon, "a.wav", &GOFORWARD.wav());
     let output = transcribe(&daemon, &["--translate", "a.wav"]);
@@ -138,7 +138,7 @@ fn what_the_model_cannot_do_is_said() {
 }
 
 #[test]
-fn a_recording_may_come_slowly_through_a_pipe() {
+fn a_slow_pipe_is_waited_for() {
     let daemon = Daemon::start("[http]\nbody_timeout = \"2s\"");
     let (child, mut stdin) = piped(&daemon, &["-"]);
     // Longer than the service would wait for the first byte: nobody speaks as soon as the program runs.
@@ -153,7 +153,7 @@ fn a_recording_may_come_slowly_through_a_pipe() {
 }
 
 #[test]
-fn the_lengths_that_recorders_claim_in_a_pipe_do_no_harm() {
+fn claimed_lengths_do_no_harm() {
     let daemon = Daemon::start("");
     // arecord's, ffmpeg's, sox's, and none at all.
     for length in [0x7fff_ffff, 0x8000_0000, u32::MAX, 0x7fff_f000, 0] {
@@ -189,7 +189,7 @@ fn ffmpeg_can_be_piped_in() {
 }
 
 #[test]
-fn raw_samples_are_what_they_are_said_to_be() {
+fn raw_samples_follow_their_options() {
     let daemon = Daemon::start("");
     let samples = GOFORWARD.samples();
     let swapped: Vec<u8> = samples.chunks(2).flat_map(|two| [two[1], two[0]]).collect();
@@ -215,7 +215,7 @@ fn raw_samples_are_what_they_are_said_to_be() {
 }
 
 #[test]
-fn nothing_on_standard_input_is_no_recording() {
+fn an_empty_pipe_is_not_a_recording() {
     let daemon = Daemon::start("");
     let output = of_bytes(&daemon, &["-"], b"");
     assert_failed(&output, "", &["standard input: nothing came"]);
@@ -247,7 +247,7 @@ fn wait_sending(child: &Child) {
 }
 
 #[test]
-fn a_refusal_ends_a_recording_that_goes_on() {
+fn a_refusal_ends_the_recording() {
     let daemon = Daemon::start("[http]\nmax_upload = \"64K\"");
     let (child, mut stdin) = piped(&daemon, &["-"]);
     stdin.write_all(&GOFORWARD.wav()).unwrap();
@@ -257,7 +257,7 @@ fn a_refusal_ends_a_recording_that_goes_on() {
 }
 
 #[test]
-fn ctrl_c_ends_a_recording_and_a_second_one_the_program() {
+fn ctrl_c_ends_recording_then_program() {
     let daemon = Daemon::start("");
     let interrupt = |child: &Child| {
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
@@ -286,7 +286,7 @@ fn ctrl_c_ends_a_recording_and_a_second_one_the_program() {
 }
 
 #[test]
-fn ctrl_c_at_the_shell_ends_the_recorder_and_its_last_samples_are_heard() {
+fn ctrl_c_keeps_the_last_samples() {
     let daemon = Daemon::start("");
     let silence = vec![0; 1200 * 32_000];
     put(
@@ -319,7 +319,7 @@ fn ctrl_c_at_the_shell_ends_the_recorder_and_its_last_samples_are_heard() {
 }
 
 #[test]
-fn streamed_words_are_there_before_the_job_is_done() {
+fn streamed_words_come_early() {
     let daemon = Daemon::start(FAULT);
     let job = daemon.wait_spares(1).remove(0);
     put(&daemon, "a.wav", &TEN_OF_CLUBS.wav());
@@ -373,7 +373,7 @@ fn streamed_words_are_the_text() {
 }
 
 #[test]
-fn what_fails_in_a_stream_is_said_and_ends_in_failure() {
+fn a_failure_in_a_stream_is_told() {
     let daemon = Daemon::start(FAULT);
     put(&daemon, "a.wav", &TEN_OF_CLUBS.wav());
     for (mode, out, err) in [
@@ -408,7 +408,7 @@ fn folder(daemon: &Daemon) -> Vec<Clip> {
 }
 
 #[test]
-fn a_folder_is_transcribed_in_order_and_a_broken_file_is_named() {
+fn a_folder_is_transcribed_in_order() {
     let daemon = Daemon::start("");
     let clips = folder(&daemon);
     let lines = clips.iter().enumerate();
@@ -423,7 +423,7 @@ fn a_folder_is_transcribed_in_order_and_a_broken_file_is_named() {
 }
 
 #[test]
-fn several_results_have_their_names_in_every_format() {
+fn several_results_have_their_names() {
     let daemon = Daemon::start("");
     put(&daemon, "a.wav", &GOFORWARD.wav());
     put(&daemon, "b.wav", &TEN_OF_CLUBS.wav());
@@ -476,7 +476,7 @@ fn jobs_work_at_the_same_time() {
 }
 
 #[test]
-fn results_go_to_files_that_are_not_there_yet() {
+fn results_go_to_new_files() {
     let daemon = Daemon::start("");
     put(&daemon, "a.wav", &GOFORWARD.wav());
     put(&daemon, "b.c.wav", &TEN_OF_CLUBS.wav());
@@ -522,7 +522,7 @@ fn results_go_to_files_that_are_not_there_yet() {
 }
 
 #[test]
-fn who_reads_no_further_ends_it_quietly() {
+fn a_closed_pipe_ends_it_quietly() {
     let daemon = Daemon::start("");
     for number in 0..4 {
         put(&daemon, &format!("clips/{number}.wav"), &TEN_OF_CLUBS.wav());
@@ -545,7 +545,7 @@ fn who_reads_no_further_ends_it_quietly() {
 }
 
 #[test]
-fn a_terminal_shows_progress_and_then_only_the_results() {
+fn a_terminal_shows_progress() {
     let daemon = Daemon::start("");
     put(&daemon, "clips/a.wav", &long());
     put(&daemon, "clips/b.wav", &TEN_OF_CLUBS.wav());
@@ -572,7 +572,7 @@ fn a_terminal_shows_progress_and_then_only_the_results() {
 }
 
 #[test]
-fn words_that_are_streamed_to_a_terminal_stay_on_it() {
+fn streamed_words_stay_on_the_terminal() {
     let daemon = Daemon::start(FAULT);
     put(&daemon, "a.wav", &TEN_OF_CLUBS.wav());
     let file = daemon.folder().join("a.wav");

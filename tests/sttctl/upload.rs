@@ -215,7 +215,7 @@ fn read_head(connection: &mut UnixStream) {
 }
 
 #[test]
-fn a_file_arrives_intact_with_the_fields_that_were_given() {
+fn a_file_arrives_intact_with_its_fields() {
     let server = Server::new(|_, _| text("go forward"));
     let content = noise(3_000_001);
     server.file("a.wav", &content);
@@ -239,7 +239,7 @@ fn a_file_arrives_intact_with_the_fields_that_were_given() {
 }
 
 #[test]
-fn nothing_is_sent_for_options_that_were_not_given() {
+fn options_not_given_are_not_sent() {
     let server = Server::new(|_, _| text("go\n"));
     server.file("a.wav", b"RIFF");
     assert_outcome(&server.sttctl(&["transcribe", "a.wav"]), 0, "go\n", "");
@@ -257,7 +257,7 @@ fn json_is_printed_as_it_came() {
 }
 
 #[test]
-fn a_name_with_special_characters_is_sent_as_browsers_do() {
+fn special_names_are_sent_as_by_browsers() {
     let server = Server::new(|_, _| text("go"));
     let names = [
         (
@@ -288,7 +288,7 @@ fn only_the_last_part_of_a_path_is_sent() {
 }
 
 #[test]
-fn one_failing_file_does_not_stop_the_others() {
+fn a_failing_file_stops_no_other() {
     let server = Server::new(|number, _| match number {
         1 => refusal(400, "invalid_audio", "this is not audio", &[]),
         number => text(&format!("text {number}\nmore\n")),
@@ -306,7 +306,7 @@ fn one_failing_file_does_not_stop_the_others() {
 }
 
 #[test]
-fn an_empty_file_is_sent_and_an_empty_text_printed() {
+fn an_empty_file_and_text_are_fine() {
     let server = Server::new(|_, _| text(""));
     server.file("a.wav", b"");
     assert_outcome(&server.sttctl(&["transcribe", "a.wav"]), 0, "\n", "");
@@ -316,7 +316,7 @@ fn an_empty_file_is_sent_and_an_empty_text_printed() {
 }
 
 #[test]
-fn what_is_not_a_regular_file_is_not_sent() {
+fn only_regular_files_are_sent() {
     let server = Server::new(|_, _| text("go"));
     fs::create_dir(server.dir.path().join("folder")).unwrap();
     nix::unistd::mkfifo(
@@ -346,7 +346,7 @@ const TOO_LARGE_SHOWN: &str =
     "sttctl: big.wav: at most 25 MiB (code upload_too_large, request req-9)\n";
 
 #[test]
-fn an_answer_that_comes_before_the_upload_ends_is_read() {
+fn an_early_answer_is_read() {
     // Hang up at once, with megabytes on their way.
     let closing = Server::raw(|mut connection| {
         read_head(&mut connection);
@@ -401,7 +401,7 @@ fn an_early_answer_is_read_over_tcp_too() {
 }
 
 #[test]
-fn a_full_server_is_asked_again_after_the_time_it_names() {
+fn a_full_server_is_asked_again_later() {
     let server = Server::new(|number, _| match number {
         0 => refusal(
             429,
@@ -428,7 +428,7 @@ fn a_full_server_is_asked_again_after_the_time_it_names() {
 }
 
 #[test]
-fn standard_input_is_sent_in_chunks_and_only_once() {
+fn standard_input_is_sent_only_once() {
     let server = Server::new(|_, _| {
         refusal(
             429,
@@ -463,7 +463,7 @@ fn standard_input_is_sent_in_chunks_and_only_once() {
 }
 
 #[test]
-fn a_server_that_stays_full_is_asked_three_times() {
+fn a_full_server_is_asked_three_times() {
     let server = Server::new(|_, _| {
         refusal(
             503,
@@ -481,7 +481,7 @@ fn a_server_that_stays_full_is_asked_three_times() {
 }
 
 #[test]
-fn what_must_not_be_sent_again_is_not() {
+fn final_refusals_are_not_retried() {
     let cases: [(u16, &[(&str, &str)]); 5] = [
         (429, &[("retry-after", "0"), ("x-should-retry", "false")]),
         (429, &[]),
@@ -500,7 +500,7 @@ fn what_must_not_be_sent_again_is_not() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named_with_what_to_do() {
+fn a_missing_server_is_named_with_advice() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("a.wav"), b"RIFF").unwrap();
     let hint = "is the service's socket up? Try: systemctl start stt-isolated.socket\n";
@@ -525,7 +525,7 @@ fn a_server_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_socket_of_another_group_is_named_with_the_group() {
+fn a_closed_socket_is_named_with_its_group() {
     if !nix::unistd::geteuid().is_root() {
         // Only root can start the program as somebody whom the socket refuses.
         return;
@@ -600,7 +600,7 @@ fn an_answer_that_breaks_off_is_an_error() {
 }
 
 #[test]
-fn a_server_that_hangs_up_during_the_upload_is_an_error() {
+fn a_hang_up_during_the_upload_fails() {
     let server = Server::raw(|mut connection| read_head(&mut connection));
     server.file("a.wav", &vec![0; 10 << 20]);
     let outcome = server.sttctl(&["transcribe", "a.wav"]);
@@ -609,7 +609,7 @@ fn a_server_that_hangs_up_during_the_upload_is_an_error() {
 }
 
 #[test]
-fn a_file_that_shrinks_during_the_upload_is_an_error() {
+fn a_file_that_shrinks_meanwhile_fails() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("big.wav");
     let file = fs::File::create(&path).unwrap();
@@ -630,7 +630,7 @@ fn a_file_that_shrinks_during_the_upload_is_an_error() {
 }
 
 #[test]
-fn a_full_queue_of_connections_is_waited_for() {
+fn a_full_backlog_is_waited_for() {
     let server = Server {
         dir: TempDir::new().unwrap(),
         uploads: Arc::default(),
@@ -651,7 +651,7 @@ fn a_full_queue_of_connections_is_waited_for() {
 }
 
 #[test]
-fn something_else_than_http_is_an_error() {
+fn non_http_is_an_error() {
     let server = Server::raw(|mut connection| {
         read_head(&mut connection);
         connection.write_all(b"{\"type\":\"describe\"}\n").unwrap();
@@ -674,7 +674,7 @@ fn an_endless_answer_is_cut_off() {
 }
 
 #[test]
-fn an_error_from_something_else_is_shown_without_its_control_characters() {
+fn foreign_errors_lose_control_characters() {
     let server = Server::new(|_, _| {
         let body = Body::from("<h1>Bad\ngateway</h1>\u{1b}[2J");
         Response::builder().status(502).body(body).unwrap()
@@ -687,7 +687,7 @@ fn an_error_from_something_else_is_shown_without_its_control_characters() {
 }
 
 #[test]
-fn verbose_shows_the_figures_of_good_and_bad_answers() {
+fn verbose_shows_figures() {
     let figures = [
         ("x-stt-isolation", "process"),
         ("x-stt-peak-bytes", "12582912"),
@@ -725,7 +725,7 @@ fn a_time_limit_ends_the_wait() {
 }
 
 #[test]
-fn models_are_listed_by_name_only_or_as_they_came() {
+fn models_are_listed_by_name_or_as_json() {
     let list = r#"{"object":"list","data":[{"id":"tiny","object":"model"},{"id":"en-us"}]}"#;
     let server = Server::new(move |_, _| text(list));
     for quiet in ["--quiet", "-q"] {

@@ -2,9 +2,6 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use super::source::Source;
-use crate::problems::Problems;
-
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -27,28 +24,6 @@ pub enum ConfigError {
     /// One or more mistakes, one line each.
     #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid(Vec<Problem>),
-}
-
-impl ConfigError {
-    /// Nothing, if there are no problems.
-    ///
-    /// # Errors
-    /// All problems, each with the place in `source` where it stands.
-    pub(super) fn unless_none(problems: Problems, source: &Source<'_>) -> Result<(), Self> {
-        let mut told = Vec::new();
-        for mistake in problems.into_mistakes() {
-            let key: Vec<&str> = mistake.key.iter().map(String::as_str).collect();
-            let problem = source.problem(&key, mistake.what);
-            // Several models may have the same from a general table.
-            if !told.contains(&problem) {
-                told.push(problem);
-            }
-        }
-        match told.is_empty() {
-            true => Ok(()),
-            false => Err(Self::Invalid(told)),
-        }
-    }
 }
 
 /// One mistake and where it stands.

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{memory::MemoryBudget, mode::Mode};
+use super::{
+    memory::{MIN_JOB_MEMORY, MemoryBudget},
+    mode::Mode,
+};
 use crate::{
     isolation::cgroup::LeafLimits,
     problems::Problems,
     units::{ByteSize, Time, time},
 };
-
-/// A job needs this much for its own stacks, heap and decoder before it has heard a word.
-pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
 
 /// What one job may use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::limits::MIN_JOB_MEMORY;
 use crate::{problems::Problems, units::ByteSize};
+
+/// A job needs this much for its own stacks, heap and decoder before it has heard a word.
+pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
 
 /// `[memory]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,8 +27,7 @@ pub enum ToZygote {
 pub struct Load {
     /// Name of the model, used as the name of the process.
     pub model: String,
-    /// The engine and its settings, encoded: [`Work`](super::zygote::Work) decodes them, and nothing
-    /// in this module can.
+    /// The engine and its settings, encoded. Only the zygote's work can decode them.
     pub settings: Vec<u8>,
     /// Only for engines that run a program. In a zygote: the folder of all scratch directories. In
     /// a job: its own one.

@@ -214,6 +214,9 @@ fn set_name(name: &str) -> io::Result<()> {
 /// The job's end of its channel.
 type JobChannel<W> = Channel<<W as Work>::Answer, <W as Work>::Order>;
 
+/// A job that has set itself up: its channel, and its model or why that cannot be loaded.
+type NewJob<W> = (JobChannel<W>, Result<<W as Work>::Model, String>);
+
 /// In the forked child: drop everything of the zygote but its memory. `load` returns the model,
 /// which is in that memory or is loaded now.
 fn become_job<W: Work>(
@@ -221,7 +224,7 @@ fn become_job<W: Work>(
     stderr: &OwnedFd,
     sandbox: &mut Sandbox,
     load: impl FnOnce() -> Result<W::Model, String>,
-) -> io::Result<(JobChannel<W>, Result<W::Model, String>)> {
+) -> io::Result<NewJob<W>> {
     // If the supervisor died before this call, the first read of the channel shows it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     set_name("job")?;
@@ -246,7 +249,7 @@ fn become_job<W: Work>(
     let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(CHANNEL) });
     report_to_supervisor(|call, buffer| {
         let message = channel::encode(&W::violation(call), buffer);
-        message.ok().map(|bytes| &*bytes)
+        message.ok()
     });
     let model = load();
     sandbox.enter_job()?;

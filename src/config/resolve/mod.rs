@@ -1,17 +1,19 @@
 //! From the file as it is written to a configuration in which everything is possible.
 
+mod model;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
+use self::model::General;
 use super::{
     access,
-    error::ConfigError,
+    error::{ConfigError, Problem},
     file::File,
     found::{self, Found},
     identity::Numbers,
-    model::General,
     names::valid_name,
     resolved::{Config, Model},
     source::Source,
@@ -53,7 +55,10 @@ pub(super) fn resolve(
     names(&mut models, &file.aliases, &mut problems);
     check_default(&default_model, &models, &mut problems);
 
-    ConfigError::unless_none(problems, source)?;
+    let problems = placed(problems, source);
+    if !problems.is_empty() {
+        return Err(ConfigError::Invalid(problems));
+    }
     Ok(Config {
         default_model,
         service: file.service,
@@ -68,6 +73,20 @@ pub(super) fn resolve(
         models,
         remarks,
     })
+}
+
+/// The problems, each with its place. Several models may have the same one from a general table; it
+/// is told once.
+fn placed(problems: Problems, source: &Source<'_>) -> Vec<Problem> {
+    let mut all = Vec::new();
+    for mistake in problems.into_mistakes() {
+        let key: Vec<&str> = mistake.key.iter().map(String::as_str).collect();
+        let problem = source.problem(&key, mistake.what);
+        if !all.contains(&problem) {
+            all.push(problem);
+        }
+    }
+    all
 }
 
 /// The models in `directory` that `configured` does not have already, and remarks about the others.

@@ -129,8 +129,26 @@ type Take<'a> = dyn FnMut(&[(&str, &str)], f64) + 'a;
 
 /// Metrics of each model. They are not summed over models, because Prometheus can do that.
 fn models(snapshot: &Snapshot) -> Vec<Family> {
-    type Tell = fn(&ModelState, &mut Take<'_>);
-    let all: [(Family, Tell); 15] = [
+    let tell = |(mut family, tell): (Family, Tell)| {
+        for (name, model) in &snapshot.models {
+            tell(model, &mut |labels, value| {
+                let mut all = vec![("model", name.as_str())];
+                all.extend(labels);
+                family.add(&all, value);
+            });
+        }
+        family
+    };
+    let all = of_processes().into_iter().chain(of_requests());
+    all.map(tell).collect()
+}
+
+/// Reads the values of one metric from the state of a model.
+type Tell = fn(&ModelState, &mut Take<'_>);
+
+/// Metrics of a model and its processes.
+fn of_processes() -> [(Family, Tell); 9] {
+    [
         (
             Family::gauge(
                 "model_info",
@@ -193,6 +211,12 @@ fn models(snapshot: &Snapshot) -> Vec<Family> {
                 }
             },
         ),
+    ]
+}
+
+/// Metrics of a model's requests.
+fn of_requests() -> [(Family, Tell); 6] {
+    [
         (
             Family::gauge("requests_queued", "Requests that wait for a job."),
             |model, take| take(&[], model.activity.queued as f64),
@@ -227,18 +251,7 @@ fn models(snapshot: &Snapshot) -> Vec<Family> {
             Family::counter("cpu_seconds_total", "CPU time of all requests' jobs."),
             |model, take| take(&[], model.activity.cpu.as_secs_f64()),
         ),
-    ];
-    let tell = |(mut family, tell): (Family, Tell)| {
-        for (name, model) in &snapshot.models {
-            tell(model, &mut |labels, value| {
-                let mut all = vec![("model", name.as_str())];
-                all.extend(labels);
-                family.add(&all, value);
-            });
-        }
-        family
-    };
-    all.into_iter().map(tell).collect()
+    ]
 }
 
 /// Sum over the model's zygotes, if every zygote has the value.

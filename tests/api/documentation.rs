@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("../../docs/API.md");
 /// The socket as the page has it.
 const SOCKET: &str = "/run/stt-isolated/http.sock";
 
-/// What stands for anything.
+/// A placeholder that matches anything.
 const ANYTHING: &str = "…";
 
 /// A command with the status of its answer, and what is shown of it.
@@ -109,7 +109,8 @@ fn record(folder: &Path) {
     write("recording.l16", &swapped);
     let flac = GOFORWARD.encoded(ENCODINGS[0]);
     write("truncated.flac", &flac[..flac.len() / 2]);
-    // Speech on the right, silence on the left: mixed it would be half as loud, and the left alone says nothing.
+    // Speech on the right, silence on the left: mixed it would be half as loud, and the left alone
+    // says nothing.
     let stereo = Command::new("ffmpeg")
         .args([
             "-nostdin",

@@ -1,4 +1,5 @@
-//! Every format in which recordings come, made by ffmpeg from one that is real speech: word for word through the daemon.
+//! Every format in which recordings come, made by ffmpeg from one that is real speech: word for
+//! word through the daemon.
 
 use std::sync::{
     Mutex,
@@ -11,7 +12,7 @@ use crate::common::{
     http::Form,
 };
 
-/// What a file is called, and how ffmpeg is told to make it.
+/// The name of a file, and the arguments with which ffmpeg makes it.
 type Format = (&'static str, &'static str);
 
 const WAV: [Format; 13] = [
@@ -72,7 +73,7 @@ const COMPRESSED: [Format; 14] = [
     ("aac", "-c:a aac -b:a 96k -ar 22050"),
 ];
 
-/// Some with a picture beside the sound, as films are.
+/// Some with a picture in addition to the sound, as films are.
 const CONTAINERS: [Format; 18] = [
     ("webm", "-c:a libopus -b:a 48k"),
     ("webm", "-c:a libvorbis -q:a 6"),
@@ -106,7 +107,7 @@ const CONTAINERS: [Format; 18] = [
     ),
 ];
 
-/// Beside those of the recording itself.
+/// In addition to those of the recording itself.
 const RATES: [Format; 9] = [
     ("wav", "-ar 11025"),
     ("wav", "-ar 12000 -ac 2"),
@@ -119,7 +120,7 @@ const RATES: [Format; 9] = [
     ("flac", "-ar 192000 -ac 2"),
 ];
 
-/// What a telephone leaves of the voice: too little to be understood to the word.
+/// A telephone leaves too little of the voice to be understood to the word.
 const NARROW: [Format; 8] = [
     ("wav", "-ar 8000"),
     ("wav", "-ar 8000 -c:a pcm_mulaw"),

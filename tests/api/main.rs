@@ -1,4 +1,5 @@
-//! What clients are promised: HTTP as OpenAI's clients speak it, and Wyoming, through the real daemon on real speech.
+//! The promises to clients: HTTP as OpenAI's clients speak it, and Wyoming, through the real daemon
+//! on real speech.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

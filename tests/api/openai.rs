@@ -1,4 +1,5 @@
-//! What clients of OpenAI's API ask for and get: formats, parameters, a body that is the recording alone.
+//! The wishes of OpenAI's clients and their answers: formats, parameters, a body that is the
+//! recording alone.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -27,7 +28,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A request with a body that is no form.
+/// A request with a body that is not a form.
 fn post_plain(daemon: &Daemon, kind: &str, query: &str, body: &[u8]) -> Answer {
     let request = Request::post(format!("{TRANSCRIPTIONS}{query}"))
         .header("host", "x")
@@ -37,7 +38,8 @@ fn post_plain(daemon: &Daemon, kind: &str, query: &str, body: &[u8]) -> Answer {
     http::exchange(daemon.socket(), request).unwrap()
 }
 
-/// Recordings one after the other with pauses of four seconds: more than an engine hears in one piece.
+/// Recordings one after the other with pauses of four seconds: more than an engine hears in one
+/// piece.
 fn recordings_in_one() -> Vec<u8> {
     let pause = vec![0; 4 * 2 * 16_000];
     let samples = CLIPS

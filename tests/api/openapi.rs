@@ -25,7 +25,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
     keys.map(String::as_str).collect()
 }
 
-/// What `value` says, or what it refers to.
+/// The content of `value`, or of what it refers to.
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(reference) => {
@@ -37,7 +37,8 @@ fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// Whether `value` is an object of this schema, as far as it goes: what it must have, what it may have, of which kind.
+/// Whether `value` is an object of this schema, as far as it goes: what it must have, what it may
+/// have, of which kind.
 fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
     let schema = resolve(description, schema);
     if let Some(choices) = schema["anyOf"].as_array() {
@@ -85,7 +86,8 @@ fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
     of_kind && is_allowed && is_listed && inner
 }
 
-/// Fails unless this answer of `operation` is described: its status, its type, its content and its headers.
+/// Fails unless this answer of `operation` is described: its status, its type, its content and its
+/// headers.
 #[track_caller]
 fn assert_described(description: &Value, operation: &Value, answer: &Answer) {
     let response = &operation["responses"][answer.status.to_string()];
@@ -116,7 +118,7 @@ fn paths_have_the_described_methods() {
         for method in METHODS {
             let answer = daemon.request(method.clone(), &real);
             let name = method.as_str().to_lowercase();
-            // Whoever can GET a page can ask for its head.
+            // A page that can be read by GET can also be asked for its head.
             let is_there = described.contains(name.as_str())
                 || (method == Method::HEAD && described.contains("get"));
             if is_there {

@@ -16,7 +16,7 @@ use crate::common::{
 };
 use serde_json::json;
 
-/// What the supervisor may keep after it has seen everything once.
+/// Bytes that the supervisor may keep after it has seen everything once.
 const GROWTH: u64 = 512 << 10;
 
 /// The metadata of a FLAC file, without a single frame.
@@ -37,7 +37,8 @@ fn assert_good_request_works(daemon: &Daemon) {
     assert_eq!(answer.text(), TEN_OF_CLUBS.text);
 }
 
-/// Runs `attack` twice to warm up, then several times more, and fails if the supervisor has kept memory or descriptors.
+/// Runs `attack` twice to warm up, then several times more, and fails if the supervisor has kept
+/// memory or descriptors.
 fn assert_leaves_nothing(daemon: &Daemon, attack: impl Fn()) {
     let idle = || {
         assert_good_request_works(daemon);
@@ -324,8 +325,8 @@ fn too_large_an_upload_is_not_read() {
     }
 }
 
-/// Sends the head of an upload that is too large, goes on with its body when the refusal is there, and looks for it only
-/// then: all that was answered.
+/// Sends the head of an upload that is too large, goes on with its body when the refusal is there,
+/// and looks for it only then: all that was answered.
 fn refused_while_sending(mut connection: impl Read + Write) -> String {
     let head = post_head("Content-Length: 99999999999\r\n");
     connection.write_all(&head).unwrap();
@@ -355,7 +356,7 @@ fn a_sender_gets_to_read_its_refusal() {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
         assert!(answer.ends_with("}}"), "{answer}");
     }
-    // Whoever sends for ever is not listened to for ever.
+    // A client that never stops sending is cut off.
     let mut connection = daemon.connect();
     connection.send(&post_head("Content-Length: 99999999999\r\n"));
     let started = Instant::now();
@@ -410,7 +411,7 @@ fn a_stalled_head_is_given_up() {
             assert_eq!(answer.header("connection"), "close");
             assert!(connection.rest().is_empty());
         }
-        // Whoever has said nothing at all, or nothing more, is owed no answer.
+        // A client that has said nothing at all, or nothing more, gets no answer.
         assert!(daemon.connect().rest().is_empty());
         let mut connection = daemon.connect();
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,4 +1,5 @@
-//! Wyoming through the real daemon, on real speech: good clients, hostile ones, and the protocol's own library.
+//! Wyoming through the real daemon, on real speech: good clients, hostile ones, and the protocol's
+//! own library.
 
 use std::{
     io::Write,
@@ -129,7 +130,8 @@ fn clients_may_say_it_in_other_ways() {
     // No beginning: each chunk says what it is.
     client.send(&whole).send(&stop());
     assert_eq!(client.text(), TEN_OF_CLUBS.text);
-    // Chunks that do not say what they are; a wish that comes late; the same said twice, amid the recording as well.
+    // Chunks that do not say what they are; a wish that comes late; the same said twice, amid the
+    // recording as well.
     let bare = |samples| event("audio-chunk", Value::Null, samples);
     let wish = event("transcribe", json!({"language": "en-GB"}), b"");
     let (first, second) = samples.split_at(9999);
@@ -282,7 +284,7 @@ fn mistakes_have_the_common_codes() {
         let text = client.error(code);
         assert!(text.contains(word), "{text}");
     }
-    // Who only closed his half for writing is told as well.
+    // A client that only closed its half for writing is told as well.
     for sent in [&b"{\"type\":"[..], &start(), &chunk(&[0; 100])[..150]] {
         served.connect().send(sent).end().error("invalid_body");
     }
@@ -314,7 +316,7 @@ fn silent_clients_are_not_waited_for() {
         let text = served.connect().send(&sent).error("body_timeout");
         assert!(begin.elapsed() >= Duration::from_millis(500), "{text}");
     }
-    // Who sends on and on, but hardly anything.
+    // A client that sends on and on, but hardly anything.
     let mut client = served.connect();
     client.send(&start());
     let begin = Instant::now();
@@ -400,7 +402,7 @@ fn it_is_the_same_over_tcp() {
         client.send(&request(json!({}), &samples));
         assert_eq!(client.text(), TEN_OF_CLUBS.text);
     }
-    // Who sends no more looks like one who hung up, until he is sent something.
+    // A client that sends no more looks like one that hung up, until something is sent to it.
     client.send(&request(json!({}), &samples)).end();
     assert_eq!(client.text(), TEN_OF_CLUBS.text);
     assert_eq!(client.next(), None);
@@ -452,7 +454,7 @@ fn a_hang_up_ends_the_job() {
             "{spent} s of CPU time after its client was gone"
         );
     };
-    // Who leaves with all of it read, amid it, and with so much sent ahead that nobody reads it.
+    // Clients leave when all is read, in the middle, and with more sent ahead than anybody reads.
     let short = GOFORWARD.samples().repeat(4);
     let mut client = served.connect();
     client.send(&request(json!({}), &short));
@@ -528,7 +530,7 @@ fn an_unread_transcript_holds_no_job() {
     wait_until("his job is ended", LONG, || {
         served.daemon.log().contains("failed (cancelled)")
     });
-    // What he had not taken is lost, but for what the kernel holds.
+    // The part that the client had not taken is lost, except for what the kernel holds.
     let mut told = Vec::new();
     let _ = std::io::Read::read_to_end(&mut client.0, &mut told);
     assert!(!told.is_empty() && told.len() < 1 << 20, "{}", told.len());
@@ -625,7 +627,7 @@ fn when_time_is_up_everybody_is_told() {
     served.daemon.signal(SIGTERM);
     sending.error("shutting_down");
     waiting.error("shutting_down");
-    // What was transcribed by then was told.
+    // The client was told what was transcribed by then.
     while let Some(event) = running.next() {
         match event.kind.as_str() {
             "error" => assert_eq!(event.data["code"], "shutting_down"),

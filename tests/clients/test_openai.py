@@ -66,7 +66,7 @@ def test_verbose_json_has_words_and_segments(client, speech):
     assert segment.text == TEXT
     assert 0 <= segment.start < segment.end <= answer.duration
     assert answer.usage.seconds == 3
-    # What is ours alone does not disturb the client, and can be had from it.
+    # An extension of ours does not disturb the client, and can be had from it.
     assert answer.stt["cpu_ms"] > 0
 
 

@@ -116,14 +116,14 @@ def test_what_would_fail_again_is_not_tried_again(daemon, speech, model, status,
         with pytest.raises(openai.InternalServerError) as caught:
             ask(client, speech, model)
         assert about(caught.value) == (status, None, code)
-        # The counter-proof: such an error is one that the client tries again unless it is told not to.
+        # The counter-proof: the client tries such an error again unless it is told not to.
         assert caught.value.response.headers["x-should-retry"] == "false"
     assert daemon.endings() == {"accepted": 1, code: 1}
 
 
 def test_an_upload_that_cannot_be_stored_is_not_tried_again(speech, tmp_path):
-    # A job beyond its memory limit is answered with the same status and header; that takes a real cgroup, and is in
-    # tests/vm/cases/20-memory-limit.
+    # A job beyond its memory limit is answered with the same status and header. That takes a real
+    # cgroup, and is in tests/vm/cases/20-memory-limit.
     spool = tmp_path / "spool"
     spool.mkdir()
     sent = []

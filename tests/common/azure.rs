@@ -1,5 +1,6 @@
-//! A speech service on this machine's own loopback, which speaks the protocol of Microsoft's Speech SDK as far as 1.53.0
-//! uses it. What it accepts is what the SDK sends; whether Microsoft's service answers in the same way, nobody here knows.
+//! A speech service on this machine's own loopback, which speaks the protocol of Microsoft's Speech
+//! SDK as far as 1.53.0 uses it. It accepts what the SDK sends. Nobody here knows whether
+//! Microsoft's service answers in the same way.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +44,7 @@ pub fn try_library() -> Result<PathBuf, String> {
     PATH.get_or_init(fetch).clone()
 }
 
-/// What happens to a request.
+/// The treatment of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Scene {
     /// It is heard.
@@ -58,7 +59,7 @@ pub enum Scene {
     Drop,
     /// It is closed then, with this code of WebSocket's.
     Close(u16),
-    /// The answer is no JSON.
+    /// The answer is not JSON.
     NoJson,
     /// The answer is that there was an error.
     Error,
@@ -70,7 +71,7 @@ pub struct Seen {
     /// Path and query.
     pub target: String,
     pub key: Option<String>,
-    /// What it was told beside the audio, message by message.
+    /// All that it was told in addition to the audio, message by message.
     pub told: BTreeMap<String, Value>,
     /// The samples.
     pub audio: Vec<u8>,
@@ -148,7 +149,7 @@ impl Service {
         self.port
     }
 
-    /// What happens to requests from now on.
+    /// Sets the treatment of requests from now on.
     pub fn plays(&self, scene: Scene) {
         *self.state.scene.lock().unwrap() = scene;
     }
@@ -242,7 +243,7 @@ fn serve(connection: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &
             _ => Ok(response),
         }
     };
-    // What is no WebSocket was meant to be none.
+    // A connection that is not a WebSocket was meant not to be one.
     let Ok(socket) = tungstenite::accept_hdr(stream, accept) else {
         return;
     };
@@ -262,7 +263,7 @@ fn serve(connection: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &
     }
 }
 
-/// What the service makes of one stretch of audio.
+/// The service's result for one stretch of audio.
 #[derive(Default)]
 struct Turn {
     id: String,
@@ -415,7 +416,8 @@ impl Talk<'_> {
     }
 }
 
-/// Rounded up to a whole millisecond: the SDK sends what no phrase covers once more, and for less than that as well.
+/// Rounded up to a whole millisecond: the SDK sends what no phrase covers once more, and for less
+/// than that as well.
 fn ticks(bytes: usize) -> u64 {
     (bytes as u64 * 1000).div_ceil(RATE as u64) * TICKS
 }

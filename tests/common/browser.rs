@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub struct Browser {
     /// The document after its scripts have run.
     pub dom: String,
-    /// What they complained of.
+    /// Complaints of its scripts.
     pub complaints: Vec<String>,
 }
 

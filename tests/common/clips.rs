@@ -105,7 +105,8 @@ pub const ENCODINGS: [Encoding; 5] = [
         extension: "opus",
         arguments: "-c:a libopus -b:a 48k",
     },
-    // At 48 and 64 kbit/s ffmpeg's encoder spoils one word of cards/005 ("for up close"), from 96 kbit/s on none.
+    // At 48 and 64 kbit/s ffmpeg's encoder spoils one word of cards/005 ("for up close"), from 96
+    // kbit/s on none.
     Encoding {
         extension: "m4a",
         arguments: "-c:a aac -b:a 128k",
@@ -167,7 +168,7 @@ pub fn wav(samples: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The header of a WAV file that claims so many bytes of samples.
+/// The header of a WAV file that claims `length` bytes of samples.
 pub fn wav_header(length: u32) -> Vec<u8> {
     let mut header = b"RIFF".to_vec();
     header.extend(length.saturating_add(36).to_le_bytes());
@@ -179,7 +180,8 @@ pub fn wav_header(length: u32) -> Vec<u8> {
     header
 }
 
-/// A WAV file that takes an engine some ten seconds: long enough to do something to its job meanwhile.
+/// A WAV file that takes an engine some ten seconds: long enough to do something to its job
+/// meanwhile.
 pub fn long() -> Vec<u8> {
     wav(&GOFORWARD.samples().repeat(12))
 }

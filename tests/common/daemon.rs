@@ -97,7 +97,8 @@ impl Setup {
         command
             .arg("-E")
             .arg(format!("{}={}", unconfined.0, unconfined.1));
-        // Its models directory, if a test makes one, and not that of a service that is installed here.
+        // Its models directory, if a test makes one, and not that of a service that is installed
+        // here.
         let state = format!("STATE_DIRECTORY={}", folder.path().display());
         command.arg("-E").arg(state);
         for (name, value) in &self.environment {
@@ -126,7 +127,8 @@ impl Setup {
         wait_until("the socket listens", LONG, || {
             UnixStream::connect(&socket).is_ok()
         });
-        // Its sockets are opened one after the other, and the first may be connected to before there is a second.
+        // Its sockets are opened one after the other, and the first may be connected to before
+        // there is a second.
         wait_until("all sockets listen", LONG, || {
             log.lock().unwrap().contains("Execing ")
         });
@@ -169,7 +171,8 @@ fn collect(mut stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> J
     })
 }
 
-/// A running daemon. When it is dropped it is stopped as systemd would do it, and must leave nothing behind.
+/// A running daemon. When it is dropped it is stopped as systemd would do it, and must leave
+/// nothing behind.
 pub struct Daemon {
     child: Child,
     folder: TempDir,
@@ -204,7 +207,7 @@ impl Daemon {
         fs::write(self.folder().join(CONFIG), config).unwrap();
     }
 
-    /// What it wrote to stderr so far.
+    /// Everything that it wrote to stderr so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -284,13 +287,14 @@ impl Daemon {
         })
     }
 
-    /// Its idle spares, once it has nothing but one zygote and `count` of them: no job is left behind.
+    /// Its idle spares, once it has nothing but one zygote and `count` of them: no job is left
+    /// behind.
     #[track_caller]
     pub fn wait_idle(&self, count: usize) -> Vec<Seen> {
         self.wait_idle_of(1, count)
     }
 
-    /// The same of several models: so many zygotes, and so many spares of all of them.
+    /// The same of several models, with this many zygotes and this many spares of all of them.
     #[track_caller]
     pub fn wait_idle_of(&self, zygotes: usize, count: usize) -> Vec<Seen> {
         let idle = || {
@@ -305,7 +309,8 @@ impl Daemon {
         })
     }
 
-    /// Its idle spares as [`Self::wait_idle`], once all of them could take a request: nothing more is forked then.
+    /// Its idle spares as [`Self::wait_idle`], once all of them could take a request: nothing more
+    /// is forked then.
     #[track_caller]
     pub fn wait_spares(&self, count: usize) -> Vec<Seen> {
         self.wait_spares_of(1, count)
@@ -319,8 +324,8 @@ impl Daemon {
         self.wait_idle_of(zygotes, count)
     }
 
-    /// Number of its open descriptors while it does nothing, with so many spares. Connections may still be on their way
-    /// out: what stays is the least of many looks.
+    /// Number of its open descriptors while it does nothing, with this many spares. Connections may
+    /// still be on their way out: what stays is the least of many looks.
     #[track_caller]
     pub fn idle_descriptors(&self, spares: usize) -> usize {
         self.idle_descriptors_of(1, spares)
@@ -343,7 +348,7 @@ impl Daemon {
         wait_for("a job is at work", LONG, || {
             assert!(process::lives(self.pid()), "the daemon is gone");
             let jobs = self.children().into_iter().filter(Seen::is_job);
-            // No spare has computed for so long.
+            // No spare has computed that long.
             jobs.into_iter().find(|job| job.cpu >= 0.2)
         })
     }
@@ -383,8 +388,8 @@ impl Drop for Daemon {
             return;
         }
         eprintln!("the daemon's log:\n{}", self.log());
-        // Whatever is left of the group: its number cannot have been given away while the leader was not reaped,
-        // or while one member lives.
+        // Kills what is left of the group. Its number cannot have been given away while the leader
+        // was not reaped, or while one member lives.
         if self.exit.is_none() || !process::group(self.pid()).is_empty() {
             let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
         }

@@ -1,7 +1,9 @@
-//! Model files in the format of whisper.cpp, of any of the real shapes, that "hear" one text in every recording.
+//! Model files in the format of whisper.cpp, of any of the real shapes, that "hear" one text in
+//! every recording.
 //!
-//! Nearly all weights are zero, which costs as much to compute as any others, and lets the file be mostly holes. What
-//! decides are the decoder's positions: the one at which a token is said looks like that token, whatever was heard.
+//! Nearly all weights are zero, which costs as much to compute as any others, and lets the file be
+//! mostly holes. The decoder's positions decide: the one at which a token is said looks like that
+//! token, no matter what was heard.
 
 #![allow(
     dead_code,
@@ -24,7 +26,8 @@ use std::{
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Places of what is heard in 30 s. The library lets no text begin after the first thirtieth of them, counted as 0.02 s.
+    /// Places of what is heard in 30 s. The library lets no text begin after the first thirtieth of
+    /// them, counted as 0.02 s.
     pub audio: usize,
     pub state: usize,
     pub heads: usize,
@@ -59,11 +62,14 @@ pub const TRANSLATED_LATER: f64 = 0.2;
 #[derive(Clone, Debug)]
 pub struct Ggml {
     pub shape: Shape,
-    /// The number of the language in which it takes every recording to be; `None`: a model of English only.
+    /// The number of the language in which it takes every recording to be; `None`: a model of
+    /// English only.
     pub language: Option<i32>,
-    /// Words, and times in seconds: one at the beginning, one at the end, and two between two segments.
+    /// Words, and times in seconds: one at the beginning, one at the end, and two between two
+    /// segments.
     pub script: Vec<Say>,
-    /// Distance between the likely token and all others. Below 11 the library finds the text unlikely.
+    /// Distance between the likely token and all others. Below 11 the library finds the text
+    /// unlikely.
     pub certainty: f32,
 }
 
@@ -115,8 +121,9 @@ impl Ggml {
         self.end() + 107 + (seconds / 0.02).round() as i32
     }
 
-    /// The token to be said at each position, the last of which stands for all that follow. In a multilingual model the
-    /// first says the language, the second is not asked for, and at the third the task alone decides.
+    /// The token to be said at each position, the last of which stands for all that follow. In a
+    /// multilingual model the first says the language, the second is not asked for, and at the
+    /// third the task alone decides.
     fn said(&self) -> Vec<Option<i32>> {
         let mut said = match self.language {
             None => Vec::new(),
@@ -133,8 +140,9 @@ impl Ggml {
         said
     }
 
-    /// The token that `token` looks like, itself or another; `None` if it looks like nothing. Who is to transcribe begins
-    /// with the first time of the script, who is to translate [`TRANSLATED_LATER`].
+    /// The token that `token` looks like, itself or another; `None` if it looks like nothing. A
+    /// request to transcribe begins with the first time of the script, one to translate
+    /// [`TRANSLATED_LATER`].
     fn looks(&self) -> BTreeMap<i32, i32> {
         let mut looks: BTreeMap<i32, i32> =
             self.said().into_iter().flatten().map(|t| (t, t)).collect();
@@ -312,7 +320,7 @@ impl Output {
         self.hole += length;
     }
 
-    /// The head of a tensor of numbers of so many bytes.
+    /// The head of a tensor of numbers of this many bytes.
     fn tensor(&mut self, name: &str, sizes: &[usize], bytes: usize) {
         self.numbers(&[sizes.len() as i32, name.len() as i32, i32::from(bytes == 2)]);
         sizes.iter().for_each(|size| self.numbers(&[*size as i32]));

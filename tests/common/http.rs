@@ -95,7 +95,8 @@ impl Answer {
         word.unwrap_or_default().to_owned()
     }
 
-    /// Fails unless this is the final error `status`, `code` and `param`, not to be tried again; gives its message.
+    /// Fails unless this is the final error `status`, `code` and `param`, not to be tried again;
+    /// gives its message.
     #[track_caller]
     pub fn assert_refusal(&self, status: u16, code: &str, param: Option<&str>) -> String {
         assert_eq!(self.status, status, "{self:?}");
@@ -294,7 +295,7 @@ impl Raw {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Ok(_) => {}
-            // What a Unix socket says when the other side closed it with something unread in it.
+            // A Unix socket says this when the other side closed it with something unread in it.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&rest)),
         }

@@ -13,8 +13,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Runs the test of this name again with a journal of its own, where it is given that; the outer run gets nothing,
-    /// and has nothing more to do. Says so loudly where there can be no such journal.
+    /// Runs the test of this name again with a journal of its own, where it is given that; the
+    /// outer run gets nothing, and has nothing more to do. Says so loudly where there can be no
+    /// such journal.
     pub fn around(test: &str) -> Option<Journal> {
         if let Ok(unit) = env::var("STT_TEST_UNIT") {
             let unit = (!unit.is_empty()).then_some(unit);
@@ -48,7 +49,7 @@ impl Journal {
         None
     }
 
-    /// What journalctl writes with these arguments, once all that was sent to the journal is in it.
+    /// Runs journalctl with these arguments, once all that was sent to the journal is in it.
     pub fn ctl(&self, arguments: &[&str]) -> Output {
         let synced = Command::new("journalctl").arg("--sync").output().unwrap();
         assert!(synced.status.success(), "{synced:?}");

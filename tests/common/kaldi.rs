@@ -1,7 +1,8 @@
 //! Models in the format of Kaldi, as Vosk wants them, that "hear" one text in every recording.
 //!
-//! Their network gives all sounds the same likelihood. What decides is the graph: a line of states, one for each frame,
-//! through the words and into silence, where the utterance ends half a second later, and the next one begins.
+//! Their network gives all sounds the same likelihood. The graph decides: a line of states, one for
+//! each frame, through the words and into silence, where the utterance ends half a second later,
+//! and the next one begins.
 
 #![allow(
     dead_code,
@@ -63,7 +64,7 @@ pub fn write(folder: &Path, script: &Script) {
     file("graph/phones/word_boundary.int", boundaries.as_bytes());
 }
 
-/// So many phones of one state each, and a network of zeros.
+/// This many phones of one state each, and a network of zeros.
 fn acoustic_model(phones: usize) -> String {
     let all: Vec<String> = (1..=phones).map(|phone| phone.to_string()).collect();
     let states: String = (1..=phones)

@@ -1,10 +1,11 @@
-//! What a daemon has while it does nothing: nothing of it may grow with the number of requests.
+//! Things that a daemon has while it does nothing, none of which may grow with the number of
+//! requests.
 
 use procfs::process::Process;
 
 use super::{daemon::Daemon, process::private_memory};
 
-/// What must not grow.
+/// The sizes that must not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// Heap and stacks of the supervisor, in bytes.
@@ -15,7 +16,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Once the daemon is idle, with so many zygotes and spares.
+    /// Once the daemon is idle, with this many zygotes and spares.
     pub fn at(daemon: &Daemon, zygotes: usize, spares: usize) -> Look {
         let descriptors = daemon.idle_descriptors_of(zygotes, spares);
         Look {

@@ -54,6 +54,6 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     wait_for(what, limit, || condition().then_some(()));
 }
 
-/// The end of every wait. An idle machine needs seconds. Nothing but a fault makes a test wait this long, so that no load
-/// of other work makes it fail.
+/// The end of every wait. An idle machine needs seconds. Nothing but a fault makes a test wait this
+/// long, so that no load of other work makes it fail.
 pub const LONG: Duration = Duration::from_secs(600);

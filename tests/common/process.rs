@@ -78,7 +78,8 @@ pub fn lives(pid: i32) -> bool {
     seen.is_some_and(|seen| !seen.zombie)
 }
 
-/// All children of `parent`, those included that have ended and were not reaped; none if it is gone.
+/// All children of `parent`, those included that have ended and were not reaped; none if it is
+/// gone.
 pub fn children(parent: i32) -> Vec<Seen> {
     let ids = || {
         let process = Process::new(parent).ok()?;
@@ -121,8 +122,8 @@ pub fn peak_memory(pid: i32) -> u64 {
     status.vmhwm.unwrap() << 10
 }
 
-/// Number of open descriptors of `pid`, those aside that belong to the slots of its jobs (pipes and cgroups): slots are
-/// made when they are first needed, and kept.
+/// Number of open descriptors of `pid`, those aside that belong to the slots of its jobs (pipes and
+/// cgroups): slots are made when they are first needed, and kept.
 pub fn descriptors(pid: i32) -> usize {
     let of_slot = |target: &FDTarget| match target {
         FDTarget::Pipe(_) => true,

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{LONG, try_wait_for, wait_until};
 
-/// What runs in the pane: a program, noting its process id and how it leaves the terminal.
+/// The script in the pane. It runs a program, noting its process id and how it leaves the terminal.
 const SCRIPT: &str = r#"
     stty -g >before
     sh -c 'echo $$ >pid; exec "$0" "$@"' "$0" "$@"
@@ -81,7 +81,7 @@ impl Tmux {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What is on the screen, all its lines.
+    /// The screen, all its lines.
     pub fn screen(&self) -> String {
         self.tell(&["capture-pane", "-p", "-N"])
     }
@@ -129,7 +129,8 @@ impl Tmux {
         fs::read_to_string(path).unwrap()
     }
 
-    /// Waits until the program has ended, with this status and the terminal as it was; gives what is on it.
+    /// Waits until the program has ended, with this status and the terminal as it was; gives what
+    /// is on it.
     #[track_caller]
     pub fn ended(&self, status: i32) -> String {
         let screen = self.wait_for(&format!("status {status}\n"));

@@ -41,7 +41,8 @@ impl User {
         }
     }
 
-    /// From now on the calling thread is this user's, for the kernel and for whoever asks it. There is no way back.
+    /// From now on the calling thread is this user's, for the kernel and for everybody who asks it.
+    /// It cannot be undone.
     pub fn take_over_thread(&self) {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         let (gid, uid) = (Gid::from_raw(self.gid), Uid::from_raw(self.uid));

@@ -79,7 +79,7 @@ impl Client {
         Client(stream)
     }
 
-    /// The same beside whatever else is done, for as long as the service takes it; how much it took.
+    /// The same in the background, for as long as the service takes it. Returns how much it took.
     pub fn pour(&self, bytes: Vec<u8>) -> JoinHandle<usize> {
         let mut stream = self.0.try_clone().unwrap();
         std::thread::spawn(move || {

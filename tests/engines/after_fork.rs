@@ -1,4 +1,5 @@
-//! Engines that cannot be forked once loaded: the zygote is empty, and each job loads the model before its request.
+//! Engines that cannot be forked once loaded: the zygote is empty, and each job loads the model
+//! before its request.
 
 use crate::common::{
     LONG,
@@ -79,7 +80,7 @@ fn a_job_gives_up_loading_rights() {
     assert!(escaped.is_empty(), "{}", escaped.join("\n"));
 }
 
-/// What `/readyz` says of a model beside a good one, once it is more than `starting`.
+/// The words of `/readyz` about a model next to a good one, once it is more than `starting`.
 fn trouble(table: &str) -> Value {
     let config = format!(
         "{CONFIG}[models.bad]\nengine = \"fault\"\n{table}\n[zygote]\nload_timeout = \"3s\"\n"

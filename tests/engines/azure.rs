@@ -1,5 +1,5 @@
-//! Engine `azure`: Microsoft's own Speech SDK, through the real service, against a speech service of this machine's own
-//! (`common/azure.rs`). Nothing here leaves the loopback.
+//! Engine `azure`: Microsoft's own Speech SDK, through the real service, against a speech service
+//! of this machine's own (`common/azure.rs`). Nothing here leaves the loopback.
 
 use std::{
     fs::{self, File},
@@ -50,7 +50,7 @@ fn form(answer: &str) -> Form {
     Form::of("a.wav", &GOFORWARD.wav()).field("response_format", answer)
 }
 
-/// A tone of so many seconds; the service hears what it was told to hear in anything.
+/// A tone of this many seconds; the service hears what it was told to hear in anything.
 fn tone(seconds: usize) -> Vec<u8> {
     let samples = (0..seconds * 16_000).flat_map(|n| {
         let sample: i16 = if n % 40 < 20 { 3000 } else { -3000 };
@@ -84,7 +84,7 @@ fn a_clip_is_transcribed() {
     assert_eq!(seen.key.as_deref(), Some(KEY));
     let version = &seen.told["speech.config"]["context"]["system"]["version"];
     assert_eq!(version, "1.53.0");
-    // What it hears is the recording.
+    // The service hears the recording.
     let sample = |pair: &[u8]| i32::from(i16::from_le_bytes([pair[0], pair[1]]));
     let samples = GOFORWARD.samples();
     assert_eq!(seen.audio.len(), samples.len());
@@ -251,7 +251,8 @@ fn each_upstream_failure_has_its_code() {
         assert_eq!(requests[kind], count, "{kind}: {requests}");
     }
     let log = daemon.log();
-    // The administrator learns what the SDK says, without the key, which this service repeats in what it refuses by.
+    // The administrator learns what the SDK says, without the key, which this service repeats in
+    // what it refuses by.
     assert!(log.contains("as its SDK tells"), "{log}");
     assert!(!log.contains(KEY), "{log}");
 }
@@ -379,7 +380,7 @@ fn a_hybrid_job_asks_repeatedly() {
         answer.pid()
     });
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
-    // Whatever state its library is in after a failure: nobody else gets it.
+    // Nobody else gets its library after a failure, in whichever state that is.
     service.plays(Scene::Drop);
     assert_eq!(ask(&daemon).pid(), pids[0]);
     service.plays(Scene::Speak);
@@ -391,7 +392,7 @@ fn a_hybrid_job_asks_repeatedly() {
 /// The model of [`model`], whose engine gives nothing back to its library after such a request.
 const KEEPING: &str = "default:keep-handles";
 
-/// Memory of the service itself and of its zygote, when `model` has answered so many requests.
+/// Memory of the service itself and of its zygote, when `model` has answered this many requests.
 fn memory_after(daemon: &Daemon, model: &str, requests: usize) -> (u64, u64) {
     for _ in 0..requests {
         let form = Form::of("a.wav", &TEN_OF_CLUBS.wav()).field("model", model);
@@ -474,13 +475,14 @@ fn remembers(pid: i32, needle: &str) -> bool {
         }
         let (start, end) = map.address;
         let mut bytes = vec![0; usize::try_from(end - start).unwrap().min(64 << 20)];
-        // What has no rights cannot be read, and holds nothing.
+        // Memory without rights cannot be read, and holds nothing.
         let length = memory.read_at(&mut bytes, start).unwrap_or(0);
         memchr::memmem::find(&bytes[..length], needle.as_bytes()).is_some()
     })
 }
 
-/// The children that belong to the model: its zygote, and the jobs that the model's spares and requests are.
+/// The children that belong to the model: its zygote, and the jobs that the model's spares and
+/// requests are.
 fn zygote_of(daemon: &Daemon, model: &str) -> Seen {
     let name = format!("zyg:{model}");
     let mut all = daemon.children();
@@ -592,7 +594,7 @@ fn the_key_is_only_where_it_is_needed() {
     }
 }
 
-/// What `/readyz` says of the model, which cannot be loaded.
+/// The words of `/readyz` about the model, which cannot be loaded.
 fn why_not(config: &str) -> String {
     let folder = tempfile::TempDir::new().unwrap();
     let service = Service::saying(&[WORDS]);

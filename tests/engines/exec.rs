@@ -1,4 +1,5 @@
-//! Any program as an engine: one that transcribes real speech, and one that does whatever it must not.
+//! Any program as an engine: one that transcribes real speech, and one that does whatever it must
+//! not.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,7 +14,7 @@ use crate::common::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What the program answers if nothing else is asked of it.
+/// The program's answer if nothing else is asked of it.
 const TEXT: &str = "it behaves";
 
 const GENERAL: &str = r#"
@@ -218,7 +219,7 @@ fn each_fault_costs_one_request() {
         assert!(message.contains(reason), "{mode}: {message}");
         assert_eq!(served.text("behave"), TEXT, "after {mode}");
     }
-    // What it complained goes to the log, and no more of it than there is room for.
+    // Its complaints go to the log, and no more of them than there is room for.
     assert!(served.daemon.log().contains("this is why"));
     served.wait_idle();
 }
@@ -337,7 +338,7 @@ fn a_program_can_have_the_upload() {
     assert_eq!(json["language"], "german");
 }
 
-/// What `/readyz` says of a model whose program is `command`.
+/// The words of `/readyz` about a model whose program is `command`.
 fn trouble(command: &str) -> String {
     let config = format!(
         "{GENERAL}[zygote]\nload_timeout = \"4s\"\n[models.bad]\nengine = \"exec\"\nexec.command = {command}\n\

@@ -1,4 +1,5 @@
-//! Jobs that leak, crash, hang, flood, lie and attack: each costs its own request, and nothing else.
+//! Jobs that leak, crash, hang, flood, lie and attack: each costs its own request, and nothing
+//! else.
 
 use std::thread;
 
@@ -60,7 +61,8 @@ impl Whole {
         }
     }
 
-    /// After all faults: no process and no descriptor is lost, and no memory was filled by a job's words.
+    /// After all faults: no process and no descriptor is lost, and no memory was filled by a job's
+    /// words.
     fn check(&self, mut daemon: Daemon) {
         let descriptors = daemon.idle_descriptors_of(ZYGOTES, SPARES);
         assert!(
@@ -125,7 +127,7 @@ fn good(daemon: &Daemon) {
     assert_eq!(answer.header("x-stt-audio-ms"), "1000");
 }
 
-/// Run `mode` with a correct request beside it and another one behind it.
+/// Run `mode` with a correct request next to it and another one after it.
 fn fault(daemon: &Daemon, mode: &str) -> Answer {
     fault_of("fault", daemon, mode)
 }
@@ -139,7 +141,8 @@ fn fault_of(model: &str, daemon: &Daemon, mode: &str) -> Answer {
     answer
 }
 
-/// Each mode must be answered by this status and code, with this in its message, and not be tried again.
+/// Each mode must be answered by this status and code, with this in its message, and not be tried
+/// again.
 fn all_fail(faults: &[(&str, u16, &str, &str)]) {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);
@@ -230,7 +233,7 @@ fn a_job_ends_at_its_deadline() {
 
 #[test]
 fn sent_descriptors_harm_nobody() {
-    // So many attacks at once are reason enough to leave the model alone, which is not what is tested here.
+    // This many attacks at once would make the breaker pause the model, which is not tested here.
     let daemon = Daemon::start(&format!("{CONFIG}\n[breaker]\ncrashes = 0\n"));
     let whole = Whole::of(&daemon);
     let attack = fault(&daemon, "fd-attack");
@@ -244,7 +247,8 @@ fn sent_descriptors_harm_nobody() {
         || {
             for _ in 0..20 {
                 let answer = fault(&daemon, "fd-attack");
-                // With so many under way, the kernel lets some jobs send none: they go on and answer.
+                // With that many under way, the kernel lets some jobs send none: they go on and
+                // answer.
                 let harmless = text_of(&answer) == TEXT;
                 assert!(
                     harmless || code_of(&answer) == "worker_misbehaved",
@@ -395,7 +399,8 @@ fn requests_leave_no_memory_to_the_next() {
         let searched: u64 = text.split(' ').rev().nth(1).unwrap().parse().unwrap();
         assert!(searched > 4096, "only {text}");
     }
-    // The counter-proof: where all requests share one process, the search finds what the other request left.
+    // The counter-proof: where all requests share one process, the search finds what the other
+    // request left.
     let daemon = Daemon::start(&format!("isolation.mode = \"thread\"\n{CONFIG}"));
     assert_eq!(ask(&daemon, PLANT).text(), TEXT);
     let answer = ask(&daemon, SEARCH);

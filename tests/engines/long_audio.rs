@@ -1,4 +1,5 @@
-//! Long recordings, and such in which nobody speaks: real speech with pauses, and every other kind of sound.
+//! Long recordings, and such in which nobody speaks: real speech with pauses, and every other kind
+//! of sound.
 
 use std::{
     fs::File,
@@ -30,7 +31,7 @@ const SECOND: usize = 32_000;
 /// By how much the time of a word in a long recording may differ from that in its own clip.
 const TOLERANCE: Duration = Duration::from_millis(300);
 
-/// What a job said.
+/// Everything that a job said.
 #[derive(Default)]
 struct Heard {
     segments: Vec<Segment>,
@@ -60,7 +61,7 @@ fn engine() -> LoadedModel {
     LoadedModel::Samples(Box::new(engine))
 }
 
-/// What the job of a recording says, in this process.
+/// Does the job of a recording in this process.
 fn hear(
     engine: &mut LoadedModel,
     file: &[u8],
@@ -142,7 +143,8 @@ fn a_long_recording_equals_its_parts() {
         originals.len(),
         heard.segments.len()
     );
-    // cards/005 is recognised by a hair: one sample more or less in front of it, and three words are others.
+    // cards/005 is recognised by a hair: one sample more or less in front of it, and three words
+    // are others.
     assert!(wrong <= 3, "{texts:?}");
     let mut compared = 0;
     for (text, start, end) in &expected {
@@ -272,7 +274,8 @@ fn noise_has_no_words() {
             }
         }
     }
-    // Of the 64, one deceives detector and engine at times: noise in waves as slow as syllables, after MP3.
+    // Of the 64, one deceives detector and engine at times: noise in waves as slow as syllables,
+    // after MP3.
     println!("{words:?}");
     assert!(
         words
@@ -329,7 +332,7 @@ fn long_enough() -> f64 {
     asked.map_or(200.0, |seconds| seconds.parse().unwrap())
 }
 
-/// What was said, as the daemon tells it, each segment with its start and end in seconds.
+/// The daemon's transcript, each segment with its start and end in seconds.
 fn told(answer: &Answer) -> Vec<(String, f64, f64)> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let json = answer.json();
@@ -359,8 +362,8 @@ fn clips_joined_equal_the_clips_alone() {
         difference(&heard, said)
     };
     let clips: Vec<Clip> = CLIPS.into_iter().chain(HARDER_CLIPS).collect();
-    // A few milliseconds of quiet in front of a clip decide on some of its words, so one hearing of it is a matter of
-    // luck: several are not.
+    // A few milliseconds of quiet in front of a clip decide on some of its words, so one hearing of
+    // it is a matter of luck: several are not.
     let quiet = [0.005, 0.05, 0.3];
     let hear_alone = |clip: &Clip| {
         let text: Vec<&str> = clip.text.split(' ').collect();
@@ -405,7 +408,8 @@ fn clips_joined_equal_the_clips_alone() {
     let joined = told(&answer);
     let wrong_joined = wrong(&words(&joined), &said);
     let peak = answer.number("x-stt-peak-bytes");
-    // A segment can hold several clips, if the pauses between them are short: it begins where one does, and ends so.
+    // A segment can hold several clips, if the pauses between them are short: it begins where one
+    // does, and ends so.
     let off = |time: f64, places: &mut dyn Iterator<Item = f64>| {
         let distances = places.map(|place| (place - time).abs());
         distances.fold(f64::INFINITY, f64::min)
@@ -450,7 +454,8 @@ fn too_long_a_recording_is_refused() {
     }
     let limit = Duration::from_secs(100);
     let honest = wav(&recording);
-    // The length that the header gives is that of nothing, as recorders leave it that write to a pipe.
+    // The length that the header gives is that of nothing, as recorders leave it that write to a
+    // pipe.
     let mut open_ended = honest.clone();
     open_ended[40..44].copy_from_slice(&[0xff; 4]);
     for file in [&honest, &open_ended] {
@@ -463,7 +468,7 @@ fn too_long_a_recording_is_refused() {
         );
         assert!(heard.segments.is_empty());
     }
-    // Whose header says too much, and whose says nothing, is read twice, but not refused.
+    // A file whose header says too much or nothing is read twice, but not refused.
     let short = wav(&recording[..60 * SECOND]);
     let mut boasting = short.clone();
     boasting[40..44].copy_from_slice(&0x7fff_0000u32.to_le_bytes());

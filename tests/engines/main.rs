@@ -1,4 +1,5 @@
-//! The engines through the real daemon: each on its own, all in every mode, and the one that misbehaves on request.
+//! The engines through the real daemon: each on its own, all in every mode, and the one that
+//! misbehaves on request.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,7 +1,8 @@
-//! Every engine in every mode that it has: each way in which a request can end comes out alike, and costs nobody else.
+//! Every engine in every mode that it has: each way in which a request can end comes out alike, and
+//! costs nobody else.
 //!
-//! The table is printed (`cargo nextest run matrix::`). What only one engine can do wrong is
-//! in that engine's own tests; what needs cgroups is in `tests/vm/`.
+//! The table is printed (`cargo nextest run matrix::`). Faults that only one engine can have are
+//! in that engine's own tests; tests that need cgroups are in `tests/vm/`.
 
 use std::{
     fmt::Write as _,
@@ -32,11 +33,11 @@ struct Engine {
     /// The lines of `[models.default]` that name it and, after a blank line, its own table.
     config: (String, String),
     modes: &'static [&'static str],
-    /// What it hears in [`TEN_OF_CLUBS`].
+    /// The text that it hears in [`TEN_OF_CLUBS`].
     text: &'static str,
 }
 
-/// What the speech service hears in anything.
+/// The text that the speech service hears in anything.
 const PHRASE: &str = "Ten of clubs.";
 
 const ALL: &[&str] = &["process", "hybrid", "thread"];
@@ -163,7 +164,8 @@ impl Served {
     }
 }
 
-/// How a request ends, and how it is brought about; gives the status of the answer and the code in it.
+/// How a request ends, and how it is brought about; gives the status of the answer and the code in
+/// it.
 struct Case {
     name: &'static str,
     /// Whether mode `thread` survives it.
@@ -288,7 +290,7 @@ fn all_engines_end_all_requests_alike() {
             let rows = rows.into_iter().map(|row| row.join());
             rows.collect::<Result<Vec<_>, _>>()
         });
-        // Whoever panicked has said why.
+        // A thread that panicked has said why.
         table.extend(rows.expect("every row").iter().flat_map(|row| ["\n", row]));
     }
     println!("{table}");

@@ -1,4 +1,5 @@
-//! The models directory: what is put there is served after a reload, and `sttctl model` puts there what is good.
+//! The models directory: what is put there is served after a reload, and `sttctl model` puts there
+//! what is good.
 
 use std::{
     fs::{self, File, Permissions},
@@ -21,7 +22,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// What nobody needs to be quick with: no spares, and one thread for each job.
+/// Settings for models that need not be quick: no spares, and one thread for each job.
 const QUIET: &str = "[spares]\nmin = 0\nmax = 0\n[limits]\ncpus = 1.0\n";
 
 /// Writes a model that hears `text` in everything.
@@ -83,7 +84,7 @@ fn a_reload_serves_new_files() {
     );
     assert_eq!(said(&daemon, "tiny.en"), "go forward");
     assert_eq!(said(&daemon, ""), GOFORWARD.text);
-    // One that is no good is told of, and costs nobody else anything.
+    // A bad file is told of, and costs nobody else anything.
     let ready = daemon.get("/readyz").json();
     let reason = ready["models"]["broken"]["reason"].as_str().unwrap();
     assert!(reason.contains("it is no model of whisper.cpp"), "{reason}");
@@ -117,7 +118,7 @@ fn a_reload_serves_new_files() {
         "{table}"
     );
 
-    // What was said once is not said again; what is gone is gone.
+    // A message is not repeated; a model that is gone is gone.
     fs::remove_file(models.join("tiny.en.bin")).unwrap();
     fs::remove_file(models.join("broken.bin")).unwrap();
     let log = reload(&daemon);
@@ -171,7 +172,8 @@ fn a_replaced_file_is_loaded_anew() {
     assert_eq!(said(&daemon, "small"), "ten meters");
 }
 
-/// A models directory and a folder for other files, which others may see: a model is tried by whoever owns its folder.
+/// A models directory and a folder for other files, which others may see: a model is tried by
+/// whoever owns its folder.
 struct Place {
     folder: TempDir,
 }
@@ -192,7 +194,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// What is in the models directory, hidden or not.
+    /// All files in the models directory, hidden or not.
     fn installed(&self) -> Vec<String> {
         let entries = fs::read_dir(self.models()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -205,7 +207,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sttctl"));
         command.current_dir(self.folder.path()).arg("model");
         command.env("STT_ISOLATED_MODELS_DIRECTORY", self.models());
-        // One thread: several spin where other things run beside this.
+        // One thread, since several spin where other things run at the same time.
         command.env("STT_ISOLATED_LIMITS__CPUS", "1.0");
         command
     }

@@ -1,4 +1,5 @@
-//! The three modes (process, hybrid, thread) serve alike; what sets them apart is what a bad request costs the others.
+//! The three modes (process, hybrid, thread) serve alike; what sets them apart is what a bad
+//! request costs the others.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -87,8 +88,8 @@ fn panicking() -> Vec<u8> {
     let segments = usize::from(file[page + 26]);
     let sizes = &file[page + 27..][..segments];
     let length = 27 + segments + sizes.iter().map(|size| usize::from(*size)).sum::<usize>();
-    // Behind the name, the number of codebooks and the mark of the first: 65535 dimensions, 1 entry, which is ordered,
-    // with a lookup table of type 1.
+    // Behind the name, the number of codebooks and the mark of the first: 65535 dimensions, 1
+    // entry, which is ordered, with a lookup table of type 1.
     let codebook = [0xff, 0xff, 1, 0, 0, 0xc1, 0];
     file[setup + 11..][..codebook.len()].copy_from_slice(&codebook);
     let checksum = page + 22..page + 26;
@@ -348,7 +349,8 @@ fn limits_and_figures_are_per_request() {
     assert_eq!(answer.error()["code"], "timeout");
 }
 
-/// How much each of ten leaks left: process id, and memory of the process that has the engine, in bytes.
+/// How much each of ten leaks left: process id, and memory of the process that has the engine, in
+/// bytes.
 fn ten_leaks(daemon: &Daemon, model: &str) -> Vec<(i32, u64)> {
     let mut seen = Vec::new();
     println!("{model}: request, process, its memory, the supervisor's (MiB)");
@@ -378,7 +380,7 @@ mod alone {
     #[test]
     fn ten_leaks_of_260_mib_in_every_mode() {
         const LEAK: u64 = 260 << 20;
-        // What a process has beside what it leaks.
+        // Memory that a process has in addition to what it leaks.
         const REST: u64 = 64 << 20;
         let daemon = Daemon::start(&format!(
             "{FAULTS}recycle = {{ max_requests = 5, max_growth = \"8G\" }}

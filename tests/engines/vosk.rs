@@ -1,5 +1,5 @@
-//! The engine `vosk` with the real library, which `tests/engines/setup` puts below target/, and models that hear what they
-//! are told to (`common/kaldi.rs`).
+//! The engine `vosk` with the real library, which `tests/engines/setup` puts below target/, and
+//! models that hear what they are told to (`common/kaldi.rs`).
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! The engine `whisper` from upload to answer, with models that hear what they are told to (`common/ggml.rs`).
+//! The engine `whisper` from upload to answer, with models that hear what they are told to
+//! (`common/ggml.rs`).
 
 use std::{
     cell::Cell,
@@ -235,7 +236,8 @@ fn an_english_model_takes_only_english() {
 #[test]
 fn a_prompt_leads_up_to_the_recording() {
     let daemon = Model::new(&Ggml::english(two_segments())).start();
-    // The library puts its mark and the word before everything else: the model is two positions further at the start.
+    // The library puts its mark and the word before everything else: the model is two positions
+    // further at the start.
     let form = goforward().field("prompt", " go");
     assert_eq!(daemon.post(&form).text(), "forward ten meters");
     // Far more than a model can take.
@@ -491,7 +493,7 @@ fn mistakes_in_the_settings_are_named() {
     }
 }
 
-/// What of a process's memory is its own, and its share of all that it uses, in MiB.
+/// A process's own memory, and its share of all that it uses, in MiB.
 fn memory(seen: &Seen) -> (f64, f64) {
     let rollup = Process::new(seen.pid).unwrap().smaps_rollup().unwrap();
     let map = &rollup.memory_map_rollup.0[0].extension.map;

@@ -1,9 +1,12 @@
-//! A process that has just transcribed is forked again and again: every child must transcribe as if nothing had been.
+//! A process that has just transcribed is forked again and again: every child must transcribe as if
+//! nothing had been.
 //!
-//! What this catches: locks that a library leaves taken, threads that a fork does not copy (a warmed-up OpenMP hangs the
-//! child), state that changes the next result. It needs a process with a single thread, which no test harness has.
+//! This catches locks that a library leaves taken, threads that a fork does not copy (a warmed-up
+//! OpenMP hangs the child), state that changes the next result. It needs a process with a single
+//! thread, which no test harness has.
 //!
-//! And what a fork of a process that holds a model takes is printed, since that is what a request may have to wait for.
+//! It also prints the time that a fork of a process with a model takes, since a request may have to
+//! wait for that.
 
 use std::{
     collections::VecDeque,
@@ -50,8 +53,9 @@ pub(super) fn trials() -> Vec<Trial> {
 const FORKS: usize = 200;
 const ROUND: usize = 50;
 
-/// CPU time in seconds after which a child spins for nothing: SIGXCPU ends it. One that works needs a second; threads
-/// that spin while they wait for each other take more where the CPUs have other work.
+/// CPU time in seconds after which a child spins for nothing: SIGXCPU ends it. One that works needs
+/// a second; threads that spin while they wait for each other take more where the CPUs have other
+/// work.
 const WORK: u64 = 300;
 
 /// Seconds after which a child hangs without computing: SIGALRM ends it.
@@ -93,15 +97,15 @@ fn vosk_transcribes_alike() {
     every_fork_transcribes_alike(&[EngineSettings::Vosk(settings)], 4, GOFORWARD.text);
 }
 
-/// A job of this engine starts and ends threads all the time. They spin while they wait for each other, which takes
-/// minutes where the CPUs have other work: most children have one thread only.
+/// A job of this engine starts and ends threads all the time. They spin while they wait for each
+/// other, which takes minutes where the CPUs have other work: most children have one thread only.
 fn whisper_transcribes_alike() {
     let folder = tempfile::TempDir::new().unwrap();
     let engines = [2, 1].map(|threads| whisper(folder.path(), ggml::TOY, threads));
     every_fork_transcribes_alike(&engines, 2, HEARD);
 }
 
-/// What the models hear. Each word is as much work as the clip.
+/// The text that the models hear. Each word is as much work as the clip.
 const HEARD: &str = "forward";
 
 /// A model of this shape.
@@ -156,7 +160,8 @@ fn a_fork_copies_no_weights() {
     );
 }
 
-/// With so many children at once. Every tenth of them uses the first engine, all others the last.
+/// With `at_once` children at the same time. Every tenth of them uses the first engine, all others
+/// the last.
 fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, expected: &str) {
     let load = |settings: &EngineSettings| match settings.load(None).unwrap() {
         LoadedModel::Samples(engine) => engine,

@@ -1,4 +1,5 @@
-//! Processes that are started, forked, confined and reaped, by a program of one thread, which no test harness has.
+//! Processes that are started, forked, confined and reaped, by a program of one thread, which no
+//! test harness has.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

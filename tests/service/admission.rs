@@ -1,4 +1,5 @@
-//! Several users at once: each has his turn and his share, some are not let in, and a crowd is turned away in good order.
+//! Several users at once: each has his turn and his share, some are not let in, and a crowd is
+//! turned away in good order.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -24,7 +25,7 @@ fn form(mode: &str) -> Form {
     Form::of("a.wav", &wav(&[0; 3200])).field("model", format!("default{mode}"))
 }
 
-/// Send so many requests without waiting for an answer, each on a connection of its own.
+/// Send `count` requests without waiting for an answer, each on its own connection.
 fn send(daemon: &Daemon, who: &User, count: usize, mode: &str) -> Vec<Raw> {
     let request = form(mode).request();
     who.run(|| {
@@ -184,7 +185,7 @@ fn strangers_are_refused_at_once() {
             assert!(message.contains("clients.allow_users"), "{message}");
             assert_eq!(answer.header("connection"), "close");
         }
-        // Whether the daemon lives is no secret.
+        // Everybody may know whether the daemon lives.
         assert_eq!(who.run(|| daemon.get("/healthz")).status, 200);
     }
     // Not a byte of the body has to be sent.
@@ -238,7 +239,7 @@ fn a_user_with_too_many_waits_is_refused() {
     assert_eq!(stats(&daemon)["total"]["refused"]["user_limit"], 2);
 }
 
-/// What became of one client's requests.
+/// The fate of one client's requests.
 #[derive(Debug, Default)]
 struct Tally {
     answered: usize,
@@ -268,15 +269,16 @@ fn persist(daemon: &Daemon, requests: usize) -> Tally {
 
 const CROWD: usize = 64;
 
-/// A crowd of clients who send so many requests each, of four users if there can be `several`. What became of them, and
-/// the most requests that were seen waiting and running.
+/// A crowd of clients that send this many requests each, of four users if there can be `several`.
+/// Returns their fates, and the most requests that were seen waiting and running.
 fn crowd(daemon: &Daemon, requests: usize, several: bool) -> (Vec<Tally>, [u64; 2]) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut most = [0, 0];
             while !done.load(Ordering::Relaxed) {
-                // By the queue's own count. The total's follows a moment later, when a job's task has taken its request.
+                // By the queue's own count. The total's follows a moment later, when a job's task
+                // has taken its request.
                 let stats = stats(daemon);
                 let clients = stats["clients"].as_array().unwrap();
                 for (most, key) in most.iter_mut().zip(["queued", "running"]) {
@@ -366,7 +368,7 @@ fn balancers_learn_that_it_is_full() {
         });
     }
     assert_eq!(room(), (503, "full".into()));
-    // It serves all the same, and asking is no refusal.
+    // It serves all the same, and a question does not count as a refusal.
     assert_eq!(daemon.get("/readyz").status, 200);
     let refused = stats(&daemon)["total"]["refused"]["queue_full"].clone();
     assert_eq!(refused, 0);
@@ -385,7 +387,7 @@ fn balancers_learn_that_it_is_full() {
     assert!(answer.headers.contains_key("retry-after"));
     drop(endless);
     wait_until("there is room again", LONG, || room().0 == 200);
-    // What is no such refusal is as always.
+    // Other answers are as always.
     let answer = ask("x-stt-full: 503\r\n");
     assert_eq!(answer.status, 200);
     assert!(!answer.headers.contains_key("x-stt-full"));

@@ -61,7 +61,7 @@ fn exactly_every_kind_is_explained() {
         let (head, text) = entries[id].split_once("\n\n").unwrap();
         assert!(head.starts_with("Subject: "), "{name}");
         assert!(head.contains("\nDefined-By: stt-isolated"), "{name}");
-        // What it means, and in a paragraph of its own what to do.
+        // The meaning, and in another paragraph what to do.
         assert!(text.trim().contains("\n\n"), "{name}");
     }
 }

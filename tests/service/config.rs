@@ -1,4 +1,4 @@
-//! What an administrator gets wrong, and where he is told; what the environment may say.
+//! Mistakes of an administrator, and where they are told; the settings in the environment.
 
 use std::{
     fs,
@@ -14,7 +14,8 @@ use tempfile::TempDir;
 /// sysexits.h: something in the configuration is wrong.
 const EX_CONFIG: i32 = 78;
 
-/// Runs `command` with a configuration file `c.toml` in its own folder and nothing else in the environment.
+/// Runs `command` with a configuration file `c.toml` in its own folder and nothing else in the
+/// environment.
 fn run(command: &[&str], config: &str, environment: &[(&str, &str)]) -> Output {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("c.toml"), config).unwrap();
@@ -24,7 +25,8 @@ fn run(command: &[&str], config: &str, environment: &[(&str, &str)]) -> Output {
     run.envs(environment.iter().copied()).output().unwrap()
 }
 
-/// Both ways to read a configuration must say exactly `lines`, each beginning so, on stderr, and end with 78.
+/// Both ways to read a configuration must say exactly `lines`, each beginning so, on stderr, and
+/// end with 78.
 #[track_caller]
 fn assert_mistakes(config: &str, environment: &[(&str, &str)], lines: &[&str]) {
     for command in [vec!["check-config"], serve_arguments()] {
@@ -241,7 +243,7 @@ fn the_environment_overrides_the_file() {
     answer.assert_refusal(413, "upload_too_large", Some("file"));
 }
 
-/// What serves a request under this configuration and environment.
+/// The process that serves a request under this configuration and environment.
 fn mode(config: &str, environment: &[(&str, &str)]) -> String {
     let setup = environment
         .iter()

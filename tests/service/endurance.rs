@@ -1,4 +1,5 @@
-//! Nothing grows in the supervisor with the number of requests: 5 000 here, as many as one likes by `make endurance`.
+//! Nothing grows in the supervisor with the number of requests: 5 000 here, as many as one likes by
+//! `make endurance`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -45,7 +46,8 @@ fn nothing_grows_with_requests() {
 /// Private memory that the supervisor may have, whatever its jobs do, in bytes.
 const SMALL: u64 = 12 << 20;
 
-/// More words at once than anybody speaks, whole or one by one, and as many as may be; of a second of audio each.
+/// More words at once than anybody speaks, whole or one by one, and as many as may be; of a second
+/// of audio each.
 const FLOODS: [&str; 4] = ["output-flood", "text-flood", "word-flood", "burst=800"];
 
 #[test]

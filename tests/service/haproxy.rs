@@ -1,4 +1,5 @@
-//! packaging/haproxy/haproxy.cfg in front of real hosts: one is lost, full, draining, and no client hears of it.
+//! packaging/haproxy/haproxy.cfg in front of real hosts: one is lost, full, draining, and no client
+//! hears of it.
 
 use std::{
     fs,
@@ -58,7 +59,8 @@ struct Host {
     network: Option<Network>,
 }
 
-/// A network namespace with one cable to this machine's own, and an address of this machine's and one of the host's.
+/// A network namespace with one cable to this machine's own, and an address of this machine's and
+/// one of the host's.
 struct Network {
     name: String,
     number: u8,
@@ -123,7 +125,8 @@ impl Network {
         thread::scope(|scope| scope.spawn(bind).join().unwrap())
     }
 
-    /// From now on nothing comes out of the host any more, not even that something is closed; or everything again.
+    /// From now on nothing comes out of the host any more, not even that something is closed; or
+    /// everything again.
     fn silence(&self, is_silent: bool) {
         let action = if is_silent { "add" } else { "del" };
         ip(&format!(
@@ -259,13 +262,15 @@ struct Answer {
     body: String,
 }
 
-/// One request over a connection of its own. An error is a connection that broke before the answer was complete.
+/// One request over a connection of its own. An error is a connection that broke before the answer
+/// was complete.
 fn ask(to: SocketAddr, request: &[u8]) -> Result<Answer, String> {
     let work = || {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(2 * LONG))?;
         stream.set_write_timeout(Some(LONG))?;
-        // Whoever refuses at the head does not read the rest; what he said is there all the same.
+        // A server that refuses at the head does not read the rest; its answer is there all the
+        // same.
         let sent = stream.write_all(request);
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
@@ -285,7 +290,7 @@ fn ask(to: SocketAddr, request: &[u8]) -> Result<Answer, String> {
     })
 }
 
-/// A recording of so many seconds for this model.
+/// A recording of this many seconds for this model.
 fn request(model: &str, seconds: usize) -> Vec<u8> {
     let form = Form::of("a.wav", &wav(&vec![0; 32_000 * seconds])).field("model", model);
     let body = form.body();
@@ -308,7 +313,8 @@ struct Balancer {
     log: Log,
 }
 
-/// What HAProxy logs. By UDP, as on its own output it leaves out a line while another of its threads writes one.
+/// The log of HAProxy. By UDP, as on its own output it leaves out a line while another of its
+/// threads writes one.
 struct Log {
     address: SocketAddr,
     lines: Arc<Mutex<Vec<String>>>,
@@ -406,7 +412,7 @@ impl Balancer {
         balancer
     }
 
-    /// What HAProxy answers to a command of its administrator.
+    /// HAProxy's answer to a command of its administrator.
     fn command(&self, command: &str) -> Option<String> {
         let mut socket = UnixStream::connect(self.folder.path().join("admin.sock")).ok()?;
         socket.write_all(format!("{command}\n").as_bytes()).ok()?;
@@ -440,8 +446,8 @@ impl Balancer {
         });
     }
 
-    /// Requests that it gave to a host at last, with the status of the answer, when it has told of all these. It does so
-    /// after the client has its answer.
+    /// Requests that it gave to a host at last, with the status of the answer, when it has told of
+    /// all these. It does so after the client has its answer.
     #[track_caller]
     fn log_of(&self, heard: &Heard) -> Vec<(String, u16)> {
         let all = heard.good + heard.bad.len() as u64;
@@ -465,14 +471,15 @@ impl Drop for Balancer {
     }
 }
 
-/// What became of the requests of some clients.
+/// The fates of the requests of some clients.
 #[derive(Debug, Default)]
 struct Heard {
     good: u64,
     bad: Vec<String>,
 }
 
-/// So many clients that ask one request after the other, until `during` is over; each client's last request is complete.
+/// This many clients, which send one request after the other until `during` is over; each client's
+/// last request is complete.
 fn load(address: SocketAddr, clients: usize, request: &[u8], during: impl FnOnce()) -> Heard {
     let heard = Mutex::new(Heard::default());
     let is_over = AtomicBool::new(false);
@@ -500,7 +507,7 @@ fn load(address: SocketAddr, clients: usize, request: &[u8], during: impl FnOnce
     heard.into_inner().unwrap()
 }
 
-/// Waits until each of these hosts serves requests: so many more than now.
+/// Waits until each of these hosts has served this many more requests.
 #[track_caller]
 fn wait_served(hosts: &[&Host], more: u64) {
     let before: Vec<u64> = hosts.iter().map(|host| host.accepted()).collect();
@@ -608,7 +615,7 @@ fn uploads_to_a_vanished_host_fail() {
             stream.set_read_timeout(Some(2 * LONG)).unwrap();
             stream.set_write_timeout(Some(2 * LONG)).unwrap();
             for part in request.chunks(64 << 10) {
-                // Whoever is told something meanwhile need not send the rest.
+                // A client that is told something meanwhile need not send the rest.
                 if stream.write_all(part).is_err() {
                     break;
                 }
@@ -733,7 +740,7 @@ fn a_full_host_gets_no_more() {
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert!(!answer.head.contains("x-stt-full"), "{}", answer.head);
     }
-    // Whoever sends more than that is told when to come again, and is served then.
+    // A client that sends more than that is told when to come again, and is served then.
     let large = request("fault", 60);
     let mut refused = 0;
     for _ in 0..4 {

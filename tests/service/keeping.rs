@@ -1,4 +1,5 @@
-//! How models are kept ready: spares, the memory budget, fresh zygotes, canaries, and what happens when jobs crash.
+//! How models are kept ready: spares, the memory budget, fresh zygotes, canaries, and what happens
+//! when jobs crash.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -115,7 +116,8 @@ fn dying_spares_are_replaced_ever_slower() {
             killed.elapsed()
         );
     }
-    // A request does not wait for that: it would each time, and a busy machine makes it late only once or twice.
+    // A request does not wait for that: it would each time, and a busy machine makes it late only
+    // once or twice.
     let is_early = |pause| {
         let spare = daemon.wait_idle(1).remove(0);
         let killed = Instant::now();

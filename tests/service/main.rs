@@ -1,4 +1,5 @@
-//! The service as its administrator knows it: configuration, start, reload, stop, recovery, shares, figures and hosts.
+//! The service as its administrator knows it: configuration, start, reload, stop, recovery, shares,
+//! figures and hosts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

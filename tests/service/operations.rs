@@ -1,4 +1,5 @@
-//! What docs/OPERATIONS.md and packaging/ give to operators, held against the service: dashboard, alerts, events, fields.
+//! The help for operators in docs/OPERATIONS.md and packaging/, compared with the service:
+//! dashboard, alerts, events, fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,5 @@
-//! Processes that die, clients that leave, a service that stops: nobody else notices, and nothing stays behind.
+//! Processes that die, clients that leave, a service that stops: nobody else notices, and nothing
+//! stays behind.
 
 use std::{
     io::Write,
@@ -253,7 +254,7 @@ fn a_stop_waits_for_running_requests() {
     for connection in &mut idle {
         assert!(connection.rest().is_empty());
     }
-    // Whoever comes now is not served; systemd would keep him waiting for the next start.
+    // A client that comes now is not served; systemd would keep it waiting for the next start.
     let mut late = UnixStream::connect(daemon.socket());
     if let Ok(late) = &mut late {
         late.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,4 +1,5 @@
-//! Another configuration while the service runs: brought into force without losing a request, or refused with reasons.
+//! Another configuration while the service runs: brought into force without losing a request, or
+//! refused with reasons.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What was asked of the daemon, and what it says that it did: the same, in `/v1/stats` and in `/metrics`.
+//! The requests to the daemon agree with its figures in `/v1/stats` and in `/metrics`.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ limits = { deadline = "500ms", deadline_per_audio_second = 0.0, memory = "300M" 
 spares = { min = 0, max = 0 }
 "#;
 
-/// So many seconds of silence for this model.
+/// This many seconds of silence for this model.
 fn form(model: &str, seconds: usize) -> Form {
     Form::of("a.wav", &wav(&vec![0; 32_000 * seconds])).field("model", model)
 }
@@ -74,7 +74,7 @@ impl Service {
         connection
     }
 
-    /// Waits until so many requests have a job, and so many wait for one.
+    /// Waits until this many requests have a job, and this many wait for one.
     #[track_caller]
     fn wait(&self, running: u64, queued: u64) -> Value {
         let what = format!("{running} running, {queued} queued");
@@ -85,7 +85,7 @@ impl Service {
         })
     }
 
-    /// What a client over TCP is answered.
+    /// The answer to a client over TCP.
     fn ask_over_network(&self) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.write_all(&form("fault", 1).request()).unwrap();
@@ -176,7 +176,7 @@ const ACTIVITY: [&str; 10] = [
     "latency_seconds",
 ];
 
-/// What must hold of all statistics at any moment.
+/// Rules that all statistics obey at any moment.
 #[track_caller]
 fn assert_adds_up(stats: &Value) {
     let models = stats["models"].as_object().unwrap();
@@ -233,8 +233,8 @@ fn every_request_is_counted_once() {
     assert_eq!(stats["clients"][0]["running"], 1);
     assert_eq!(stats["clients"][0]["queued"], 1);
     assert_eq!(stats["clients"][0]["max_queued"], 1);
-    // This user may not have a second one waiting, and nobody may when one waits already. Both are told so before they
-    // have said which model they want.
+    // This user may not have a second one waiting, and nobody may when one waits already. Both are
+    // told so before they have said which model they want.
     let answer = service.ask("fault");
     assert_eq!(answer.error()["code"], "user_limit");
     assert_eq!(service.ask_over_network(), "HTTP/1.1 429");
@@ -415,7 +415,8 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
     samples.map(sample).collect()
 }
 
-/// Each value of `/v1/stats` that `/metrics` must have as well, under the name that it must have there.
+/// Each value of `/v1/stats` that `/metrics` must have as well, under the name that it must have
+/// there.
 fn expected(stats: &Value) -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();
     let mut tell = |name: &str, labels: &[(&str, &str)], value: &Value| {
@@ -518,7 +519,7 @@ fn expected(stats: &Value) -> BTreeMap<String, f64> {
     all
 }
 
-/// What changes by itself, from one look to the next.
+/// Values that change by themselves from one look to the next.
 fn moves(name: &str) -> bool {
     ["uptime_seconds", "supervisor_", "connections", "zygote_"]
         .iter()

@@ -1,4 +1,5 @@
-//! The service is told to stop: who is in is served, or told that it is over; nobody is cut off without a word.
+//! The service is told to stop: who is in is served, or told that it is over; nobody is cut off
+//! without a word.
 
 use crate::common::{
     LONG,
@@ -133,14 +134,14 @@ fn accepted_clients_are_served() {
     nothing.send(&request);
     head.send(&request[20..]);
     body.send(&request[request.len() - 10..]);
-    // Who is between two requests is not waited for.
+    // A client between two requests is not waited for.
     assert!(idle.rest().is_empty());
     for connection in [&mut nothing, &mut head, &mut body] {
         let answer = connection.answer();
         assert_eq!(answer.text(), TEN_OF_CLUBS.text);
         assert_eq!(answer.header("connection"), "close");
     }
-    // Neither is he for long who sends nothing.
+    // Nor, for long, one that sends nothing.
     assert!(silent.rest().is_empty());
     assert!(daemon.ended().success());
 }

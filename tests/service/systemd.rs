@@ -155,7 +155,7 @@ fn the_watchdog_hears_from_it() {
 #[test]
 fn a_deaf_manager_delays_nobody() {
     let mut manager = Manager::new();
-    // Its socket is full, and whoever sends one more message waits.
+    // Its socket is full: the next sender waits.
     let other = UnixDatagram::unbound().unwrap();
     other.set_nonblocking(true).unwrap();
     let path = manager.folder.path().join("notify");
@@ -163,7 +163,8 @@ fn a_deaf_manager_delays_nobody() {
     let daemon = manager.setup("").env("WATCHDOG_USEC", "20000").start();
     let answer = daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav());
     assert_eq!(answer.text(), TEN_OF_CLUBS.text);
-    // What matters is told as soon as somebody listens, and pings were not saved up: no more come than there is time for.
+    // Readiness is told as soon as somebody listens. Pings were not saved up: no more come than
+    // there is time for.
     let begin = Instant::now();
     manager.wait("READY=1");
     let pings = manager.count("WATCHDOG=1");
@@ -260,7 +261,7 @@ fn only_an_idle_service_exits() {
     let mut manager = Manager::new();
     let setup = manager.setup("[service]\nidle_exit = \"3s\"\n[health]\ninterval = \"500ms\"");
     let mut daemon = setup.start();
-    // Who is connected is not idle, even if it asks for nothing.
+    // A connected client keeps it from being idle, even if it asks for nothing.
     let mut idle = daemon.connect();
     idle.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
@@ -309,7 +310,7 @@ fn scarce_memory_ends_spares() {
         wait_until("the spares are gone", LONG, || {
             spares.iter().all(|spare| !spare.lives())
         });
-        // Whoever asks is served.
+        // Requests are served.
         let answer = daemon.transcribe("a.wav", &TEN_OF_CLUBS.wav());
         assert_eq!(answer.text(), TEN_OF_CLUBS.text);
         // After a while without bad news there are spares again.

@@ -1,4 +1,4 @@
-//! The units and the drop-ins beside them, as `systemd-analyze verify` reads them: not a word to say.
+//! `systemd-analyze verify` finds nothing wrong with the units and their drop-ins.
 
 use std::{
     fs::{self, Permissions},
@@ -13,7 +13,8 @@ fn systemd() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")
 }
 
-/// The units of `folder` in a folder of their own, with the program that this test has for the one installed.
+/// The units of `folder` in a folder of their own, with the program that this test has for the one
+/// installed.
 fn units(folder: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
@@ -27,7 +28,7 @@ fn units(folder: &Path) -> TempDir {
     copy
 }
 
-/// What systemd says of `unit`.
+/// The complaints of systemd about `unit`.
 fn verify(manager: &str, units: &Path, unit: &str) -> String {
     let search = format!("{}:/usr/lib/systemd/{manager}", units.display());
     let output = Command::new("systemd-analyze")
@@ -97,7 +98,8 @@ fn systemd_accepts_every_drop_in() {
     }
 }
 
-/// What the generator makes where `systemctl --version` begins with `version`; `None`: nothing.
+/// Runs the generator where `systemctl --version` begins with `version`; `None` if it makes
+/// nothing.
 fn generated(version: &str) -> Option<String> {
     let folder = TempDir::new().unwrap();
     let systemctl = folder.path().join("systemctl");

@@ -1,5 +1,5 @@
-//! `sttctl report` and `sttctl advise`: from real entries of a real journal, and from more of them than anybody reads, to
-//! what a browser shows.
+//! `sttctl report` and `sttctl advise`: from real entries of a real journal, and from more of them
+//! than anybody reads, to what a browser shows.
 
 use std::{
     fs,
@@ -134,7 +134,7 @@ fn a_real_journal_becomes_a_page() {
         // Whether there is a limit depends on the machine.
         let peaks = [points(&page, "peaks"), points(&page, "unlimited")].concat();
         assert_eq!(peaks.len(), 5, "{peaks:?}");
-        // What lived to be asked, and did not leak, left next to nothing behind.
+        // Requests that lived to be asked, and did not leak, left next to nothing behind.
         let leaks = points(&page, "leaks");
         assert_eq!(leaks.len(), 4, "{leaks:?}");
         let leaky: Vec<&String> = leaks
@@ -359,7 +359,8 @@ fn advice_follows_what_requests_needed() {
         (0..count).map(one).collect()
     };
     let mut small = many(100, 2000);
-    // One that needed more, one that came near the limit in vain, and two that a client had lowered himself.
+    // One that needed more, one that came near the limit in vain, and two that a client had lowered
+    // himself.
     small.push(served(1.0, "ok", 430 << 20, 0, 1, 1));
     small.push(served(1.0, "timeout", 470 << 20, 0, 1, 1));
     for n in 0..2 {
@@ -393,7 +394,7 @@ fn advice_follows_what_requests_needed() {
         told.contains("! v1.stopped: 1 request stopped at the limit"),
         "{told}"
     );
-    // What is to be pasted is what the daemon takes.
+    // The daemon takes the lines that are to be pasted.
     let (_, paste) = told.split_once("# For these").unwrap();
     let config: toml::Table = toml::from_str(&format!("# {paste}")).unwrap();
     let models = config["models"].as_table().unwrap();

@@ -1,4 +1,5 @@
-//! `sttctl status` and `sttctl top` on a real terminal, with the real service and with recorded answers.
+//! `sttctl status` and `sttctl top` on a real terminal, with the real service and with recorded
+//! answers.
 
 mod recorded;
 // The real thing, to panic while it has the terminal.

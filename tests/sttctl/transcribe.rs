@@ -1,4 +1,5 @@
-//! `sttctl transcribe` with the real service and real speech: formats, pipes, folders, streams and a terminal.
+//! `sttctl transcribe` with the real service and real speech: formats, pipes, folders, streams and
+//! a terminal.
 
 use std::{
     fs,
@@ -58,7 +59,7 @@ fn piped(daemon: &Daemon, arguments: &[&str]) -> (Child, ChildStdin) {
     (child, stdin)
 }
 
-/// What comes of these bytes on standard input.
+/// The program's output for these bytes on standard input.
 fn of_bytes(daemon: &Daemon, arguments: &[&str], bytes: &[u8]) -> Output {
     let (child, mut stdin) = piped(daemon, arguments);
     stdin.write_all(bytes).unwrap();
@@ -141,7 +142,8 @@ fn unsupported_options_are_told() {
 fn a_slow_pipe_is_waited_for() {
     let daemon = Daemon::start("[http]\nbody_timeout = \"2s\"");
     let (child, mut stdin) = piped(&daemon, &["-"]);
-    // Longer than the service would wait for the first byte: nobody speaks as soon as the program runs.
+    // Longer than the service would wait for the first byte: nobody speaks as soon as the program
+    // runs.
     sleep(Duration::from_secs(3));
     for piece in GOFORWARD.wav().chunks(16_000) {
         stdin.write_all(piece).unwrap();
@@ -206,7 +208,7 @@ fn raw_samples_follow_their_options() {
         let output = of_bytes(&daemon, &["--raw", raw, "-"], bytes);
         assert_said(&output, "go forward ten meters\n");
     }
-    // A file likewise, and without the option it is no audio.
+    // The same for a file. Without the option it is not audio.
     put(&daemon, "a.raw", &samples);
     let output = transcribe(&daemon, &["--raw", "rate=16000", "a.raw"]);
     assert_said(&output, "go forward ten meters\n");
@@ -235,7 +237,8 @@ fn a_pipe_is_never_wholly_in_memory() {
     child.wait().unwrap();
 }
 
-/// Waits until a program has its connection to the service, which it makes when the recording begins.
+/// Waits until a program has its connection to the service, which it makes when the recording
+/// begins.
 fn wait_sending(child: &Child) {
     let descriptors = || Process::new(child.id() as i32).unwrap().fd().unwrap();
     let is_peer = |target: &FDTarget| matches!(target, FDTarget::Socket(_));

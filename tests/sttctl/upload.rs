@@ -140,7 +140,7 @@ async fn parse(request: Request) -> Upload {
     upload
 }
 
-/// What a run of the program left behind.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 struct Outcome {
     status: i32,
@@ -534,8 +534,9 @@ fn a_closed_socket_is_named_with_its_group() {
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(server.dir.path(), open).unwrap();
     fs::set_permissions(server.socket(), fs::Permissions::from_mode(0o660)).unwrap();
-    // The build directory may be closed to others. A child copies the program, since a descriptor open for
-    // writing in this process could be inherited by another test's child and make the program "busy".
+    // The build directory may be closed to others. A child copies the program, since a descriptor
+    // open for writing in this process could be inherited by another test's child and make the
+    // program "busy".
     let program = server.dir.path().join("sttctl");
     let copied = Command::new("cp")
         .arg(env!("CARGO_BIN_EXE_sttctl"))

@@ -91,7 +91,8 @@ fn several_lengths() -> Vec<Case> {
         "Transfer-Encoding : chunked\r\n".into(),
         "Content-Length : 5\r\n".into(),
     ];
-    // The body is no chunk in any of them; where its length is taken to be the small one, it is cut off.
+    // The body is not a chunk in any of them; where its length is taken to be the small one, it is
+    // cut off.
     lines
         .iter()
         .map(|lines| Case::new(format!("{lines:?}"), with_lines(lines)).all())
@@ -428,7 +429,7 @@ fn part_heads() -> Vec<Case> {
     cases
 }
 
-/// Parameters with values that are none, beside a good recording.
+/// Parameters with impossible values, next to a good recording.
 fn values() -> Vec<Case> {
     let values: [&[u8]; 8] = [
         b"a\0b",

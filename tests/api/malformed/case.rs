@@ -5,14 +5,15 @@ use crate::common::{
     http::{BOUNDARY, Form, TRANSCRIPTIONS, content_type},
 };
 
-/// What has to come of a request.
+/// The outcome that a request must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// One answer 4xx, or the end of the connection without a word.
     Refusal,
     /// One answer with exactly this status.
     Status(u16),
-    /// It may be taken for valid, as lenient servers do, and is answered 200 then; or it is refused.
+    /// It may be taken for valid, as lenient servers do, and is answered 200 then; or it is
+    /// refused.
     Either,
     /// These answers in this order.
     Answers(Vec<u16>),
@@ -21,7 +22,7 @@ pub enum Expected {
 /// A request, byte by byte.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What is wrong with it.
+    /// The fault of the request, in words.
     pub name: String,
     pub bytes: Vec<u8>,
     pub expected: Expected,
@@ -71,7 +72,7 @@ pub fn good_body() -> Vec<u8> {
     Form::of("a.wav", &TEN_OF_CLUBS.wav()).body()
 }
 
-/// A transcription request with these lines in its head, each ended, beside that of the host.
+/// A transcription request with these lines in its head, each ended, after that of the host.
 pub fn transcription(lines: &str, body: &[u8]) -> Vec<u8> {
     let mut request =
         format!("POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\n{lines}\r\n").into_bytes();

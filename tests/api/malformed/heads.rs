@@ -64,7 +64,8 @@ fn giant_headers() -> Vec<Case> {
     cases
 }
 
-/// A good request with a byte put in where none like it may be: line, names, and the values that are looked at.
+/// A good request with a byte put in where none like it may be: line, names, and the values that
+/// are looked at.
 fn forbidden_bytes() -> Vec<Case> {
     let request = good();
     let find = |what: &str| {
@@ -110,8 +111,8 @@ fn forbidden_bytes() -> Vec<Case> {
         for put_in in bytes {
             let request = [&request[..at], put_in, &request[at..]].concat();
             let case = Case::new(format!("{put_in:x?} in the {place}"), request);
-            // A byte of a path can be anything that is no control character, says the parser; there is no such page.
-            // A line feed ends a line for lenient parsers, and white space around a value is nothing.
+            // The parser takes any byte in a path but control characters; no such page exists. A
+            // line feed ends a line for lenient parsers, and white space around a value is nothing.
             let is_lenient = [&b"\r"[..], b"\n"].contains(&put_in);
             cases.push(if is_lenient { case.either() } else { case });
         }

@@ -1,4 +1,5 @@
-//! Requests that are none: each is refused or hung up on soon, never with a 5xx, and nothing stays behind.
+//! Requests that are none: each is refused or hung up on soon, never with a 5xx, and nothing stays
+//! behind.
 
 mod bodies;
 mod case;
@@ -29,11 +30,11 @@ const CONFIG: &str = r#"
 /// How many clients there are at once.
 const CLIENTS: usize = 16;
 
-/// What the supervisor may keep after it has seen everything once: two thousand requests are 500 bytes each. How its
-/// heap lies after so many clients at once differs by half of it.
+/// Bytes that the supervisor may keep after it has seen everything once: two thousand requests are
+/// 500 bytes each. The layout of its heap after many clients at once differs by half of it.
 const GROWTH: u64 = 1 << 20;
 
-/// What came back: the statuses of all answers, and whether the connection is over.
+/// Everything that came back: the statuses of all answers, and whether the connection is over.
 #[derive(Debug, Default)]
 struct Reply {
     statuses: Vec<u16>,
@@ -50,7 +51,8 @@ fn families() -> Vec<Case> {
     cases
 }
 
-/// Sends it, and reads until there are as many answers as there may be, or none can come. Fails if nothing comes.
+/// Sends it, and reads until there are as many answers as there may be, or none can come. Fails if
+/// nothing comes.
 fn send(daemon: &Daemon, case: &Case) -> Reply {
     let mut connection = daemon.connect();
     let bytes = case.bytes.clone();
@@ -73,7 +75,7 @@ fn send(daemon: &Daemon, case: &Case) -> Reply {
         match connection.0.read(&mut buffer) {
             Ok(0) => reply.is_over = true,
             Ok(length) => received.extend(&buffer[..length]),
-            // What a Unix socket says when the other side closed it with something unread in it.
+            // A Unix socket says this when the other side closed it with something unread in it.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                 reply.is_over = true
             }
@@ -101,7 +103,8 @@ fn send(daemon: &Daemon, case: &Case) -> Reply {
     reply
 }
 
-/// Status of the first complete answer in `received`, which is taken out; and an error's code, if it is in OpenAI's shape.
+/// Status of the first complete answer in `received`, which is taken out; and an error's code, if
+/// it is in OpenAI's shape.
 fn take_answer(received: &mut Vec<u8>) -> Option<(u16, String)> {
     let head = received.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&received[..head])
@@ -123,7 +126,7 @@ fn take_answer(received: &mut Vec<u8>) -> Option<(u16, String)> {
     Some((status, code.unwrap_or_default()))
 }
 
-/// What is wrong with the reply, if anything is.
+/// Says what is wrong with the reply, if anything is.
 fn judge(case: &Case, reply: &Reply) -> Result<(), String> {
     let is_refusal = match *reply.statuses {
         [status] => (400..500).contains(&status),
@@ -149,7 +152,8 @@ fn judge(case: &Case, reply: &Reply) -> Result<(), String> {
     }
 }
 
-/// Sends all of them, several at once; gives what went wrong, and how many were answered 200 for an upload.
+/// Sends all of them, several at once; gives what went wrong, and how many were answered 200 for an
+/// upload.
 fn send_all(daemon: &Daemon, cases: &[Case]) -> (Vec<String>, BTreeMap<String, usize>) {
     let next = AtomicUsize::new(0);
     let found = Mutex::new((Vec::new(), BTreeMap::new()));
@@ -185,7 +189,7 @@ fn every_malformed_request_is_refused() {
     let daemon = Daemon::start(CONFIG);
     let cases = families();
     assert!(cases.len() >= 500, "{}", cases.len());
-    // What there is to be kept is kept after the first round.
+    // The supervisor keeps after the first round what there is to keep.
     let begin = Instant::now();
     let (wrong, replies) = send_all(&daemon, &cases);
     println!(

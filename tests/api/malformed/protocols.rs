@@ -1,4 +1,5 @@
-//! Other versions of HTTP, other protocols, and what HTTP/1.1 has that few clients use: some of it is right.
+//! Other versions of HTTP, other protocols, and what HTTP/1.1 has that few clients use: some of it
+//! is right.
 
 use super::case::{Case, chunked, good, good_body};
 use crate::common::{
@@ -190,7 +191,7 @@ fn http_2() -> Vec<Case> {
     }
     let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
     let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n";
-    // Who asks for another protocol may go on with this one.
+    // A client that asks for another protocol may go on with this one.
     for (name, lines) in [("h2c", upgrade), ("websocket", websocket)] {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
         cases.push(Case::new(format!("upgrade to {name}"), request).answers(&[200]));

@@ -9,7 +9,7 @@ use super::{
     Expect::{Fine, Signal, Stopped, Violation},
 };
 
-/// What a call that came back at all gave.
+/// The result of a call that came back.
 fn back<T: std::fmt::Display>(result: T) -> Result<(), String> {
     Err(format!(
         "the call came back with {result} ({})",

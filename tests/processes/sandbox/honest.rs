@@ -1,4 +1,4 @@
-//! What libraries do in good faith: none of it may end a job.
+//! Calls that libraries make in good faith: none of them may end a job.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! What a zygote may do while it loads its model, and what a hostile model's code may not.
+//! Calls that a zygote may make while it loads its model, and those that a hostile model's code may
+//! not.
 
 use std::{fs, path::Path};
 
@@ -6,7 +7,8 @@ use super::Expect::{self, Fine, Stopped, Violation};
 
 type Try = fn() -> Result<(), String>;
 
-/// Must be refused by Landlock, without the end of the process: libraries look for files that they may not see.
+/// Must be refused by Landlock, without the end of the process: libraries look for files that they
+/// may not see.
 fn denied(path: &str) -> Result<(), String> {
     match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
@@ -97,7 +99,7 @@ pub(super) const ALL: &[(&str, Expect, Try)] = &[
     ),
 ];
 
-/// What the zygote does that is to load `what`.
+/// The work of the zygote that is to load `what`.
 pub(super) fn run(what: &str) -> Result<(), String> {
     ALL.iter()
         .find(|(name, ..)| *name == what)

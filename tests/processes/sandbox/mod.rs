@@ -1,8 +1,9 @@
-//! The sandbox from inside: real zygotes and real jobs that try to get out, and honest ones that must not notice it.
+//! The sandbox from inside: real zygotes and real jobs that try to get out, and honest ones that
+//! must not notice it.
 //!
-//! This program is its own zygote: the isolation floor starts `/proc/self/exe zygote`, which is this very binary. So
-//! there is no test harness in the way, which would have threads, and everything is the code that the service runs.
-//! Works as root and as any user; run it as both.
+//! This program is its own zygote: the isolation floor starts `/proc/self/exe zygote`, which is
+//! this binary. So no test harness is in the way, which would have threads, and all code is the
+//! code that the service runs. Works as root and as any user; run it as both.
 
 mod attempts;
 mod honest;
@@ -34,13 +35,13 @@ use tokio::{io::AsyncReadExt, net::unix::pipe};
 
 use crate::common::LONG;
 
-/// What must become of something that is tried in a job.
+/// The end that an attempt in a job must have.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
     /// The job is ended and names this system call.
     Violation(&'static str),
-    /// As a violation, or without a name: glibc (since 2.41 also in fork) blocks every signal around the call, and the
-    /// kernel kills at once who cannot take SIGSYS.
+    /// As a violation, or without a name: glibc (since 2.41 also in fork) blocks every signal
+    /// around the call, and the kernel kills at once who cannot take SIGSYS.
     Stopped(&'static str),
     /// It returns without a complaint and the job goes on.
     Fine,
@@ -56,7 +57,7 @@ struct Attempt {
     run: fn(&Surroundings) -> Result<(), String>,
 }
 
-/// Whom and what a job could attack.
+/// Everything that a job could attack.
 #[derive(Debug)]
 struct Surroundings {
     supervisor: i32,
@@ -180,7 +181,7 @@ async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
     }
 }
 
-/// Try one thing in a job, with another job beside it that must not notice.
+/// Try one thing in a job, with another job next to it that must not notice.
 fn run(attempt: &Attempt) -> Result<(), Failed> {
     in_runtime(async {
         let (mut zygote, _stderr) = start("fine").await?;
@@ -254,7 +255,7 @@ async fn give(
     Ok(tokio::time::timeout(LONG, job.receive()).await??)
 }
 
-/// What a job of this program does instead of transcribing.
+/// The work of a job of this program, instead of transcribing.
 fn job(channel: &JobChannel) {
     channel.send(&FromJob::Ready, &[]).unwrap();
     let Ok((ToJob::Transcribe(order), descriptors)) = channel.receive() else {

@@ -1,4 +1,5 @@
-//! The supervisor without its privileges: what it still has to be able to do, as root and as anybody.
+//! The supervisor without its privileges: what it still has to be able to do, as root and as
+//! anybody.
 
 use std::{
     fs::{self, File},
@@ -56,7 +57,8 @@ fn work() -> Result<(), String> {
     if child.lines().count() != 4 || !child.lines().all(|l| l.ends_with("0000000000000000")) {
         return Err(child);
     }
-    // How an upload becomes read-only: its descriptor, opened anew through /proc, in memory and on disk.
+    // How an upload becomes read-only: its descriptor, opened anew through /proc, in memory and on
+    // disk.
     let memory = File::from(memfd_create(c"upload", MFdFlags::MFD_CLOEXEC).map_err(|e| text(&e))?);
     let disk = tempfile::tempfile().map_err(|e| text(&e))?;
     for mut file in [memory, disk] {

@@ -13,7 +13,6 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{MsgFlags, getsockopt, recv, sockopt},
 };
@@ -141,10 +140,13 @@ impl AsFd for Connection {
     }
 }
 
-/// True if unread bytes or the end of the stream have arrived on `socket`.
-pub(super) fn is_readable(socket: RawFd) -> bool {
+/// Look for an unread byte on `socket`: 1 if there is one, 0 at the end of the stream.
+///
+/// # Errors
+/// EAGAIN if nothing has arrived; other errors mean that the connection is broken.
+pub(super) fn peek(socket: RawFd) -> nix::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(socket, &mut [0], flags) != Err(Errno::EAGAIN)
+    recv(socket, &mut [0], flags)
 }
 
 impl Connection {

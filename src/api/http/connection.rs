@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use super::unparsed::Hushed;
 use crate::api::{
     Peer, linger,
-    listener::{Connection, is_readable},
+    listener::{Connection, peek},
     server::{FIRST_BYTE, stopped},
 };
 
@@ -95,7 +95,7 @@ pub(super) async fn serve(
         stopped(&mut stopping).await;
         // hyper would close a connection from which it has read nothing, even if bytes wait in its
         // socket.
-        if requests.is_idle() && (requests.is_fresh() || is_readable(socket)) {
+        if requests.is_idle() && (requests.is_fresh() || peek(socket) == Ok(1)) {
             let _ = timeout(FIRST_BYTE, requests.next.notified()).await;
         }
     };

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use nix::errno::Errno;
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -26,7 +27,7 @@ use crate::{
         App, Peer,
         error::ApiError,
         linger,
-        listener::{Connection, is_readable},
+        listener::{Connection, peek},
         server::{FIRST_BYTE, stopped},
         word::Word,
     },
@@ -356,7 +357,8 @@ impl Client {
                     is_stopping = true;
                     // Ask the socket itself: the runtime may not have reported bytes that have just
                     // come.
-                    if !self.is_fresh && !is_amid && !is_readable(self.wire.stream.as_fd().as_raw_fd()) {
+                    let nothing = || peek(self.wire.stream.as_fd().as_raw_fd()) == Err(Errno::EAGAIN);
+                    if !self.is_fresh && !is_amid && nothing() {
                         return Err(End::Quiet);
                     }
                     until_begun = until_begun.min(Instant::now() + FIRST_BYTE);

@@ -1,4 +1,5 @@
-//! `[clients]` with every name resolved: whether somebody may ask, and how much of the service he may have.
+//! `[clients]` with every name resolved: which clients may ask, and how many requests each may
+//! have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +11,10 @@ use super::{
 };
 use crate::problems::Problems;
 
-/// Users and groups by number: nothing has to be looked up when a client comes.
+/// Users and groups by number, so that nothing has to be looked up when a client connects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Who may ask; `None`: whoever can connect.
+    /// The clients that may ask; `None`: every client that can connect.
     allowed: Option<Allowed>,
     general: Share,
     groups: BTreeMap<u32, ShareOverride>,
@@ -27,9 +28,11 @@ struct Allowed {
 }
 
 impl Access {
-    /// The share of a user with this primary group and these others; `None`: he may not ask.
+    /// The share of a user with this primary group and these other groups; `None`: the user may not
+    /// ask.
     ///
-    /// His own caps come first, then the largest of his groups', then the general ones, each cap for itself.
+    /// Each cap is looked up separately. The user's own cap comes first, then the largest cap of
+    /// the user's groups, then the general cap.
     pub fn of_user(&self, uid: u32, gid: u32, groups: &[u32]) -> Option<Share> {
         let groups = || groups.iter().copied().chain([gid]);
         if let Some(allowed) = &self.allowed
@@ -41,7 +44,7 @@ impl Access {
         let own = self.users.get(&uid).copied().unwrap_or_default();
         let cap = |cap: fn(&ShareOverride) -> Option<usize>, general| {
             let of_groups = groups().filter_map(|group| cap(self.groups.get(&group)?));
-            // 0 is no cap at all, larger than any other.
+            // 0 means "no cap", which is larger than any cap.
             let largest = of_groups.max_by_key(|cap| cap.wrapping_sub(1));
             cap(&own).or(largest).unwrap_or(general)
         };
@@ -51,8 +54,8 @@ impl Access {
         })
     }
 
-    /// The share of all clients over TCP together; `None`: they may not ask, because nobody vouches for who they are and
-    /// only certain users may.
+    /// The share of all clients over TCP together. `None`: they may not ask, because only certain
+    /// users may and TCP does not tell which user a client is.
     pub fn of_network(&self) -> Option<Share> {
         match self.allowed {
             None => Some(self.general),
@@ -60,8 +63,8 @@ impl Access {
         }
     }
 
-    /// What the administrator must know of those who are named here and have no number in the service's user namespace:
-    /// the kernel tells everybody but their numbers.
+    /// Warnings about configured users and groups whose numbers are unmapped in the service's user
+    /// namespace. The kernel never reports those numbers to the service.
     pub(super) fn remarks(&self, users: &Numbers, groups: &Numbers) -> Vec<String> {
         let allowed = self.allowed.iter();
         let named_users = allowed.clone().flat_map(|allowed| &allowed.users);
@@ -91,7 +94,7 @@ impl Access {
             .collect()
     }
 
-    /// Whether it matters which groups a client is a member of.
+    /// True if a client's share depends on the groups that it is a member of.
     pub fn knows_groups(&self) -> bool {
         let allowed = self.allowed.as_ref();
         !self.groups.is_empty() || allowed.is_some_and(|allowed| !allowed.groups.is_empty())
@@ -154,7 +157,7 @@ fn group(name: &str) -> Result<u32, String> {
     number(name, "group", found)
 }
 
-/// The number that `name` is or stands for. A number need not have a name here.
+/// The number that `name` is or stands for. A number need not have a name on this machine.
 fn number(name: &str, kind: &str, found: nix::Result<Option<u32>>) -> Result<u32, String> {
     match (name.parse(), found) {
         (Ok(NOBODY), _) | (_, Ok(Some(NOBODY))) => Err(format!(
@@ -170,7 +173,8 @@ fn number(name: &str, kind: &str, found: nix::Result<Option<u32>>) -> Result<u32
 mod tests {
     use super::*;
 
-    /// Who may ask, and the caps on running jobs, of user 1000 in group 1000 with these other groups.
+    /// The cap on running jobs of user 1000 in group 1000 with these other groups; `None`: the user
+    /// may not ask.
     fn running(access: &Access, groups: &[u32]) -> Option<usize> {
         Some(access.of_user(1000, 1000, groups)?.max_running)
     }
@@ -197,7 +201,7 @@ mod tests {
         };
         assert_eq!(running(&listed(&[1000], &[]), &[]), Some(0));
         assert_eq!(running(&listed(&[1001], &[]), &[1001]), None);
-        // A user's number is not a group's.
+        // The number of a user is not the number of a group.
         assert_eq!(running(&listed(&[50], &[]), &[50]), None);
         assert_eq!(running(&listed(&[], &[50]), &[]), None);
         assert_eq!(running(&listed(&[], &[50]), &[4, 50]), Some(0));
@@ -222,12 +226,12 @@ mod tests {
         assert_eq!(running(&access, &[10]), Some(3));
         assert_eq!(running(&access, &[11, 10, 99]), Some(5));
         assert_eq!(running(&access, &[11, 12, 10]), Some(0));
-        // Of a group, even if the general cap is larger.
+        // The cap of a group, even if the general cap is larger.
         assert_eq!(running(&access, &[13]), Some(1));
         assert_eq!(access.of_network().unwrap().max_running, 2);
         access.users.insert(1000, caps(1));
         assert_eq!(running(&access, &[12]), Some(1));
-        // Nobody said anything of the other cap.
+        // The group does not set the other cap.
         assert_eq!(access.of_user(1000, 1000, &[12]).unwrap().max_queued, 7);
         assert!(access.knows_groups());
     }

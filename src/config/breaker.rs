@@ -1,4 +1,4 @@
-//! When a model that crashes again and again is left alone: `[breaker]`.
+//! When a model that crashes repeatedly is no longer tried: `[breaker]`.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problems::Problems, units::time};
 
-/// `[breaker]`
+/// The table `[breaker]`: crashes and pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
-    /// Crashes of a model's jobs after which its requests are refused; 0: never.
+    /// Number of crashes of a model's jobs after which its requests are refused; 0: never refuse.
     pub crashes: u32,
-    /// Within which time they have to happen.
+    /// Period within which these crashes must happen.
     #[serde(with = "time")]
     pub within: Duration,
     /// How long requests are refused before one is tried again.
@@ -31,7 +31,7 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.time_or_zero("pause", self.pause);
         problems.time("within", self.within);

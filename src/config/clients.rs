@@ -1,24 +1,25 @@
-//! Who may ask the service for something, and how much of it one of them may have, as the file says it.
+//! The table `[clients]` as the file says it: which clients may ask, and how much each may have.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// `[clients]`
+/// The table `[clients]`: access and caps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clients {
-    /// Users, by name or number, who may ask. With `allow_groups` empty as well: whoever can connect.
+    /// Users, by name or number, that may ask. If `allow_groups` is empty too, every client that
+    /// can connect may ask.
     pub allow_users: Vec<String>,
     /// Groups, by name or number, whose members may ask.
     pub allow_groups: Vec<String>,
-    /// Jobs that one user may have running at once; 0: as many as there may be altogether.
+    /// Jobs that one user may have running at once; 0: up to `jobs.max_running`.
     pub max_running: usize,
-    /// Requests of one user that may wait; 0: as many as may wait altogether.
+    /// Requests of one user that may wait; 0: up to `jobs.max_queued`.
     pub max_queued: usize,
-    /// What differs for members of a group, by its name or number.
+    /// Caps for members of a group, by its name or number. They override the caps above.
     pub groups: BTreeMap<String, ShareOverride>,
-    /// What differs for a user, by name or number; comes before the groups.
+    /// Caps for a user, by name or number. They override the caps of the user's groups.
     pub users: BTreeMap<String, ShareOverride>,
 }
 
@@ -28,7 +29,7 @@ impl Default for Clients {
             allow_users: Vec::new(),
             allow_groups: Vec::new(),
             max_running: 0,
-            // Half of what may wait altogether: one user must not fill the queue.
+            // Half of `jobs.max_queued`: one user must not fill the queue.
             max_queued: 128,
             groups: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -40,17 +41,17 @@ impl Default for Clients {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShareOverride {
-    /// Jobs running at once.
+    /// Jobs of one client that run at once.
     pub max_running: Option<usize>,
-    /// Requests that wait.
+    /// Requests of one client that wait.
     pub max_queued: Option<usize>,
 }
 
-/// How much one client may have at once; 0: no cap of its own.
+/// How much one client may have at once; 0: no separate cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// Jobs running.
+    /// Jobs of one client that run at once.
     pub max_running: usize,
-    /// Requests that wait.
+    /// Requests of one client that wait.
     pub max_queued: usize,
 }

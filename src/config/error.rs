@@ -1,24 +1,24 @@
-//! What is wrong with a configuration, and where.
+//! The mistakes in a configuration, and their places.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why there is no usable configuration.
+/// The reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {path}: {source}")]
     Read {
-        /// The file.
+        /// The configuration file that was tried.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason that the system gives.
         source: io::Error,
     },
-    /// What was to be the only model is none.
+    /// The file or folder that was to be the only model cannot be served as one.
     #[error("{path} is no model that can be served: {reason}")]
     NoModel {
         /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The reason why it cannot be served.
         reason: String,
     },
     /// One or more mistakes, one line each.
@@ -26,14 +26,14 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
-/// One mistake and where it stands.
+/// One mistake and its place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `FILE:LINE`, or the environment variable.
     pub place: String,
-    /// The dotted key, where one is concerned.
+    /// The dotted key, if one is concerned.
     pub key: Option<String>,
-    /// What is wrong and what would be right.
+    /// A sentence that says the mistake and, if possible, a correct value.
     pub what: String,
 }
 

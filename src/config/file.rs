@@ -1,4 +1,4 @@
-//! The configuration file as a whole: its tables, and the keys outside of them.
+//! The configuration file as a whole: its tables, and the keys outside any table.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -15,38 +15,38 @@ use crate::problems::Problems;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// The model that serves a request which names none; empty: the only one, or the one named `default`.
+    /// The model for requests that name none. Empty: the only model, or the one named `default`.
     pub default_model: String,
-    /// Folder whose models are served under their files' names; empty: `models` in `$STATE_DIRECTORY`, or in
-    /// [`super::DEFAULT_STATE`] without systemd.
+    /// Folder whose models are served under their files' names. Empty: `models` in
+    /// `$STATE_DIRECTORY`, or in [`super::DEFAULT_STATE`] without systemd.
     pub models_directory: PathBuf,
-    /// Further names of models, each with the name of its model.
+    /// Further names of models: each key is an alias, and its value is the model's name.
     pub aliases: BTreeMap<String, String>,
-    /// The daemon as systemd sees it.
+    /// The log level, and when the service exits.
     pub service: Service,
     /// Clients' connections and uploads.
     pub http: Http,
-    /// How jobs are kept apart.
+    /// How jobs are isolated from each other.
     pub isolation: Isolation,
     /// How many jobs run, and how many requests wait for one.
     pub jobs: Jobs,
-    /// How much memory all jobs may have together.
+    /// How much memory all jobs together may use.
     pub memory: Memory,
-    /// Who may ask, and how much of the service one of them may have.
+    /// Which clients may ask, and how much each may have.
     pub clients: Clients,
-    /// What one job may use, for every model that does not say otherwise.
+    /// The limits of one job, for every model that sets no other ones.
     pub limits: Limits,
-    /// How many forked jobs wait for a request, for every model that does not say otherwise.
+    /// How many forked jobs wait for a request, for every model that sets no other number.
     pub spares: Spares,
-    /// When a job that serves several requests ends, for every model that does not say otherwise.
+    /// When a job that serves several requests ends, for every model that sets nothing else.
     pub recycle: Recycle,
-    /// Loading of models.
+    /// How models are loaded and reloaded.
     pub zygote: Zygote,
     /// How models prove that they still work.
     pub health: Health,
-    /// When a model that crashes again and again is left alone.
+    /// When a model that crashes repeatedly is no longer tried.
     pub breaker: Breaker,
-    /// The models, by the name that clients use.
+    /// The models, by the names that clients use.
     pub models: BTreeMap<String, ModelTable>,
 }
 
@@ -78,7 +78,7 @@ impl Default for File {
 }
 
 impl File {
-    /// Check the rules of every table that stands for itself.
+    /// Check the rules of every table that can be checked without the others.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.within(&["jobs"], |problems| self.jobs.check(problems));
         problems.within(&["service"], |problems| self.service.check(problems));

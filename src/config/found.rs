@@ -1,5 +1,5 @@
-//! The models directory: which files and folders in it are models, by their names and kinds alone. What stands in a file
-//! is read by nobody here.
+//! The models directory: which of its files and folders are models, by name and kind alone. No file
+//! is opened here.
 
 use std::{
     collections::BTreeSet,
@@ -10,26 +10,27 @@ use std::{
 
 use super::{model::ModelTable, names::valid_name};
 
-/// Most entries that are looked at: nobody has so many models.
+/// Most entries that are examined. A directory of models has far fewer.
 const MAX_ENTRIES: usize = 1000;
 
-/// Most models that are served from there: each has a zygote that holds it in memory.
+/// Largest number of models that are served from the directory, because each has a zygote that
+/// holds it in memory.
 const MAX_MODELS: usize = 64;
 
-/// Most entries that are no models and are named one by one.
+/// Largest number of entries that are not models and are named one by one.
 const MAX_REMARKS: usize = 16;
 
-/// What a look into the directory gave.
+/// The result of looking into the directory.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Models, ordered by their names, each with all else as it is by default.
+    /// Models, ordered by name, each with the defaults for everything else.
     pub(super) models: Vec<(String, ModelTable)>,
-    /// What is not served, and why; in whole sentences.
+    /// Whole sentences that say which entries are not served, and why.
     pub(super) remarks: Vec<String>,
 }
 
-/// What is in `directory`, apart from what is hidden (`.…`). Names in `taken` and files in `used` are the
-/// configuration's own.
+/// Look into `directory`; hidden entries (`.…`) are ignored. `taken` has the names, and `used` the
+/// files, that the configuration itself has already.
 pub(super) fn look(directory: &Path, taken: &BTreeSet<&str>, used: &[PathBuf]) -> Found {
     let mut found = Found::default();
     let place = directory.display();
@@ -74,7 +75,7 @@ pub(super) fn look(directory: &Path, taken: &BTreeSet<&str>, used: &[PathBuf]) -
         };
         left_out += 1;
         if left_out <= MAX_REMARKS {
-            // The name is somebody's own choice: no character of it may disturb the log.
+            // Anybody may have chosen this name, so none of its characters may disturb the log.
             let name = path.file_name().unwrap_or_default();
             let remark =
                 format!("{name:?} in the models directory {place} is not served: {reason}");
@@ -89,7 +90,7 @@ pub(super) fn look(directory: &Path, taken: &BTreeSet<&str>, used: &[PathBuf]) -
     found
 }
 
-/// The entries that are not hidden, ordered by name, and whether these are all.
+/// The entries that are not hidden, ordered by name, and whether these are all of them.
 fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
     let mut entries: Vec<(PathBuf, FileType)> = Vec::new();
     let mut all = true;
@@ -102,7 +103,7 @@ fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
             all = false;
             break;
         }
-        // Gone meanwhile: as if it had never been there.
+        // If the entry has just been removed, act as if it had never been there.
         if let Ok(kind) = entry.file_type() {
             entries.push((entry.path(), kind));
         }
@@ -111,10 +112,10 @@ fn entries(directory: &Path) -> io::Result<(Vec<(PathBuf, FileType)>, bool)> {
     Ok((entries, all))
 }
 
-/// The settings of the model at `path`, all else as it is by default.
+/// The settings of the model at `path`, with the defaults for everything else.
 ///
 /// # Errors
-/// Why it is none.
+/// The reason why it is not a model.
 pub(super) fn settings(path: &Path, kind: FileType) -> Result<ModelTable, String> {
     if kind.is_dir() || kind.is_file() {
         ModelTable::find(path, kind)
@@ -128,10 +129,10 @@ pub(super) fn settings(path: &Path, kind: FileType) -> Result<ModelTable, String
 /// The name and the settings of the model at `path`.
 ///
 /// # Errors
-/// Why it is none.
+/// The reason why it is not a model.
 fn model(path: &Path, kind: FileType) -> Result<(String, ModelTable), String> {
     let table = settings(path, kind)?;
-    // Folders have dots in their names, and no extension.
+    // A folder's name may contain dots and has no extension.
     let name = if kind.is_dir() {
         path.file_name()
     } else {
@@ -152,7 +153,7 @@ mod tests {
         engine::{EngineSettings, vosk::VoskSettings},
     };
 
-    /// The folders of a model for Vosk.
+    /// The folders of a Vosk model.
     const VOSK: [&str; 3] = ["am", "conf", "graph"];
 
     /// The configuration `text` with this models directory.
@@ -191,13 +192,14 @@ mod tests {
             model.engine,
             EngineSettings::Vosk(VoskSettings::of(folder.clone()))
         );
-        // Its language is not known, so any may be named.
+        // The model's languages are unknown, so any language may be requested.
         assert!(model.engine.speaks("xx") && model.engine.languages().is_empty());
         assert_eq!(
             (model.limits, model.spares),
             (config.models[0].limits, config.models[0].spares)
         );
-        // Where nothing is configured it is the default; and it can be named as any other can.
+        // If nothing is configured, the model is the default one. It can also be named like any
+        // other.
         assert_eq!(load(directory.path(), "[models]").default_model, model.name);
         let aliases = "default_model = \"vosk-model-small-de-0.15\"\naliases.german = \"vosk-model-small-de-0.15\"";
         let config = load(directory.path(), aliases);
@@ -219,7 +221,7 @@ mod tests {
         fs::write(&other, b"lmgg\x98\xca\0\0").unwrap();
         fs::rename(&other, &file).unwrap();
         assert!(!config.models[1].loads_like(&load(directory.path(), "").models[1]));
-        // Served once, be it here or there.
+        // The model is served once: from its table, not also from the directory.
         let used = format!("[models.mine]\nengine = \"whisper\"\nwhisper.file = {file:?}");
         let config = load(directory.path(), &used);
         assert_eq!(names(&config), ["mine"]);
@@ -299,7 +301,7 @@ mod tests {
         let config = load(directory.path(), "");
         assert!(config.remarks[0].contains("more than 1000 entries"));
         assert_eq!(config.remarks.len(), 1 + MAX_REMARKS + 1);
-        // A mistake in the general tables is the configuration's own.
+        // A mistake in the general tables is a mistake of the configuration itself.
         let text = format!(
             "models_directory = {:?}\n[models]\n[limits]\nmemory = \"1K\"",
             directory.path()
@@ -327,7 +329,7 @@ mod tests {
             names(&of("", format!("{value}:/other")).unwrap()),
             ["default", "there"]
         );
-        // Without one there is nothing to say.
+        // Without a directory there is nothing to report.
         let config = of("", format!("{value}/models")).unwrap();
         assert_eq!((names(&config), config.remarks.len()), (vec!["default"], 0));
         let error = of("models_directory = \"/no/where\"", value)

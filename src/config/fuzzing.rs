@@ -1,4 +1,4 @@
-//! Any text as a configuration: it is possible in every respect, or the mistake is told with its place.
+//! Fuzzing: any text as a configuration gives possible values, or a mistake with its place.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::{Config, ConfigError};
 
 const FILE: &str = "fuzz.toml";
 
-/// A configuration file, and behind NUL bytes environment variables, `NAME=VALUE` each.
+/// Read a configuration file; after NUL bytes follow environment variables, `NAME=VALUE` each.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problems::Problems, units::time};
 
-/// `[health]`
+/// The table `[health]`: when models are tested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
-    /// How often a model that nobody used meanwhile transcribes for the proof; zero: never.
+    /// Interval after which an unused model transcribes a test recording; zero: never.
     #[serde(with = "time")]
     pub interval: Duration,
 }
@@ -24,7 +24,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.time_or_zero("interval", self.interval);
     }

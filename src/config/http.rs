@@ -9,25 +9,27 @@ use crate::{
     units::{ByteSize, time},
 };
 
-/// `[http]`
+/// The table `[http]`: limits of connections and uploads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Largest recording that is accepted.
+    /// Size of the largest recording that is accepted.
     pub max_upload: ByteSize,
     /// Uploads up to this size are spooled in memory, larger ones in an unlinked file.
     pub spool_memory: ByteSize,
-    /// Folder of the unlinked files; empty: `$CACHE_DIRECTORY` if systemd set it, else the system's temporary folder.
+    /// Folder of the unlinked files. Empty: `$CACHE_DIRECTORY` if systemd set it, else the system's
+    /// temporary folder.
     pub spool_directory: PathBuf,
-    /// Connections served at once; further ones wait in the listening socket.
+    /// Connections served at once. Further ones wait in the listening socket.
     pub max_connections: usize,
-    /// How long a client may take for the head of its request.
+    /// Time limit for a client to send the head of its request.
     #[serde(with = "time")]
     pub header_timeout: Duration,
-    /// How long a client may pause in the middle of its body, or in taking its answer.
+    /// Longest pause of a client in the middle of its body, or while it takes its answer.
     #[serde(with = "time")]
     pub body_timeout: Duration,
-    /// How many bytes of a body earn one second more for all its pauses together; 0: each pause is looked at alone.
+    /// Total waiting for a body is capped at `body_timeout` plus 1 s per this number of bytes
+    /// received. 0 removes the cap: each pause is then judged separately.
     pub body_min_rate: ByteSize,
 }
 
@@ -46,7 +48,7 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.max_upload.bytes() == 0 {
             problems.add("max_upload", "must be more than 0");

@@ -1,32 +1,33 @@
-//! Which numbers of users and groups mean somebody: a user namespace (`PrivateUsers=`) may have a part of them only.
+//! Numbers of users and groups that a user namespace maps: `PrivateUsers=` may map only some.
 
 use std::{fs, ops::Range};
 
-/// Everybody without a number here, users and groups alike: what the kernel tells instead, unless somebody changed
-/// `kernel.overflowuid`, which systemd does not provide for.
+/// The number that the kernel reports for any user or group without a number in this namespace.
+/// `kernel.overflowuid` could change it, but systemd does not support that.
 pub(super) const NOBODY: u32 = 65_534;
 
-/// The numbers that this process's user namespace has.
+/// The numbers that this process's user namespace maps.
 pub(super) struct Numbers(Vec<Range<u64>>);
 
 impl Numbers {
-    /// Of users.
+    /// The numbers of users in this namespace.
     pub(super) fn of_users() -> Self {
         Self::read("/proc/self/uid_map")
     }
 
-    /// Of groups.
+    /// The numbers of groups in this namespace.
     pub(super) fn of_groups() -> Self {
         Self::read("/proc/self/gid_map")
     }
 
-    /// All of them where nobody says which: then there is no such namespace.
+    /// All numbers if the file cannot be read: then the kernel has no user namespaces.
     fn read(file: &str) -> Self {
         let map = fs::read_to_string(file).unwrap_or_else(|_| "0 0 4294967295".into());
         Self::parse(&map)
     }
 
-    /// A line for each range: its first number here, the same outside, how many (user_namespaces(7)).
+    /// Parse a map of user_namespaces(7). Each line is a range: its first number inside, its first
+    /// number outside, and its length.
     pub(super) fn parse(map: &str) -> Self {
         let range = |line: &str| {
             let mut words = line.split_ascii_whitespace();

@@ -1,16 +1,16 @@
-//! How jobs are kept apart: `[isolation]`.
+//! How jobs are isolated from each other: `[isolation]`.
 
 use serde::{Deserialize, Serialize};
 
 use super::mode::Mode;
 
-/// `[isolation]`
+/// The table `[isolation]`: mode and cgroups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Isolation {
-    /// What serves a request, for every model that does not say otherwise.
+    /// How requests are served, for every model that sets no other mode.
     pub mode: Mode,
-    /// Refuse to start where no memory controller is delegated to the service.
+    /// Refuse to start if no memory controller is delegated to the service.
     pub require_cgroup: bool,
 }
 

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problems::Problems, units::time};
 
-/// `[jobs]`
+/// The table `[jobs]`: running and waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
-    /// Jobs that run at once; 0: as many as there are CPUs.
+    /// Jobs that run at once; 0: one for each CPU.
     pub max_running: usize,
-    /// Requests that wait for a job; further ones are answered 429 at once.
+    /// Requests that wait for a job; further ones are refused at once with status 429.
     pub max_queued: usize,
-    /// How long a request may wait for a job.
+    /// Longest time that a request may wait for a job.
     #[serde(with = "time")]
     pub queue_timeout: Duration,
 }
@@ -30,7 +30,7 @@ impl Default for Jobs {
 }
 
 impl Jobs {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.max_running > 1024 {
             problems.add("max_running", "at most 1024 jobs can run at once");
@@ -42,7 +42,7 @@ impl Jobs {
         problems.time("queue_timeout", self.queue_timeout);
     }
 
-    /// The same with `max_running` as a number of jobs, at least 1.
+    /// The same, with 0 for `max_running` replaced by the number of CPUs.
     pub(super) fn on_this_machine(mut self) -> Self {
         if self.max_running == 0 {
             self.max_running = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,4 +1,4 @@
-//! What one job may use: `[limits]`, and what differs from it for one model.
+//! The limits of one job: `[limits]`, and what one model overrides.
 
 use std::time::Duration;
 
@@ -14,33 +14,34 @@ use crate::{
     units::{ByteSize, Time, time},
 };
 
-/// What one job may use.
+/// The limits of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory of the job's own (`memory.max` of its cgroup); what it shares with its zygote is not counted.
+    /// Private memory of the job (`memory.max` of its cgroup). Memory shared with its zygote is not
+    /// counted.
     pub memory: ByteSize,
-    /// Threads and processes (`pids.max`).
+    /// Number of threads and processes (`pids.max`).
     pub pids: u32,
     /// Longest recording that is transcribed.
     #[serde(with = "time")]
     pub max_audio: Duration,
-    /// Wall-clock time that every job has, whatever its recording's length.
+    /// Wall-clock time that every job has, in addition to the time for its audio.
     #[serde(with = "time")]
     pub deadline: Duration,
     /// Seconds of wall-clock time added for each second of audio.
     pub deadline_per_audio_second: f64,
-    /// CPU time, of all threads together, that every job has, whatever its recording's length.
+    /// CPU time of all threads together that every job has, in addition to the time for its audio.
     #[serde(with = "time")]
     pub cpu_time: Duration,
     /// Seconds of CPU time added for each second of audio.
     pub cpu_time_per_audio_second: f64,
-    /// How long a job may neither say a word nor use the CPU.
+    /// Longest time without a message from the job and without use of the CPU.
     #[serde(with = "time")]
     pub stall: Duration,
-    /// CPUs that a job may keep busy (`cpu.max`); 0: all.
+    /// Number of CPUs that a job may keep busy (`cpu.max`); 0: all.
     pub cpus: f64,
-    /// Share of the CPU against other jobs when it is scarce (`cpu.weight`, 1 to 10000).
+    /// Share of the CPU relative to other jobs when it is scarce (`cpu.weight`, 1 to 10000).
     pub cpu_weight: u32,
 }
 
@@ -78,7 +79,7 @@ pub struct LimitsOverride {
 }
 
 impl LimitsOverride {
-    /// These keys over `base`.
+    /// These keys in place of those of `base`.
     pub fn over(&self, base: Limits) -> Limits {
         Limits {
             memory: self.memory.unwrap_or(base.memory),
@@ -100,7 +101,7 @@ impl LimitsOverride {
 }
 
 impl Limits {
-    /// Check every rule that types cannot say, for a model that is served in this mode.
+    /// Check every rule that the types cannot express, for a model that is served in this mode.
     pub(super) fn check(&self, mode: Mode, budget: MemoryBudget, problems: &mut Problems) {
         if self.memory < MIN_JOB_MEMORY {
             problems.add("memory", format!("a job needs at least {MIN_JOB_MEMORY}"));
@@ -129,7 +130,8 @@ impl Limits {
                 problems.add(key, "must be between 0 and 1000");
             }
         }
-        // Below a hundredth the kernel's period of 100 ms leaves less than the 1 ms that it accepts.
+        // Below 0.01 the quota in the kernel's period of 100 ms is less than the 1 ms that it
+        // accepts.
         if self.cpus > 0.0 && self.cpus < 0.01 {
             problems.add("cpus", "must be 0 or at least 0.01");
         }
@@ -138,7 +140,7 @@ impl Limits {
         }
     }
 
-    /// The limits that the cgroup of a job enforces.
+    /// The limits that the job's cgroup enforces.
     pub fn of_cgroup(&self) -> LeafLimits {
         LeafLimits::of_job(self.memory.bytes(), self.pids, self.cpu_weight, self.cpus)
     }

@@ -1,4 +1,4 @@
-//! From the file and the environment to a configuration.
+//! Loads the configuration from the file and the environment.
 
 use std::{io, path::Path};
 
@@ -6,12 +6,12 @@ use super::{
     error::ConfigError, found, mode::Mode, resolve::resolve, resolved::Config, source::Source,
 };
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/stt-isolated/stt-isolated.toml";
 
 impl Config {
-    /// Read, merge and validate: the file at `path`, or [`DEFAULT_PATH`] where none is named (whose absence is
-    /// no mistake: the defaults serve), under the variables of `environment`.
+    /// Read, merge and validate the file at `path` and the variables of `environment`. If no file
+    /// is named, [`DEFAULT_PATH`] is read; if that does not exist, the defaults apply.
     ///
     /// # Errors
     /// Every mistake with file, line and key.
@@ -23,7 +23,7 @@ impl Config {
         Self::of(file, &text, environment)
     }
 
-    /// The configuration that was read from `file`, under the variables of `environment`.
+    /// The configuration with `text` as read from `file`, and with the variables of `environment`.
     pub(super) fn of(
         file: &Path,
         text: &str,
@@ -38,17 +38,17 @@ impl Config {
         resolve(settings, &source, Some(&directory))
     }
 
-    /// As [`Self::load`], but with no other model than the one in the file or folder `model`, as it would be served from
-    /// the models directory: in a process, and with no spare.
+    /// Like [`Self::load`], but with only one model: the file or folder `model`. It is configured
+    /// as from the models directory, but in mode `process` and without a spare.
     ///
     /// # Errors
-    /// As [`Self::load`]; or it is no model.
+    /// As [`Self::load`]; or `model` is not a model.
     pub fn load_one(
         path: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
         model: &Path,
     ) -> Result<Self, ConfigError> {
-        /// What it is called meanwhile.
+        /// The model's name for the time of the check.
         const NAME: &str = "model";
         let no_model = |reason: String| ConfigError::NoModel {
             path: model.into(),
@@ -71,7 +71,8 @@ impl Config {
     }
 }
 
-/// The file at `path`, or at [`DEFAULT_PATH`] where none is named, which may be missing; and its text.
+/// The file at `path` and its text. If no file is named, [`DEFAULT_PATH`] is read, and it may be
+/// missing.
 fn read(path: Option<&Path>) -> Result<(&Path, String), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     match std::fs::read_to_string(file) {

@@ -1,19 +1,20 @@
-//! How much memory all jobs may have together: `[memory]`.
+//! How much memory all jobs together may use: `[memory]`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{problems::Problems, units::ByteSize};
 
-/// A job needs this much for its own stacks, heap and decoder before it has heard a word.
+/// Least memory of a job: it needs this for stacks, heap and decoder before it has heard a word.
 pub const MIN_JOB_MEMORY: ByteSize = ByteSize::mib(16);
 
-/// `[memory]`
+/// The table `[memory]`: budget and reserve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// What the limits of all running and spare jobs may add up to.
+    /// Largest sum of the memory limits of all running and spare jobs.
     pub budget: MemoryBudget,
-    /// What of the service's own `memory.max` is kept for the supervisor and the zygotes, where the budget comes from it.
+    /// With `budget = "auto"`: memory withheld from the service's `memory.max` for the supervisor
+    /// and the zygotes.
     pub reserve: ByteSize,
 }
 
@@ -27,7 +28,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if let MemoryBudget::Size(budget) = self.budget
             && budget < MIN_JOB_MEMORY
@@ -38,14 +39,15 @@ impl Memory {
     }
 }
 
-/// What the limits of all running and spare jobs may add up to.
+/// Largest sum of the memory limits of all running and spare jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryBudget {
-    /// `"auto"`: the service's own `memory.max`, less the reserve; without a limit of its own there is no budget.
+    /// `"auto"`: the service's own `memory.max` minus the reserve. If the service has no such
+    /// limit, the sum is unlimited.
     Auto,
-    /// `"unlimited"`: whatever they add up to.
+    /// `"unlimited"`: their sum has no limit.
     Unlimited,
-    /// So much.
+    /// A fixed number of bytes.
     Size(ByteSize),
 }
 

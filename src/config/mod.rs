@@ -1,5 +1,5 @@
-//! The administrator's settings: their tables, defaults and rules, where they come from, and what they
-//! come to. Each table is a file with its rules; the tables of engines are in `engine/`.
+//! The administrator's settings: their tables, defaults, rules and sources, and the result. Each
+//! table is a file with its rules; the tables of engines are in `engine/`.
 
 mod access;
 mod breaker;

@@ -10,11 +10,11 @@ use crate::{
     problems::Problems,
 };
 
-/// Everything that depends on which engines there are: the table of a model, with one optional table
-/// for each engine, and the ways from there to an engine's settings.
+/// Everything that depends on the list of engines: the table of a model, with one optional table
+/// for each engine, and the steps from there to an engine's settings.
 macro_rules! model_table {
     ($($(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])? $kind:ident: $name:ident::$settings:ident,)*) => {
-        /// `[models.NAME]`
+        /// The table `[models.NAME]`: one model.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct ModelTable {
@@ -23,16 +23,16 @@ macro_rules! model_table {
             /// Other names that clients may use for this model (`whisper-1`).
             #[serde(default)]
             pub aliases: Vec<String>,
-            /// What serves its requests, where that differs from `isolation.mode`.
+            /// How its requests are served, if not by `isolation.mode`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub mode: Option<Mode>,
-            /// What differs from the table `[limits]` for this model.
+            /// Keys that override the table `[limits]` for this model.
             #[serde(default)]
             pub limits: LimitsOverride,
-            /// What differs from the table `[spares]` for this model.
+            /// Keys that override the table `[spares]` for this model.
             #[serde(default)]
             pub spares: SparesOverride,
-            /// What differs from the table `[recycle]` for this model.
+            /// Keys that override the table `[recycle]` for this model.
             #[serde(default)]
             pub recycle: RecycleOverride,
             $(
@@ -44,7 +44,7 @@ macro_rules! model_table {
         }
 
         impl ModelTable {
-            /// The settings of the model's engine, all rules checked.
+            /// The settings of the model's engine, with all rules checked.
             pub(super) fn settings(&self, around: &Circumstances<'_>, problems: &mut Problems) -> EngineSettings {
                 $(
                     $(#[cfg($cfg)])?
@@ -65,11 +65,11 @@ macro_rules! model_table {
                 }
             }
 
-            /// The model at `path`, a file or a folder of this kind, with everything else as it is by
-            /// default.
+            /// The model at `path`, which is a file or folder of this kind, with the defaults for
+            /// everything else.
             ///
             /// # Errors
-            /// It is not a model for any engine; the reason.
+            /// The reason why no engine can use it as a model.
             pub(super) fn find(path: &Path, kind: FileType) -> Result<Self, String> {
                 let mut reason = None;
                 $(

@@ -1,9 +1,10 @@
-//! Names of models: what one may be.
+//! Rules for the names of models.
 
-/// Longest model name; it becomes part of a cgroup's name and of log lines.
+/// Longest model name, in bytes; it becomes part of a cgroup's name and of log lines.
 const MAX_NAME: usize = 64;
 
-/// A name goes into URLs, headers, file names of the cgroup tree and the journal: no character may need escaping there.
+/// Check that a model may have this name. It becomes part of URLs, headers, the journal and file
+/// names of the cgroup tree, so no character may need escaping there.
 pub(super) fn valid_name(name: &str) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.is_empty()

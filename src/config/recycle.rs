@@ -1,4 +1,4 @@
-//! When a job of mode `hybrid` ends: `[recycle]`, and what differs from it for one model.
+//! When a job of mode `hybrid` ends: `[recycle]`, and what one model overrides.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::{
     units::{ByteSize, Time, time},
 };
 
-/// When a job that serves several requests (mode `hybrid`) ends; whichever comes first.
+/// When a job that serves several requests (mode `hybrid`) ends: at the first of these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recycle {
-    /// After so many requests.
+    /// Number of requests that it serves.
     pub max_requests: u64,
-    /// When its own memory has grown by so much since it was forked.
+    /// Growth of its private memory since it was forked.
     pub max_growth: ByteSize,
-    /// So long after it was forked.
+    /// Time since it was forked.
     #[serde(with = "time")]
     pub max_age: Duration,
 }
@@ -42,7 +42,7 @@ pub struct RecycleOverride {
 }
 
 impl RecycleOverride {
-    /// These keys over `base`.
+    /// These keys in place of those of `base`.
     pub fn over(&self, base: Recycle) -> Recycle {
         Recycle {
             max_requests: self.max_requests.unwrap_or(base.max_requests),
@@ -53,7 +53,7 @@ impl RecycleOverride {
 }
 
 impl Recycle {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.max_requests == 0 {
             problems.add("max_requests", "must be at least 1");

@@ -1,4 +1,4 @@
-//! The configuration as the service uses it: every name resolves, every value is possible.
+//! The configuration as the service uses it, with every name resolved and every value possible.
 
 use super::{
     access::Access, breaker::Breaker, health::Health, http::Http, isolation::Isolation, jobs::Jobs,
@@ -7,32 +7,33 @@ use super::{
 };
 use crate::engine::EngineSettings;
 
-/// A validated configuration: every name resolves, every value is possible.
+/// A validated configuration: every name resolves, and every value is possible.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The model that serves a request which names none; always one of `models`.
+    /// The model for requests that name none; always one of `models`.
     pub default_model: String,
-    /// The daemon as systemd sees it.
+    /// The log level, and when the service exits.
     pub service: Service,
     /// Clients' connections and uploads.
     pub http: Http,
-    /// How jobs are kept apart.
+    /// How jobs are isolated from each other.
     pub isolation: Isolation,
     /// How many jobs run, and how many requests wait for one; `max_running` is at least 1.
     pub jobs: Jobs,
-    /// How much memory all jobs may have together.
+    /// How much memory all jobs together may use.
     pub memory: Memory,
-    /// Who may ask, and how much of the service one of them may have.
+    /// Which clients may ask, and how much each may have.
     pub clients: Access,
-    /// Loading of models.
+    /// How models are loaded and reloaded.
     pub zygote: Zygote,
     /// How models prove that they still work.
     pub health: Health,
-    /// When a model that crashes again and again is left alone.
+    /// When a model that crashes repeatedly is no longer tried.
     pub breaker: Breaker,
     /// The models, ordered by name; at least one.
     pub models: Vec<Model>,
-    /// What is in the models directory and not served, and who is named and not known, and why: for the log.
+    /// Warnings for the log: entries of the models directory that are not served, and users and
+    /// groups of `[clients]` that are unknown, each with the reason.
     pub remarks: Vec<String>,
 }
 
@@ -41,39 +42,40 @@ pub struct Config {
 pub struct Model {
     /// The name that clients use.
     pub name: String,
-    /// Other names for it.
+    /// Other names that clients may use.
     pub aliases: Vec<String>,
-    /// What serves its requests.
+    /// How its requests are served.
     pub mode: Mode,
-    /// The engine and its files.
+    /// The engine, its settings and its files.
     pub engine: EngineSettings,
-    /// Which files these were when the configuration was read.
+    /// The state of these files when the configuration was read.
     pub files: Vec<Option<Stamp>>,
-    /// What one job of this model may use.
+    /// The limits of one job of this model.
     pub limits: Limits,
-    /// Jobs that are forked ahead of their request.
+    /// Numbers and lifetime of jobs that are forked ahead of their request.
     pub spares: Spares,
     /// When a job that serves several requests ends (mode `hybrid`).
     pub recycle: Recycle,
 }
 
 impl Model {
-    /// Whether what serves `other` can serve this model as well: it has the same engine and mode, loaded from the very
-    /// same files.
+    /// True if the processes or thread of `other` can serve this model too: it has the same engine
+    /// and mode, and was loaded from the same files.
     pub fn loads_like(&self, other: &Self) -> bool {
         (self.mode, &self.engine, &self.files) == (other.mode, &other.engine, &other.files)
     }
 }
 
 impl Config {
-    /// The model that a client means by `name`, be it a name or an alias.
+    /// The model with this name or alias.
     pub fn model(&self, name: &str) -> Option<&Model> {
         self.models
             .iter()
             .find(|model| model.name == name || model.aliases.iter().any(|alias| alias == name))
     }
 
-    /// The environment variables that hold secrets of engines, as far as any model says so.
+    /// The environment variables that hold secrets of engines, for all models that use such a
+    /// variable.
     pub fn secret_variables(&self) -> Vec<&str> {
         let models = self.models.iter();
         models
@@ -81,9 +83,9 @@ impl Config {
             .collect()
     }
 
-    /// Take `MODEL:FAULT` apart if a request can ask the engine of `MODEL` to misbehave, which is
-    /// possible in test builds only. Every other name stays as it is: the name of a model has no
-    /// colon.
+    /// Split `MODEL:FAULT` if a request can ask the engine of `MODEL` to misbehave, which is
+    /// possible only in test builds. Every other name stays unchanged, because the name of a model
+    /// has no colon.
     pub fn split_fault(&self, name: String) -> (String, Option<String>) {
         match name.split_once(':') {
             Some((model, fault))

@@ -1,4 +1,4 @@
-//! The daemon as systemd sees it: `[service]`.
+//! The log level, and when the service exits: `[service]`.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problems::Problems, units::time};
 
-/// Shortest `idle_exit`.
+/// Shortest `idle_exit`. With a shorter one systemd could reach its limit of starts and give up.
 const MIN_IDLE: Duration = Duration::from_secs(3);
 
-/// `[service]`
+/// The table `[service]`: logging and exit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
     /// Least severe kind of message that is logged.
     pub log_level: LogLevel,
-    /// How long accepted requests may go on after the service was told to stop.
+    /// How long accepted requests may continue after the service was told to stop.
     #[serde(with = "time")]
     pub drain_timeout: Duration,
-    /// Exit when nobody was connected and nothing ran for so long; zero: never.
+    /// Exit after this time without a connection and without work; zero: never.
     #[serde(with = "time")]
     pub idle_exit: Duration,
 }
@@ -33,24 +33,24 @@ impl Default for Service {
     }
 }
 
-/// Severities, the most severe first.
+/// Severities of messages, with the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Something failed and somebody must act.
+    /// Something failed, and the administrator must act.
     Error,
-    /// Something is not as it should be, the service goes on.
+    /// Something is wrong, but the service continues.
     Warn,
-    /// One line for each request and each event of the service's life.
+    /// One line for each request and for each event in the life of the service.
     Info,
-    /// What a developer wants to see.
+    /// Details that help a developer.
     Debug,
-    /// Everything.
+    /// Every message that there is.
     Trace,
 }
 
 impl Service {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.time_or_zero("drain_timeout", self.drain_timeout);
         problems.time_or_zero("idle_exit", self.idle_exit);

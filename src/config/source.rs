@@ -1,4 +1,4 @@
-//! Where settings come from (file, environment) and which line or variable a mistake stands in.
+//! The sources of settings, file and environment, and the line or variable of each mistake.
 
 use std::{
     env,
@@ -17,33 +17,36 @@ use super::{
     file::File,
 };
 
-/// Where the service's state is if systemd does not say it (`StateDirectory=`).
+/// Folder of the service's state if systemd does not set `STATE_DIRECTORY`.
 pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
 
-/// Every variable with this prefix sets one key: `STT_ISOLATED_JOBS__MAX_RUNNING=8` is `jobs.max_running`.
+/// Every variable with this prefix sets one key. For example, `STT_ISOLATED_JOBS__MAX_RUNNING=8`
+/// sets `jobs.max_running`.
 const PREFIX: &str = "STT_ISOLATED_";
 
-/// Not a key of the daemon: the client's default socket.
+/// The client's default socket, which is not a key of the daemon.
 const CLIENT_VARIABLE: &str = "STT_ISOLATED_SOCKET";
 
-/// systemd.exec(5): the folders of `StateDirectory=`, separated by colons.
+/// The folders of `StateDirectory=`, separated by colons (systemd.exec(5)).
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
-/// The switch by which this project's users know process isolation; `true` is mode `process`, `false` is `thread`.
+/// The variable by which users of this project switch process isolation: `true` means mode
+/// `process`, `false` means `thread`.
 const PROCESS_ISOLATION: &str = "USE_PROCESS_ISOLATION";
 
-/// Where systemd puts what LoadCredential= names (systemd.exec(5)).
+/// The folder in which systemd puts the credentials of LoadCredential= (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// The text of a configuration file and the variables over it, kept to point at the origin of a mistake.
+/// The text of a configuration file and the variables that override it, kept to find the place of a
+/// mistake.
 pub(super) struct Source<'a> {
-    /// Name of the file for messages.
+    /// Name of the file, for messages.
     path: &'a Path,
     text: &'a str,
     variables: Vec<Variable>,
-    /// The first folder of systemd's `StateDirectory=`, which is systemd's word and no setting.
+    /// The first folder of systemd's `StateDirectory=`. Systemd sets it, so it is not a setting.
     state: Option<PathBuf>,
-    /// Where systemd put the service's credentials.
+    /// Folder of the service's credentials, as set by systemd.
     credentials: Option<PathBuf>,
 }
 
@@ -55,7 +58,7 @@ struct Variable {
 }
 
 impl<'a> Source<'a> {
-    /// `text` as read from `path`, and those of `environment`'s variables that are ours.
+    /// `text` as read from `path`, and those variables of `environment` that set something here.
     pub(super) fn new(
         path: &'a Path,
         text: &'a str,
@@ -86,7 +89,8 @@ impl<'a> Source<'a> {
                 Some(Variable { name, value, key })
             })
             .collect();
-        // The switch is the more general of the two ways to say `isolation.mode`: the exact key wins.
+        // The switch is the more general of the two ways to set `isolation.mode`, so the exact key
+        // wins.
         variables.sort_by(|a, b| {
             (a.name != PROCESS_ISOLATION, &a.name).cmp(&(b.name != PROCESS_ISOLATION, &b.name))
         });
@@ -99,23 +103,24 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The folder in which the service's state is.
+    /// The folder of the service's state.
     pub(super) fn state(&self) -> &Path {
         self.state.as_deref().unwrap_or(Path::new(DEFAULT_STATE))
     }
 
-    /// systemd's folder of the service's credentials, if it has any.
+    /// Systemd's folder of the service's credentials, if it has any.
     pub(super) fn credentials(&self) -> Option<&Path> {
         self.credentials.as_deref()
     }
 
-    /// The settings of file and environment together, types and names checked.
+    /// The settings of file and environment together, with types and names checked.
     pub(super) fn parse(&self) -> Result<File, ConfigError> {
         let file: File = toml::from_str(self.text).map_err(|error| self.in_file(&error))?;
         if self.variables.is_empty() {
             return Ok(file);
         }
-        // The file alone was right, so whatever fails from here on is the last variable's mistake.
+        // The file alone was correct, so a failure from here on is the mistake of the last
+        // variable.
         let mut table: Table = toml::from_str(self.text).map_err(|error| self.in_file(&error))?;
         let mut merged = file;
         for variable in &self.variables {
@@ -138,7 +143,7 @@ impl<'a> Source<'a> {
         Ok(merged)
     }
 
-    /// What the switch for process isolation says, if it is set and the exact key is not.
+    /// The value of the switch for process isolation, if it is set and the exact key is not.
     pub(super) fn process_isolation(&self) -> Option<bool> {
         let last = self
             .variables
@@ -148,8 +153,8 @@ impl<'a> Source<'a> {
         last.switch().ok().filter(|_| is_switch)
     }
 
-    /// A mistake in the value of `key`, with the line or the variable that set it: be it for this model alone, or in the
-    /// general table from which the model has it.
+    /// A mistake in the value of `key`, with the line or the variable that set it. That is in the
+    /// model's own table, or in the general table from which the model has the value.
     pub(super) fn problem(&self, key: &[&str], what: String) -> Problem {
         let general = match key {
             ["models", _, "limits" | "spares" | "recycle", _] => &key[2..],
@@ -198,7 +203,8 @@ impl<'a> Source<'a> {
             .count()
     }
 
-    /// The line of `key`, or of the nearest table around it that the file has; and whether it is the key's own.
+    /// The line of `key`, or of the nearest table around it that the file has; and whether it is
+    /// the line of `key` itself.
     fn line_of(&self, key: &[&str]) -> Option<(usize, bool)> {
         let document = DeTable::parse(self.text).ok()?;
         let mut table = document.get_ref();
@@ -230,7 +236,8 @@ impl Variable {
         }
     }
 
-    /// The value as TOML would read it; what is no TOML value is a string, so that `512M` needs no quotes.
+    /// The value as TOML would read it. Anything that is not a TOML value is a string, so `512M`
+    /// needs no quotes.
     fn toml_value(&self) -> Result<Value, String> {
         if self.name == PROCESS_ISOLATION {
             let mode = if self.switch()? { "process" } else { "thread" };

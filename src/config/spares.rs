@@ -1,4 +1,4 @@
-//! Jobs that wait for requests: `[spares]`, and what differs from it for one model.
+//! Jobs that wait for requests: `[spares]`, and what one model overrides.
 
 use std::time::Duration;
 
@@ -9,18 +9,19 @@ use crate::{
     units::{Lifetime, Time, time},
 };
 
-/// Jobs that are forked ahead of their request.
+/// Numbers and lifetime of jobs that are forked ahead of their request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spares {
-    /// Below this number a new one is forked at once.
+    /// If fewer wait, a new one is forked at once.
     pub min: usize,
-    /// Never more than this number wait.
+    /// Largest number that waits.
     pub max: usize,
-    /// How long nothing is forked above `min` after a request was handed over, so that the job has the CPU.
+    /// After a request was handed over, no spare above `min` is forked for this time, so that the
+    /// job has the CPU.
     #[serde(with = "time")]
     pub refill_delay: Duration,
-    /// How long one may wait for its request.
+    /// Longest time that one waits for its request.
     pub ttl: Lifetime,
 }
 
@@ -46,7 +47,7 @@ pub struct SparesOverride {
 }
 
 impl SparesOverride {
-    /// These keys over `base`.
+    /// These keys in place of those of `base`.
     pub fn over(&self, base: Spares) -> Spares {
         Spares {
             min: self.min.unwrap_or(base.min),
@@ -58,7 +59,7 @@ impl SparesOverride {
 }
 
 impl Spares {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.min > self.max {
             let what = format!(

@@ -1,4 +1,4 @@
-//! What the configuration accepts, what it refuses, and how it words that.
+//! Which configurations are accepted and refused, and how mistakes are worded.
 
 use std::path::{Path, PathBuf};
 
@@ -463,7 +463,7 @@ fn a_program_says_what_it_can_do() {
     assert_eq!(engine.language(), None);
 }
 
-/// A model of the engine `azure` with these lines in its table, beside a library that is there.
+/// A model of the engine `azure` with these lines in its table. Its library exists.
 fn azure(lines: &str, environment: &[(&str, &str)]) -> Result<AzureSettings, String> {
     let library = std::env::current_exe().unwrap();
     let text =

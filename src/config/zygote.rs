@@ -1,4 +1,4 @@
-//! Loading of models: `[zygote]`.
+//! How models are loaded and reloaded: `[zygote]`.
 
 use std::time::Duration;
 
@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problems::Problems, units::time};
 
-/// `[zygote]`
+/// The table `[zygote]`: loading of models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Zygote {
-    /// How long loading a model, and the self-test after it, may take.
+    /// Time limit for loading a model and for the self-test after it.
     #[serde(with = "time")]
     pub load_timeout: Duration,
     /// Longest pause between two attempts to start a zygote that fails.
     #[serde(with = "time")]
     pub max_backoff: Duration,
-    /// Forks after which a zygote is replaced by a fresh one, give or take a tenth; 0: never.
+    /// Number of forks, give or take a tenth, after which a zygote is replaced by a new one; 0:
+    /// never.
     pub max_forks: u64,
 }
 
@@ -31,7 +32,7 @@ impl Default for Zygote {
 }
 
 impl Zygote {
-    /// Check every rule that types cannot say.
+    /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.time("load_timeout", self.load_timeout);
         problems.time("max_backoff", self.max_backoff);

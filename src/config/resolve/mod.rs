@@ -1,4 +1,4 @@
-//! From the file as it is written to a configuration in which everything is possible.
+//! Resolves the file as written to a configuration in which every value is possible.
 
 mod model;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::problems::Problems;
 
-/// Check every rule and resolve every reference; add the models that are in `directory`.
+/// Check every rule, resolve every reference, and add the models that are in `directory`.
 pub(super) fn resolve(
     mut file: File,
     source: &Source<'_>,
@@ -75,8 +75,8 @@ pub(super) fn resolve(
     })
 }
 
-/// The problems, each with its place. Several models may have the same one from a general table; it
-/// is told once.
+/// The problems, each with its place. If several models have the same problem from a general table,
+/// it is reported once.
 fn placed(problems: Problems, source: &Source<'_>) -> Vec<Problem> {
     let mut all = Vec::new();
     for mistake in problems.into_mistakes() {
@@ -89,7 +89,7 @@ fn placed(problems: Problems, source: &Source<'_>) -> Vec<Problem> {
     all
 }
 
-/// The models in `directory` that `configured` does not have already, and remarks about the others.
+/// The models in `directory` that are not among `configured`, and remarks about the other entries.
 fn found(
     directory: &Path,
     configured: &[Model],
@@ -120,7 +120,8 @@ fn found(
         for mistake in own.into_mistakes() {
             match mistake.key.get(2) {
                 Some(table) if is_general(table) => problems.take_over(mistake),
-                // It is in nobody's configuration, which is therefore not refused for it.
+                // The administrator did not configure this model, so its mistake must not refuse
+                // the configuration.
                 _ => trouble = Some(mistake.what),
             }
         }
@@ -132,8 +133,8 @@ fn found(
     (models, remarks)
 }
 
-/// The name of the default model. The file's own models come first: a model that somebody puts into
-/// the directory changes no other's name.
+/// The name of the default model. Configured models come first: if exactly one is configured,
+/// models put into the directory do not change the default.
 fn default_model(named: &str, configured: &[Model], found: &[Model]) -> String {
     match (named, configured, found) {
         ("", [only], _) | ("", [], [only]) => only.name.clone(),
@@ -154,7 +155,7 @@ fn check_default(name: &String, models: &[Model], problems: &mut Problems) {
     }
 }
 
-/// Give each model its further names. Names and aliases share one space: no two may be the same.
+/// Give each model its aliases. Names and aliases share one namespace, so no two may be equal.
 fn names(models: &mut [Model], aliases: &BTreeMap<String, String>, problems: &mut Problems) {
     let mut owner: BTreeMap<String, String> = models
         .iter()

@@ -1,4 +1,4 @@
-//! One model: its own table over the general ones, all rules checked.
+//! Resolves one model: its own table over the general ones, with all rules checked.
 
 use crate::{
     config::{
@@ -9,17 +9,17 @@ use crate::{
     problems::Problems,
 };
 
-/// The settings around the models' own tables. `jobs.max_running` is at least 1.
+/// The settings outside the models' own tables. `jobs.max_running` is at least 1.
 #[derive(Clone, Copy)]
 pub(super) struct General<'a> {
     /// The file, for its general tables.
     pub(super) file: &'a File,
-    /// The environment around it.
+    /// The source of the settings: file and environment.
     pub(super) source: &'a Source<'a>,
 }
 
 impl General<'_> {
-    /// The model `name` as `table` and the general tables have it, all rules checked.
+    /// The model `name` from `table` and the general tables, with all rules checked.
     pub(super) fn model(self, name: &str, table: &ModelTable, problems: &mut Problems) -> Model {
         problems.within(&["models", name], |problems| {
             self.resolve(name, table, problems)
@@ -63,7 +63,7 @@ impl General<'_> {
 
     fn mode(self, table: &ModelTable) -> Mode {
         match (self.source.process_isolation(), table.mode) {
-            // The switch is for the whole service.
+            // The switch applies to the whole service.
             (Some(false), _) => Mode::Thread,
             (Some(true), Some(Mode::Thread)) => Mode::Process,
             (_, own) => own.unwrap_or(self.file.isolation.mode),

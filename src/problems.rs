@@ -11,7 +11,7 @@ const MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct Mistake {
     /// The names of the tables around the key, from the outside in, and then the key.
     pub key: Vec<String>,
-    /// What is wrong and what would be right.
+    /// A sentence that says the mistake and, if possible, a correct value.
     pub what: String,
 }
 

@@ -10,17 +10,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
-    /// `n` KiB.
+    /// A size of `n` KiB (1024 bytes).
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
 
-    /// `n` MiB.
+    /// A size of `n` MiB (1024 KiB).
     pub const fn mib(n: u64) -> Self {
         Self(n << 20)
     }
 
-    /// `n` GiB.
+    /// A size of `n` GiB (1024 MiB).
     pub const fn gib(n: u64) -> Self {
         Self(n << 30)
     }
@@ -107,14 +107,14 @@ pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long something may live: a time, `"0"` for not at all, `"-1"` for ever.
+/// Lifetime of something: a time, `"0"` for none, or `"-1"` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Not at all.
+    /// `"0"`: it does not live at all.
     Zero,
-    /// So long.
+    /// It lives for this time.
     Limited(Duration),
-    /// For ever.
+    /// `"-1"`: it lives without a limit.
     Unlimited,
 }
 

@@ -1,5 +1,6 @@
 //! The one table of codes: every way in which a request can end, with its HTTP status and whether
-//! to send it again. The API, Wyoming, the statistics, the journal, `sttctl` and docs/API.md read it.
+//! to send it again. The API, Wyoming, the statistics, the journal, `sttctl` and docs/API.md read
+//! it.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub enum Again {
 /// The groups in which people look for endings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// It was transcribed.
+    /// The request was transcribed.
     Ok,
     /// Its recording cannot be transcribed.
     Recording,
@@ -55,7 +56,7 @@ impl Group {
     }
 }
 
-/// Who gives a request this code.
+/// The part of the service that gives a request this code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The job, in its last word about the request.
@@ -92,7 +93,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Status of the HTTP answer.
+            /// Status of the HTTP answer, such as 200.
             pub fn status(self) -> u16 {
                 match self {
                     $(Self::$code => $status,)*
@@ -113,7 +114,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Who gives it.
+            /// The part of the service that gives this code.
             pub fn source(self) -> Source {
                 match self {
                     $(Self::$code => Source::$source,)*
@@ -150,7 +151,7 @@ codes! {
     Timeout: "timeout", 504, Never, Failed, Job;
     /// The client went away.
     Cancelled: "cancelled", 503, Never, GivenUp, Supervisor;
-    /// The service stopped.
+    /// The service stopped before the request was done.
     ShuttingDown: "shutting_down", 503, Later, GivenUp, Admission;
     /// The request waited for `jobs.queue_timeout` without getting a job.
     QueueTimeout: "queue_timeout", 429, Later, Refused, Queue;
@@ -215,7 +216,7 @@ impl Code {
         matches!(self.source(), Source::Door | Source::Admission)
     }
 
-    /// Whether a job may say it of its own request.
+    /// True if a job may report it about its own request.
     pub fn is_for_jobs(self) -> bool {
         self.source() == Source::Job
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Code;
 use crate::isolation::{Exit, How, sandbox::system_call_name};
 
-/// A job's times.
+/// The times of a job that have a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeLimit {
     /// Wall-clock time since the job got its request.
@@ -23,7 +23,7 @@ pub enum TimeLimit {
 pub struct Failure {
     /// Its row in the table of codes; one that [`Code::is_for_jobs`].
     pub code: Code,
-    /// What is wrong and what to do, in one sentence for the client.
+    /// One sentence for the client: the problem, and the remedy.
     pub message: String,
     /// A decoder gave up in the middle of its work: the job must not serve again.
     pub is_broken: bool,
@@ -50,7 +50,7 @@ pub enum Outcome {
     Failed(Failure),
     /// The kernel ended the job because it needed more memory than its limit.
     MemoryLimit {
-        /// `memory.max`, in bytes.
+        /// The job's `memory.max`, in bytes.
         limit: u64,
         /// Highest use, in bytes; never above the limit.
         peak: u64,
@@ -68,9 +68,9 @@ pub enum Outcome {
     },
     /// The job was killed because one of its times was up.
     Timeout {
-        /// Which of its times.
+        /// The time that was up.
         limit: TimeLimit,
-        /// How much it had.
+        /// The length of that limit.
         after: Duration,
         /// Audio that was decoded until then.
         audio: Duration,
@@ -100,9 +100,9 @@ impl Outcome {
 impl Outcome {
     /// The outcome of a job that ended without a last word, after `audio` had been decoded.
     ///
-    /// `oom_kills` is the number of processes of this job's cgroup that the kernel killed for memory
-    /// since the request was assigned. It decides first: otherwise an OOM kill looks like any
-    /// SIGKILL. `limit` and `peak` are bytes.
+    /// `oom_kills` is the number of processes of this job's cgroup that the kernel killed for
+    /// memory since the request was assigned. It decides first, because an OOM kill otherwise looks
+    /// like any SIGKILL. `limit` and `peak` are bytes.
     pub fn of_dead(exit: Exit, oom_kills: u64, limit: u64, peak: u64, audio: Duration) -> Self {
         if oom_kills > 0 {
             Self::MemoryLimit { limit, peak, audio }

@@ -1,4 +1,4 @@
-//! What a transcription reports while it works, and how a failure of it is worded.
+//! The reports of a transcription while it works, and the wording of its failures.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     transcript::Segment,
 };
 
-/// Takes the reports of a transcription; `Break` means that nobody wants the rest.
+/// Takes the reports of a transcription. `Break` means that the rest is not wanted.
 pub trait Report {
     /// This much audio has been decoded.
     fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
@@ -20,7 +20,7 @@ pub trait Report {
     }
 }
 
-/// Takes no notice.
+/// Ignores all reports, for a rehearsal.
 pub(super) struct Unheard;
 
 impl Report for Unheard {

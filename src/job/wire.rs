@@ -1,4 +1,4 @@
-//! The words between the supervisor and a job; what a job says is hostile until it is checked.
+//! The messages between the supervisor and a job. A job's messages are hostile until checked.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ pub type JobProcess = isolation::JobProcess<ToJob, FromJob>;
 /// The job's end of its channel.
 pub type JobChannel = isolation::channel::Channel<FromJob, ToJob>;
 
-/// Supervisor to job.
+/// A message from the supervisor to a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToJob {
-    /// Transcribe this. Descriptor: the recording, readable only. The next order comes, if any does,
-    /// after the last word about this one.
+    /// Transcribe this. Descriptor: the recording, readable only. The next order, if any, comes
+    /// after the last message about this one.
     Transcribe(Order),
 }
 
@@ -34,21 +34,21 @@ pub struct Order {
     pub id: u64,
     /// Longest recording that is transcribed.
     pub max_audio: Duration,
-    /// What the client asks.
+    /// The client's wishes for this request.
     pub ask: Ask,
 }
 
-/// Job to supervisor.
+/// A message from a job to the supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromJob {
     /// The job is sandboxed and waits for a request.
     Ready,
     /// The model cannot be loaded into this job; the reason. The only message of a useless job.
     LoadFailed(String),
-    /// A job that has served before has this request now: nothing that it said until here was about
-    /// it. The first request of a job goes without, as there was nothing to say before it.
+    /// A job that has served before now has this request: none of its earlier messages was about
+    /// it. A job's first request is not announced like this, because no message came before it.
     Taken {
-        /// The request.
+        /// Number of the request that was taken.
         id: u64,
     },
     /// This much of the recording has been decoded; never less than before.
@@ -76,7 +76,7 @@ pub enum FromJob {
     Failed {
         /// The request that this answers.
         id: u64,
-        /// The reason.
+        /// The reason, in the job's words.
         failure: Failure,
     },
     /// The job made a system call that its policy forbids, and is ending. The last message.

@@ -21,7 +21,7 @@ pub(super) trait Seam {
     fn dismissed(&mut self) {}
 }
 
-/// Does nothing.
+/// Leaves every job as it is.
 #[cfg(not(feature = "fault-engine"))]
 struct Nothing;
 
@@ -36,7 +36,7 @@ pub(super) fn seam() -> impl Seam {
     return Nothing;
 }
 
-/// A zygote begins.
+/// Called when a zygote begins its work.
 pub(super) fn zygote() {
     #[cfg(feature = "fault-engine")]
     crate::engine::fault::escape::look_around();

@@ -29,12 +29,12 @@ use serde::{Serialize, de::DeserializeOwned};
 pub trait Work {
     /// Loaded once and shared by all jobs.
     type Model;
-    /// Supervisor to job.
+    /// A message from the supervisor to a job.
     type Order: Message + Serialize + DeserializeOwned + 'static;
-    /// Job to supervisor.
+    /// A message from a job to the supervisor.
     type Answer: Message + Serialize + DeserializeOwned + 'static;
 
-    /// What the processes of this model need. Called before the zygote confines itself.
+    /// The needs of the processes of this model. Called before the zygote confines itself.
     ///
     /// # Errors
     /// A message for the administrator.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::landlock;
 use crate::isolation::kernel_file;
 
-/// `SECCOMP_MODE_FILTER` of linux/seccomp.h.
+/// The mode `SECCOMP_MODE_FILTER` of linux/seccomp.h, as /proc shows it.
 const FILTER: u32 = 2;
 
 /// The confinement of one zygote, measured by itself. Every job inherits it and adds to it.

@@ -192,7 +192,7 @@ fn put_in_force(ruleset: RulesetCreated) -> Result<u32, RulesetError> {
 
 /// True if this kernel's Landlock keeps signals inside the domain.
 pub(super) fn keeps_signals_in() -> bool {
-    /// `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.
+    /// The flag `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.
     const VERSION: libc::c_uint = 1;
     let (attributes, size): (*const libc::c_void, libc::size_t) = (std::ptr::null(), 0);
     // SAFETY: with this flag the call takes no attributes, makes nothing and returns a plain

@@ -74,7 +74,7 @@ pub(super) struct Options {
     pub(super) task: Task,
     /// Name or alias of the model; `None` means the default one.
     pub(super) model: Option<String>,
-    /// What the job is asked.
+    /// The request that is passed to the job.
     pub(super) ask: Ask,
     /// Format of the answer.
     pub(super) format: Format,

@@ -41,7 +41,7 @@ fn write(out: &mut impl Write, format: Format, name: Option<&Path>, body: &[u8])
     out.flush()
 }
 
-/// A JSON object on one line, with the name of its file added. Returned unchanged if there is no
+/// An answer that has no name or is not an object is returned unchanged.
 /// name or it is not an object.
 pub fn named(json: &[u8], name: Option<&Path>) -> Vec<u8> {
     let object = name.and_then(|name| {

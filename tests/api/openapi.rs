@@ -37,8 +37,8 @@ fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// Whether `value` is an object of this schema, as far as it goes: what it must have, what it may
-/// have, of which kind.
+/// True if `value` fits this schema: required fields, allowed fields, and their kinds. The schema's
+/// other rules are not checked.
 fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
     let schema = resolve(description, schema);
     if let Some(choices) = schema["anyOf"].as_array() {

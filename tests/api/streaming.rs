@@ -172,7 +172,7 @@ fn a_late_failure_is_the_last_event() {
 
 #[test]
 fn a_client_that_stops_reading_is_cut_off() {
-    // More than sockets and queues hold, and less than a request about so long a recording may say.
+    // Larger than sockets and queues can hold, and below the limit of text for so long a recording.
     const TEXT: usize = 3 << 20;
     let half_an_hour = wav(&vec![0; 1800 * 2 * 16_000]);
     let daemon = Daemon::start(FAULT);

@@ -524,7 +524,7 @@ fn an_unread_transcript_holds_no_job() {
     let served =
         Served::start("[models.default]\nengine = \"fault\"\n[http]\nbody_timeout = \"1s\"\n");
     let mut client = served.connect();
-    // More than sockets and queues hold, and less than a request about so long a recording may say.
+    // Larger than sockets and queues can hold, and below the limit of text for so long a recording.
     let wish = json!({"name": "default:text-flood"});
     client.send(&request(wish, &vec![0; 900 * 32_000]));
     wait_until("his job is ended", LONG, || {

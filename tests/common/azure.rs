@@ -1,6 +1,6 @@
-//! A speech service on this machine's own loopback, which speaks the protocol of Microsoft's Speech
-//! SDK as far as 1.53.0 uses it. It accepts what the SDK sends. Nobody here knows whether
-//! Microsoft's service answers in the same way.
+//! A speech service on this machine's own loopback. It speaks the part of the protocol of
+//! Microsoft's Speech SDK that version 1.53.0 uses, and accepts what the SDK sends. It is not known
+//! whether Microsoft's service answers in the same way.
 
 use std::{
     collections::BTreeMap,

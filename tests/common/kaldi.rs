@@ -99,7 +99,7 @@ fn graph(script: &Script) -> Vec<u8> {
         arcs.push((leaves(phone), number as i32));
         arcs.extend((1..*frames).map(|_| (leaves(phone) - 1, 0)));
     }
-    // Silence, in which the last state stays for ever.
+    // Silence, in which the last state stays forever.
     arcs.push((leaves(1), 0));
     let last = arcs.len();
     let mut file = FST.to_le_bytes().to_vec();

@@ -63,7 +63,7 @@ fn tone(seconds: usize) -> Vec<u8> {
 fn a_clip_is_transcribed() {
     let service = Service::saying(&[WORDS]);
     let (daemon, _folder) = start(&service, "");
-    // No self-test asks it: whoever sells it counts every second.
+    // The self-test does not ask the service, because a real one charges for every second.
     assert_eq!(service.seen().len(), 0);
     assert_eq!(daemon.post(&form("json")).text(), WORDS);
 

@@ -172,8 +172,8 @@ fn a_replaced_file_is_loaded_anew() {
     assert_eq!(said(&daemon, "small"), "ten meters");
 }
 
-/// A models directory and a folder for other files, which others may see: a model is tried by
-/// whoever owns its folder.
+/// A models directory and a folder for other files, both readable by other users: a model is tried
+/// as the user that owns its folder.
 struct Place {
     folder: TempDir,
 }

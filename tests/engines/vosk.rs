@@ -76,7 +76,7 @@ fn every_mode_gives_text_and_times() {
     ] {
         assert_eq!(word, &json!({"word": text, "start": start, "end": end}));
     }
-    // Nothing is left of one recording in the next, be it in the same process.
+    // Nothing of one recording remains in the next one, even in the same process.
     for mode in modes {
         for _ in 0..3 {
             let again = verbose(&daemon, mode);

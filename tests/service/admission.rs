@@ -124,7 +124,7 @@ fn a_cap_leaves_the_rest_to_others() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        // Half of the jobs are left to whoever has no cap.
+        // Half of the jobs are left to a user without a cap.
         for _ in 0..3 {
             let begin = Instant::now();
             let answer = other.run(|| daemon.post(&form("")));

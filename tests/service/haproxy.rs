@@ -109,7 +109,7 @@ impl Network {
         format!("198.18.{}.{end}", self.number)
     }
 
-    /// A socket listens in the network that it was made in, whoever has it.
+    /// A socket listens in the network in which it was made, even if another process has it now.
     fn listen(&self) -> TcpListener {
         let path = format!("/run/netns/{}", self.name);
         let there = (self.place(2), 8088);

@@ -184,7 +184,7 @@ fn reloads_can_overlap_with_a_stop() {
     let mut daemon = manager.setup(ONE).start();
     // systemd is told a moment after clients could see it.
     manager.wait("READY=1");
-    // It loads for ever: nobody writes.
+    // Loading never ends, because nothing is written into the FIFO.
     let fifo = daemon.folder().join("words.dict");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let endless = format!("{ONE}pocketsphinx.dictionary = {fifo:?}");

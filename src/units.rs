@@ -148,6 +148,7 @@ impl Serialize for Lifetime {
 pub(crate) mod time {
     use super::*;
 
+    /// Read a number with its unit as a time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|error| {
@@ -157,6 +158,7 @@ pub(crate) mod time {
         })
     }
 
+    /// Write a time so that [`deserialize`] reads it.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(*value))
     }

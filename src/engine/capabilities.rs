@@ -1,13 +1,14 @@
-//! What requests can ask of a model.
+//! The abilities of a model that requests can ask for.
 
-/// What not every engine can do. A request for what its model cannot do is refused, never half obeyed.
+/// Abilities that only some engines have. If a model lacks one that a request asks for, the request
+/// is refused as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// It gives each word its times.
+    /// It tells the times of each word.
     pub words: bool,
-    /// It says how sure it is of each word.
+    /// It tells how sure it is of each word.
     pub logprobs: bool,
-    /// A text can lead up to the recording.
+    /// It can be given a text that precedes the recording.
     pub prompt: bool,
     /// It can be told which words to expect.
     pub keywords: bool,

@@ -1,4 +1,5 @@
-//! What every engine must say of itself, so that the floors above need not know which engines exist.
+//! The trait that every engine implements, so that the floors above need not know which engines
+//! exist.
 
 use std::{fmt::Debug, fs::FileType, path::Path, time::Duration};
 

@@ -16,7 +16,7 @@ macro_rules! engines {
             Pocketsphinx: pocketsphinx::PocketsphinxSettings,
             /// Vosk, from the shared library of its Python package.
             Vosk: vosk::VoskSettings,
-            /// Any program.
+            /// A program that the administrator provides.
             Exec: exec::ExecSettings,
             /// OpenAI's Whisper, run by whisper.cpp.
             #[cfg(feature = "whisper")]
@@ -52,8 +52,8 @@ macro_rules! kinds_and_settings {
             }
         }
 
-        /// One model's engine with that engine's own settings: all that a zygote needs to load it.
-        /// What engines have in common is [`EngineConfig`], to which this dereferences.
+        /// One model's engine with that engine's own settings: all that a zygote needs to load the
+        /// model. It dereferences to [`EngineConfig`], which all engines have in common.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub enum EngineSettings {
             $($(#[doc = $doc])* $(#[cfg($cfg)])? $kind(super::$name::$settings),)*
@@ -107,7 +107,7 @@ impl EngineSettings {
     /// The settings that [`Self::encode`] made `bytes` of.
     ///
     /// # Errors
-    /// The bytes are anything else.
+    /// Other bytes, or bytes from another build.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
         postcard::from_bytes(bytes).map_err(|error| {
             EngineError::Unavailable(format!("its settings are malformed: {error}"))

@@ -29,20 +29,22 @@ use crate::{
     transcript::Segment,
 };
 
-/// Audio as the engine pulls it, block by block.
+/// Audio that the engine pulls, block by block.
 pub trait AudioSource {
-    /// The next block of mono samples (`f32`, −1 … 1, [`SAMPLE_RATE`]); `None` at the end of the recording or piece.
+    /// The next block of mono samples (`f32`, −1 … 1, [`SAMPLE_RATE`]); `None` at the end of the
+    /// recording or piece.
     ///
     /// # Errors
     /// The recording cannot be decoded further.
     fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError>;
 
-    /// Whether anybody still wants what is heard, for engines that can stop in the middle.
+    /// Whether anybody still wants the transcript, for engines that can stop in the middle.
     fn is_wanted(&self) -> bool {
         true
     }
 
-    /// Say that the engine is at work though it neither takes audio nor gives segments nor needs the CPU.
+    /// Report that the engine is at work, although it neither takes audio nor gives segments nor
+    /// uses the CPU.
     ///
     /// # Errors
     /// Nobody wants to know any more.
@@ -60,10 +62,10 @@ pub trait OriginalSource {
     /// It cannot be read.
     fn next_bytes(&mut self) -> Result<Option<&[u8]>, EngineError>;
 
-    /// What the upload was called: the extension of its file name, and its media type.
+    /// The extension of the upload's file name, and its media type.
     fn hint(&self) -> (Option<&str>, Option<&str>);
 
-    /// The engine has heard so much of it: nobody else knows.
+    /// Report how much audio the engine has heard. Only the engine knows that.
     ///
     /// # Errors
     /// It is longer than allowed, or nobody wants to know any more.
@@ -92,7 +94,7 @@ pub enum LoadedModel {
 }
 
 impl LoadedModel {
-    /// What both kinds can do.
+    /// The loaded model as both kinds have it.
     pub fn engine(&mut self) -> &mut dyn Engine {
         match self {
             Self::Samples(engine) => engine.as_mut(),
@@ -132,7 +134,7 @@ pub trait HearsSamples: Engine {
     /// final.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
-    /// Silence is no error: it emits no segment.
+    /// If nobody speaks, it emits no segment; that is not an error.
     ///
     /// # Errors
     /// The audio source failed, or the library did.
@@ -161,7 +163,8 @@ pub trait HearsOriginal: Engine {
 /// Why a model cannot be loaded or a recording cannot be transcribed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The library or one of the model's files is missing or unusable; the message names what to install or mend.
+    /// The library or one of the model's files is missing or unusable; the message names what to
+    /// install or mend.
     #[error("{0}")]
     Unavailable(String),
     /// The library reported a failure in the middle of its work.
@@ -169,10 +172,10 @@ pub enum EngineError {
     Failed {
         /// Name of the engine.
         engine: &'static str,
-        /// What the library said.
+        /// The message of the library.
         reason: String,
     },
-    /// What runs the model broke the rules by which it is talked to.
+    /// The program that runs the model broke the protocol.
     #[error("{0}")]
     Misbehaved(String),
     /// The engine, which decodes recordings itself, cannot read this one.
@@ -195,7 +198,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Its row in the table of codes.
+    /// The failure's row in the table of codes.
     pub fn code(&self) -> Code {
         match self {
             Self::Unavailable(_) | Self::Failed { .. } | Self::Stopped => Code::EngineFailed,

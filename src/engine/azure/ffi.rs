@@ -1,8 +1,10 @@
-//! The only place that calls Microsoft's Speech SDK: the symbols of its core library, behind safe owners.
+//! The only place that calls Microsoft's Speech SDK: the symbols of its core library, with safe
+//! owners.
 //!
-//! The functions are declared as the SDK's own programs for other languages call them; nothing of its headers is copied.
-//! Every handle is a pointer, and every result a number: 0, or the handle of an error. Tested with 1.53.0; the same
-//! declarations served 1.38.0, 1.41.1, 1.44.0 and 1.46.0.
+//! The functions are declared as the SDK's own programs for other languages call them; nothing of
+//! its headers is copied. Every handle is a pointer, and every result is a number: 0, or the handle
+//! of an error. Tested with 1.53.0; the same declarations worked with 1.38.0, 1.41.1, 1.44.0 and
+//! 1.46.0.
 
 #![allow(unsafe_code)]
 
@@ -17,19 +19,21 @@ use std::{
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-/// The SDK's part for this platform, which its core library opens by itself when it makes its first recogniser; if
-/// somebody else has opened it before, it cannot connect. The first version that has it is 1.38,
-/// and every version before that knows OpenSSL 1.1 only; the core library itself does not tell its version.
+/// The SDK's part for this platform. The core library opens it for its first recogniser; if it was
+/// opened before, the core library cannot connect. It exists since 1.38, and every version before
+/// that needs OpenSSL 1.1. The core library does not tell its version.
 const PLATFORM: &str = "libpal_azure_c_shared_openssl3.so";
 
-/// What that part needs: `libssl3`. Opened first, since without it every recognition fails with "error 2407".
+/// The library that this part needs: `libssl3`. It is opened first, since without it every
+/// recognition fails with "error 2407".
 const OPENSSL: [&str; 2] = ["libcrypto.so.3", "libssl.so.3"];
 
 /// Handle of one of the SDK's objects.
 type Raw = *mut c_void;
 /// 0, or the handle of an error.
 type Status = usize;
-/// Called on the SDK's own threads with a recogniser, an event, which is the callee's to release, and the context.
+/// Called on the SDK's own threads with a recogniser, an event that the callee must release, and
+/// the context.
 type Callback = unsafe extern "C" fn(Raw, Raw, *mut c_void);
 type Release = unsafe extern "C" fn(Raw) -> Status;
 
@@ -46,8 +50,9 @@ macro_rules! symbols {
             fn resolve(library: &Library) -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
-                        // SAFETY: the type is that of the function of this name, as the module's head says. The pointer
-                        // outlives `Library` because that was opened with RTLD_NODELETE.
+                        // SAFETY: the type is that of the function of this name, as the module's
+                        // head says. The pointer outlives `Library` because that was opened with
+                        // RTLD_NODELETE.
                         let symbol = unsafe {
                             library.get::<unsafe extern "C" fn($($argument),*) -> $result>(stringify!($name))
                         };
@@ -125,7 +130,7 @@ pub(super) enum Property {
     ErrorDetails = 5001,
 }
 
-/// What the SDK said when something failed.
+/// The SDK's message about a failure.
 #[derive(Debug)]
 pub(super) struct SdkError {
     what: &'static str,
@@ -153,14 +158,15 @@ pub(super) struct Sdk {
 macro_rules! call {
     ($sdk:expr, $name:ident($($argument:expr),*)) => {{
         let sdk: &Sdk = $sdk;
-        // SAFETY: every handle given is one that the SDK made and that its owner, a `Handle` that is alive during the
-        // call, has not yet released; strings are NUL-terminated and copied; what is written to is a live local.
+        // SAFETY: every handle given is one that the SDK made and that its owner, a `Handle` that
+        // is alive during the call, has not yet released; strings are NUL-terminated and copied;
+        // what is written to is a live local.
         let status = unsafe { (sdk.api.$name)($($argument),*) };
         sdk.check(stringify!($name), status)
     }};
 }
 
-/// Owns one object of the SDK's.
+/// Owns one object of the SDK.
 struct Handle {
     raw: Raw,
     release: Release,
@@ -168,8 +174,8 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: the SDK made the handle for us, and this is the only place that releases it, once, by the function
-        // for its kind.
+        // SAFETY: the SDK made the handle for us, and this is the only place that releases it,
+        // once, by the function for its kind.
         unsafe { (self.release)(self.raw) };
     }
 }
@@ -178,7 +184,7 @@ impl Sdk {
     /// Open the core library at `path`.
     ///
     /// # Errors
-    /// What is missing, or too old, and what to do.
+    /// The library that is missing or too old, and what to do.
     pub(super) fn open(path: &Path) -> Result<&'static Self, String> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let platform = folder.join(PLATFORM);
@@ -269,11 +275,11 @@ impl Sdk {
 /// Open one library for the rest of the life of the process.
 ///
 /// # Errors
-/// What the dynamic linker said.
+/// The error of the dynamic linker.
 fn open_library(path: &Path) -> Result<Library, String> {
     let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
-    // SAFETY: this runs the library's initialisers. It is the one that the administrator named, or OpenSSL's, and this
-    // process is a job, which is confined.
+    // SAFETY: this runs the library's initialisers. It is the one that the administrator named, or
+    // OpenSSL's, and this process is a job, which is confined.
     unsafe { Library::open(Some(path), flags) }.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         let cause = cause.unwrap_or_else(|| error.to_string());
@@ -281,14 +287,14 @@ fn open_library(path: &Path) -> Result<Library, String> {
     })
 }
 
-/// Who is asked.
+/// Address of the service.
 pub(super) enum Address<'a> {
     Region(&'a CStr),
     Host(&'a CStr),
     Endpoint(&'a CStr),
 }
 
-/// How recognisers are to be made: service, key, and properties.
+/// Settings for recognisers: service, key, and properties.
 pub(super) struct Config {
     sdk: &'static Sdk,
     bag: Handle,
@@ -296,10 +302,10 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// For this service, which knows us by this key.
+    /// Settings for this service, which knows us by this key.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn new(
         sdk: &'static Sdk,
         address: &Address<'_>,
@@ -329,7 +335,7 @@ impl Config {
     /// Set a property of all recognisers that are made from now on.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn set(&mut self, property: Property, value: &CStr) -> Result<(), SdkError> {
         let bag = self.bag.raw;
         call!(
@@ -338,10 +344,10 @@ impl Config {
         )
     }
 
-    /// The same for one that has a name.
+    /// Set a property that has a name.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn set_named(&mut self, name: &CStr, value: &CStr) -> Result<(), SdkError> {
         let bag = self.bag.raw;
         call!(
@@ -350,10 +356,10 @@ impl Config {
         )
     }
 
-    /// The same for one that the SDK passes to the service, in the query of its address.
+    /// Set a property that the SDK passes to the service, in the query of its address.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn ask_service(&mut self, name: &CStr, value: &CStr) -> Result<(), SdkError> {
         let handle = self.handle.raw;
         call!(
@@ -363,27 +369,27 @@ impl Config {
     }
 }
 
-/// What comes of a recognition.
+/// Events of a recognition.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The service has said something.
     Sign,
     /// A phrase is final.
     Phrase {
-        /// What the service said of it.
+        /// The service's message about the phrase.
         json: String,
-        /// Where it begins in the recording, in units of 100 ns. In the JSON times are counted from the beginning of a
-        /// connection, of which a long recording may need several.
+        /// Where it begins in the recording, in units of 100 ns. In the JSON times are counted from
+        /// the beginning of a connection, of which a long recording may need several.
         offset: u64,
     },
-    /// It came to an end before the recording did.
+    /// The recognition ended before the recording did.
     Failed {
         /// Kind of the failure: 1 to 9, see `Trouble`; 0 if the SDK does not say.
         code: i32,
         /// Words of the SDK and the service.
         details: String,
     },
-    /// It is over.
+    /// The recognition is over.
     Stopped,
 }
 
@@ -398,14 +404,15 @@ mod reason {
     pub(super) const ERROR: i32 = 1;
 }
 
-/// What the SDK's threads call; never freed, since nothing says for sure when the last of them has ended.
+/// The data that the SDK's threads use. It is never freed, because nothing tells when the last
+/// thread has ended.
 struct Listener {
     sdk: &'static Sdk,
     events: SyncSender<Event>,
 }
 
 impl Listener {
-    /// What the event says.
+    /// The meaning of a result's event.
     fn understand(&self, event: &Handle) -> Result<Event, SdkError> {
         let sdk = self.sdk;
         let result = sdk.make(sdk.api.recognizer_result_handle_release, |place| {
@@ -437,7 +444,7 @@ impl Listener {
                 let details = sdk.property(&self.bag(&result)?, Property::ErrorDetails);
                 Ok(Event::Failed { code, details })
             }
-            // Words that may yet change, and sound that is no speech.
+            // The text may still change, or the sound is not speech.
             _ => Ok(Event::Sign),
         }
     }
@@ -464,7 +471,7 @@ impl Listener {
     }
 }
 
-/// A result, or the end by an error. Runs on a thread of the SDK's.
+/// A result, or the end by an error. Runs on a thread of the SDK.
 unsafe extern "C" fn heard(_recognizer: Raw, event: Raw, context: *mut c_void) {
     // SAFETY: this is such a callback.
     let (listener, event) = unsafe { Listener::called(event, context) };
@@ -475,34 +482,35 @@ unsafe extern "C" fn heard(_recognizer: Raw, event: Raw, context: *mut c_void) {
             details: error.to_string(),
         });
     let _ = match event {
-        // One more of them would say nothing new.
+        // Another event would say nothing new.
         Event::Sign => listener.events.try_send(event).is_ok(),
         _ => listener.events.send(event).is_ok(),
     };
 }
 
-/// Something else was heard of the service. Runs on a thread of the SDK's.
+/// The service sent something else. Runs on a thread of the SDK.
 unsafe extern "C" fn noticed(_recognizer: Raw, event: Raw, context: *mut c_void) {
     // SAFETY: this is such a callback.
     let (listener, _event) = unsafe { Listener::called(event, context) };
     let _ = listener.events.try_send(Event::Sign);
 }
 
-/// The recognition is over. Runs on a thread of the SDK's.
+/// The recognition is over. Runs on a thread of the SDK.
 unsafe extern "C" fn stopped(_recognizer: Raw, event: Raw, context: *mut c_void) {
     // SAFETY: this is such a callback.
     let (listener, _event) = unsafe { Listener::called(event, context) };
     let _ = listener.events.send(Event::Stopped);
 }
 
-/// One recording on its way through a recogniser. Dropping it waits until the library has let it go, which takes 60 ms
-/// after a good end, and 10 s after a failure: after one, forget it.
+/// One recording on its way through a recogniser. Dropping it waits until the library has released
+/// it, which takes 60 ms after a good end, and 10 s after a failure: so after a failure, forget it.
 pub(super) struct Session {
     sdk: &'static Sdk,
-    /// Taken when it is let go, so that no thread of the SDK's waits for room in a queue that nobody empties.
+    /// Taken before the rest is released, so that no thread of the SDK waits for room in a queue
+    /// that nobody empties.
     events: Option<Receiver<Event>>,
     is_started: bool,
-    // In the order in which they are let go.
+    // The fields are in the order in which they must be released.
     recognizer: Handle,
     _audio: Handle,
     stream: Handle,
@@ -513,7 +521,7 @@ impl Session {
     /// A recogniser for mono samples of 16 bits at this rate, not yet started.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn open(config: &Config, rate: u32) -> Result<Self, SdkError> {
         let sdk = config.sdk;
         let format = sdk.make(sdk.api.audio_stream_format_release, |place| {
@@ -589,7 +597,7 @@ impl Session {
     /// Words and names that are likely to be said.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn expect(&mut self, phrases: &[CString]) -> Result<(), SdkError> {
         if phrases.is_empty() {
             return Ok(());
@@ -617,7 +625,7 @@ impl Session {
     /// Begin, within this time.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn start(&mut self, within: Duration) -> Result<(), SdkError> {
         let sdk = self.sdk;
         let start = sdk.make(sdk.api.recognizer_async_handle_release, |place| {
@@ -633,10 +641,10 @@ impl Session {
         )
     }
 
-    /// Give it further samples.
+    /// Send more samples.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn push(&mut self, samples: &[i16]) -> Result<(), SdkError> {
         let mut bytes: Vec<u8> = samples
             .iter()
@@ -652,10 +660,10 @@ impl Session {
         Ok(())
     }
 
-    /// There are no more samples.
+    /// Tell that there are no more samples.
     ///
     /// # Errors
-    /// What the SDK said.
+    /// The message of the SDK.
     pub(super) fn finish(&mut self) -> Result<(), SdkError> {
         call!(self.sdk, push_audio_input_stream_close(self.stream.raw))
     }

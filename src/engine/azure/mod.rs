@@ -1,8 +1,9 @@
 //! Engine `azure`: Microsoft's speech service, asked through Microsoft's Speech SDK.
 //!
-//! The SDK has threads, and cannot be forked once it is used: each job loads it itself, ahead of its request. It hears
-//! the whole recording as it comes, and segments go out as the service finds them. After a failure nothing is given
-//! back to the SDK, which would take ten seconds for it: the job says what happened and ends.
+//! The SDK has threads, and cannot be forked once it is used, so each job loads it before its
+//! request comes. It hears the whole recording as it arrives, and segments are sent as the service
+//! finds them. After a failure, the SDK would take ten seconds to release its objects: the job
+//! reports the failure and ends without that.
 
 mod ffi;
 mod pace;
@@ -33,31 +34,32 @@ use crate::{
 
 const NAME: &str = "azure";
 
-/// Most phrases that the service takes, and the longest of them in bytes.
+/// Most phrases that the service takes, and the most bytes of one.
 const MAX_PHRASES: (usize, usize) = (500, 250);
 
-/// Longest words of the SDK's in the journal, in characters.
+/// Most characters of the SDK's messages in the journal.
 const MAX_DETAILS: usize = 1000;
 
-/// The SDK's own default of `upload_burst`.
+/// The SDK's own default for `upload_burst`.
 const DEFAULT_BURST: Duration = Duration::from_secs(5);
 
-/// Asked for by a test: give nothing back to the library, as a program would that leaks.
+/// A test asks for this: release nothing to the library, as a leaking program would.
 const KEEP_HANDLES: &str = "keep-handles";
 
 /// A job's own SDK, ready for a recording.
 pub struct Azure {
     settings: AzureSettings,
-    /// What must be in no message.
+    /// The key, which must not be in any message.
     key: Option<Key>,
     config: Config,
-    /// The recording before, which is over. It is let go when there is another one: most jobs have none.
+    /// The recording before, which is over. It is released when there is another recording; most
+    /// jobs have none.
     before: Option<Session>,
     /// The language of this recording, without its region.
     language: Option<String>,
 }
 
-/// The key, from wherever it is.
+/// The key, read by this process or inherited from the supervisor.
 enum Key {
     Own(Secret),
     Inherited(&'static Secret),
@@ -72,7 +74,8 @@ impl Key {
     }
 }
 
-/// Open the SDK and prepare it for the service of `settings`. Nobody is asked anything yet.
+/// Open the SDK and prepare it for the service of `settings`. The service is not asked anything
+/// yet.
 ///
 /// # Errors
 /// The library, a file or the key is missing or unusable; the message says what to do.
@@ -86,7 +89,8 @@ pub fn load(settings: &AzureSettings) -> Result<Azure, EngineError> {
     let sdk = Sdk::open(&settings.library).map_err(unusable)?;
     let config = configure(sdk, settings, key.as_ref().map(Key::secret))
         .map_err(|error| unusable(words(key.as_ref(), &error.to_string())))?;
-    // The SDK opens more libraries for its first recogniser, which a job with a request in its hands could not.
+    // The SDK opens more libraries for its first recogniser. A job that serves a request could not
+    // do that.
     let first = Session::open(&config, SAMPLE_RATE);
     drop(first.map_err(|error| unusable(words(key.as_ref(), &error.to_string())))?);
     Ok(Azure {
@@ -118,8 +122,8 @@ fn key(place: &AzureKey) -> Result<Option<Key>, EngineError> {
     }
 }
 
-/// `text` as C has it. Nothing that comes here may have a NUL: addresses, keys and languages were checked, and phrases
-/// are cut at them.
+/// `text` as a C string. It has no NUL: addresses, keys and languages were checked, and phrases are
+/// cut at NULs.
 fn c(text: &str) -> Result<CString, EngineError> {
     CString::new(text).map_err(|_| failed("a setting has a NUL character in it".into()))
 }
@@ -157,7 +161,7 @@ fn set_up(config: &mut Config, settings: &AzureSettings) -> Result<(), SdkError>
     config.ask_service(c"wordLevelConfidence", c"true")?;
     if settings.upload_burst != DEFAULT_BURST {
         let milliseconds = settings.upload_burst.as_millis();
-        // The SDK spells it so.
+        // The SDK has this misspelling.
         let name = c"SPEECH-TransmitLengthBeforThrottleMs";
         if let Ok(value) = CString::new(milliseconds.to_string()) {
             config.set_named(name, &value)?;
@@ -166,8 +170,8 @@ fn set_up(config: &mut Config, settings: &AzureSettings) -> Result<(), SdkError>
     Ok(())
 }
 
-/// Let the authority whose certificate is in `file` vouch for the service. It publishes no list of certificates that were
-/// withdrawn, which the SDK would otherwise insist on.
+/// Let the authority whose certificate is in `file` vouch for the service. It has no certificate
+/// revocation lists, which the SDK requires by default.
 fn trust(config: &mut Config, file: &Path) -> Result<(), EngineError> {
     let unreadable = |error: &dyn std::fmt::Display| {
         EngineError::Unavailable(format!(
@@ -221,7 +225,8 @@ impl HearsSamples for Azure {
             {
                 self.before = Some(session)
             }
-            // After a failure the SDK would take ten seconds to let it go, and the process ends anyhow.
+            // After a failure the SDK would take ten seconds to release it, and the process ends
+            // anyway.
             _ => std::mem::forget(session),
         }
         result
@@ -250,7 +255,7 @@ impl Azure {
         open().map_err(|error: SdkError| failed(words(self.key.as_ref(), &error.to_string())))
     }
 
-    /// Give the service the recording, and take what it makes of it, until it is done.
+    /// Send the recording to the service, and emit its segments, until it is done.
     fn hear(
         &self,
         session: &mut Session,
@@ -266,9 +271,10 @@ impl Azure {
         let mut is_sent = false;
         loop {
             let patience = last_word.max(pace.arrival()) + limit;
-            let mut wait = match is_sent {
-                true => patience.saturating_duration_since(Instant::now()),
-                false => pace.wait(Instant::now()),
+            let mut wait = if is_sent {
+                patience.saturating_duration_since(Instant::now())
+            } else {
+                pace.wait(Instant::now())
             };
             let mut is_silent = is_sent;
             while let Some(event) = session.next(wait) {
@@ -294,7 +300,7 @@ impl Azure {
                         pace.sending(Instant::now(), samples.len());
                     }
                     None => {
-                        // There is nothing to ask about.
+                        // The recording is empty, so there is nothing to ask.
                         if pace.sent().is_zero() {
                             return Ok(());
                         }
@@ -306,7 +312,7 @@ impl Azure {
         }
     }
 
-    /// Take what came of a recording, be it given altogether by now (`is_all`) or not; `Break` at the end.
+    /// Handle one event of a recording. `is_all`: the whole recording was sent. `Break` at the end.
     fn take(
         &self,
         event: Event,
@@ -336,22 +342,25 @@ impl Azure {
         }
     }
 
-    /// What a failure with this code is (`CancellationErrorCode`).
+    /// The error for this code of the SDK (`CancellationErrorCode`).
     fn failure(&self, code: i32, details: &str) -> EngineError {
         match code {
-            // Authentication, a bad request, forbidden. The service calls a quota that is used up a bad request.
+            // Authentication, a bad request, forbidden. The service also answers "bad request" if a
+            // quota is used up.
             1 | 2 | 4 => self.trouble(Code::UpstreamRefused, details),
             // Too many requests, unavailable.
             3 | 8 => self.trouble(Code::UpstreamBusy, details),
             // Connection, service.
             5 | 7 => self.trouble(Code::UpstreamFailed, details),
-            // A time-out, or more audio than the SDK keeps without hearing anything of it.
+            // A time-out; or more audio was sent than the SDK keeps while the service does not
+            // answer.
             6 => self.trouble(Code::Timeout, details),
             _ => failed(words(self.key.as_ref(), details)),
         }
     }
 
-    /// The client learns what it can do about it; the words of the SDK, which have addresses in them, are for the journal.
+    /// The client is told what it can do about it. The SDK's words go to the journal, because they
+    /// have addresses in them.
     fn trouble(&self, code: Code, details: &str) -> EngineError {
         eprintln!(
             "the speech service, as its SDK tells: {}",
@@ -378,7 +387,7 @@ impl Azure {
     }
 }
 
-/// What the SDK said, in one line without the key.
+/// The SDK's words in one line, without the key.
 fn words(key: Option<&Key>, text: &str) -> String {
     let text = match key {
         Some(key) => key.secret().scrub(text),
@@ -402,13 +411,14 @@ fn failed(reason: String) -> EngineError {
     }
 }
 
-/// Full scale is 1; what is beyond is cut.
+/// Full scale is 1; values beyond are clipped.
 #[allow(clippy::cast_possible_truncation)]
 fn pcm(sample: f32) -> i16 {
     (sample * f32::from(i16::MAX)).round() as i16
 }
 
-/// What is likely to be said: the keywords, and what stands between the punctuation marks of the prompt.
+/// Phrases that are likely to be said: the keywords, and the parts of the prompt between
+/// punctuation marks.
 fn phrases(options: &Ask) -> Vec<CString> {
     let is_mark = |c: char| matches!(c, ',' | ';' | '.' | ':' | '!' | '?') || c.is_control();
     let prompt = options.prompt.as_deref().unwrap_or_default();

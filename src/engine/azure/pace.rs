@@ -1,23 +1,24 @@
-//! How fast a recording is given to the SDK: as fast as it sends it, so that little of it waits in the job's memory.
+//! Limits how fast a recording is given to the SDK: as fast as the SDK sends it, so that little of
+//! it waits in the job's memory.
 
 use std::time::{Duration, Instant};
 
 use crate::engine::SAMPLE_RATE;
 
-/// Behind the first burst the SDK sends so many seconds of audio in a second. Measured with 1.53.0.
+/// Seconds of audio that the SDK sends in one second after the first burst. Measured with 1.53.0.
 const SPEED: f64 = 2.0;
 
-/// The burst itself is not sent in no time: given faster than this the SDK's own buffer overflowed.
+/// Speed of the burst itself. If audio came faster than this, the SDK's own buffer overflowed.
 const BURST_SPEED: f64 = 200.0;
 
-/// How far a burst may be ahead of what the service has understood. The SDK keeps all audio until then, and gives up at
-/// some 90 s of it.
+/// How far a burst may be ahead of what the service has understood. The SDK keeps all audio until
+/// then, and fails at about 90 s.
 const AHEAD: Duration = Duration::from_secs(30);
 
 /// How much audio may wait in the SDK.
 const LEAD: Duration = Duration::from_secs(10);
 
-/// The way of one recording.
+/// Progress of one recording.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
@@ -25,12 +26,12 @@ pub(super) struct Pace {
     samples: u64,
     /// How much of it the service has understood.
     heard: Duration,
-    /// When the last of them were given.
+    /// When the last samples were given.
     last: Instant,
 }
 
 impl Pace {
-    /// From now on, with so much audio at once.
+    /// Begin now, with a burst of this length.
     pub(super) fn new(now: Instant, burst: Duration) -> Self {
         Self {
             start: now,
@@ -41,7 +42,7 @@ impl Pace {
         }
     }
 
-    /// So many samples were given now.
+    /// Note that `samples` were given now.
     pub(super) fn sending(&mut self, now: Instant, samples: usize) {
         self.samples += samples as u64;
         self.last = now;
@@ -52,7 +53,7 @@ impl Pace {
         self.heard = self.heard.max(end);
     }
 
-    /// How much audio was given so far.
+    /// Length of the audio that was given so far.
     pub(super) fn sent(&self) -> Duration {
         Duration::from_secs(self.samples) / SAMPLE_RATE
     }
@@ -63,12 +64,12 @@ impl Pace {
         ready.saturating_duration_since(now)
     }
 
-    /// When the service has all that was given so far.
+    /// When the service will have all that was given so far.
     pub(super) fn arrival(&self) -> Instant {
         self.last.max(self.start + self.after(self.sent()))
     }
 
-    /// How long the SDK takes to send so much.
+    /// How long the SDK takes to send this much.
     fn after(&self, audio: Duration) -> Duration {
         let burst = self.burst.min(self.heard + AHEAD);
         let rest = audio.saturating_sub(burst);

@@ -1,4 +1,4 @@
-//! What the service says of a phrase, as a segment. Nothing in it is trusted to fit together.
+//! Converts the service's message about a phrase to a segment. The message may be inconsistent.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Phrase {
     best: Vec<Alternative>,
 }
 
-/// One way in which the phrase was understood; the likeliest comes first.
+/// One interpretation of the phrase; the likeliest comes first.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Alternative {
@@ -32,7 +32,7 @@ struct Alternative {
     words: Vec<Part>,
 }
 
-/// A word of it.
+/// A word of an interpretation.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Part {
@@ -44,7 +44,7 @@ struct Part {
     confidence: Option<f32>,
 }
 
-/// Writes down one phrase after the other.
+/// Converts one phrase after the other.
 #[derive(Debug, Default)]
 pub(super) struct Scribe {
     /// Where the last one begins.
@@ -52,11 +52,11 @@ pub(super) struct Scribe {
 }
 
 impl Scribe {
-    /// The segment for the phrase that begins at `offset`, in the service's units, in a recording of which `sent` was
-    /// given; `None` if nothing was said.
+    /// The segment for the phrase that begins at `offset`, in the service's units, after `sent` of
+    /// the recording was sent; `None` if nothing was said.
     ///
     /// # Errors
-    /// It is no phrase.
+    /// The message does not describe a phrase.
     pub(super) fn segment(
         &mut self,
         json: &str,
@@ -69,7 +69,7 @@ impl Scribe {
         let Some(text) = phrase.display_text.or(shown).and_then(|text| clean(&text)) else {
             return Ok(None);
         };
-        // No time goes back or beyond the recording, whatever the service says.
+        // No time goes back or exceeds the recording, whatever the service says.
         let begin = self.start.min(sent);
         let at = |ticks: u64| time(ticks).clamp(begin, sent);
         let start = at(offset);
@@ -88,7 +88,7 @@ impl Scribe {
             })
         };
         let words = best.map_or_else(Vec::new, |best| {
-            // Services that say nothing of single words say how sure they are of the phrase.
+            // Services that say nothing of single words tell their confidence in the phrase.
             let all = best.confidence.and_then(belief);
             let words = best.words.into_iter();
             words.filter_map(|part| word(part, all)).collect()
@@ -112,7 +112,7 @@ fn belief(confidence: f32) -> Option<f32> {
     confidence.is_finite().then(|| confidence.clamp(0.0, 1.0))
 }
 
-/// Without control characters and surrounding white space; `None` if nothing is left.
+/// The text without control characters and surrounding white space; `None` if it is empty then.
 fn clean(text: &str) -> Option<String> {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     let text = text.trim();

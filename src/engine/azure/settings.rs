@@ -1,5 +1,5 @@
-//! The engine `azure` as the configuration knows it: its library, the service that it asks, and where
-//! the key is kept. The key itself is never here.
+//! The engine `azure` as the configuration knows it: its library, the service that it asks, and
+//! where the key is kept. The key itself is never here.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,43 +17,46 @@ use crate::{
     units::time,
 };
 
-/// Ports of `http:` and `https:`, which `ws:` and `wss:` have, too.
+/// Port of `http:`, which `ws:` has, too.
 const HTTP: u16 = 80;
-/// See [`HTTP`].
+/// Port of `https:`, which `wss:` has, too.
 const HTTPS: u16 = 443;
-/// Names that are too long for a datagram are asked for over TCP.
+/// Port of name servers. Names that are too long for a datagram are asked for over TCP.
 const DNS: u16 = 53;
 
-/// `[models.NAME.azure]`
+/// The table `[models.NAME.azure]` with its defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AzureTable {
     /// The core library of Microsoft's Speech SDK.
     pub library: PathBuf,
-    /// Region of the subscription (`westeurope`), or
+    /// Region of the subscription (`westeurope`). Exactly one of this, `host` and `endpoint` is
+    /// set.
     pub region: String,
-    /// the host of a service of one's own (`wss://speech.example:443`), or
+    /// Host of a service of the administrator's own (`wss://speech.example:443`).
     pub host: String,
-    /// the whole address of one.
+    /// Whole address of such a service.
     pub endpoint: String,
-    /// Name of the systemd credential that holds the key, or
+    /// Name of the systemd credential that holds the key. At most one of this and the next two is
+    /// set.
     pub credential: String,
-    /// the file that does, or
+    /// Path of the file that holds the key.
     pub key_file: PathBuf,
-    /// the environment variable.
+    /// Name of the environment variable that holds the key.
     pub key_environment: String,
-    /// Whoever writes the key itself is told where it belongs.
+    /// Refused: the error tells the administrator where the key belongs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<InClear>,
-    /// Languages that the service is asked for; the first is that of requests that name none.
+    /// Languages that the service is asked for. The first one is for requests that name none.
     pub languages: Vec<String>,
-    /// How long the service may say nothing, once it has all of the audio.
+    /// How long the service may stay silent once it has all of the audio.
     #[serde(with = "time")]
     pub response_timeout: Duration,
-    /// Audio that is sent at once, before the SDK slows down to twice the speed of speech.
+    /// Audio that is sent at once. After it, the SDK slows down to twice the speed of speech.
     #[serde(with = "time")]
     pub upload_burst: Duration,
-    /// Certificate of the authority that vouches for a service of one's own, in PEM; empty: the system's.
+    /// Certificate in PEM of the authority that vouches for the administrator's own service; empty:
+    /// one of the system's.
     pub ca_file: PathBuf,
 }
 
@@ -76,7 +79,7 @@ impl Default for AzureTable {
     }
 }
 
-/// A key that somebody wrote into the configuration. There is none of these.
+/// A key written into the configuration, which is refused. No value of this type exists.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum InClear {}
 
@@ -90,18 +93,18 @@ impl<'de> Deserialize<'de> for InClear {
     }
 }
 
-/// What a zygote and its jobs must know; no secret.
+/// Everything that a zygote and its jobs must know. No secret is in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AzureSettings {
     /// The core library of Microsoft's Speech SDK.
     pub library: PathBuf,
-    /// Who is asked.
+    /// Address of the service.
     pub service: AzureService,
-    /// Where the key is.
+    /// Place of the key.
     pub key: AzureKey,
     /// Languages that the service is asked for, as in `en-US`; at least one.
     pub languages: Vec<String>,
-    /// How long the service may say nothing, once it has all of the audio.
+    /// How long the service may stay silent once it has all of the audio.
     pub response_timeout: Duration,
     /// Audio that is sent at once.
     pub upload_burst: Duration,
@@ -109,7 +112,7 @@ pub struct AzureSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Who is asked.
+/// Address of the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AzureService {
     /// Microsoft's service in this region.
@@ -120,21 +123,22 @@ pub enum AzureService {
     Endpoint(String),
 }
 
-/// Where the key is.
+/// Place of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AzureKey {
-    /// The service wants none.
+    /// The service needs no key.
     None,
-    /// In this file.
+    /// The key is in this file.
     File(PathBuf),
-    /// In the environment variable of this name, until the service took it out of there.
+    /// The key is in the environment variable with this name, until the daemon takes it out.
     Environment(String),
-    /// In a systemd credential of this name, but systemd gives the service none.
+    /// The key is in a systemd credential with this name, but systemd gives the daemon no
+    /// credentials.
     NoCredentials(String),
 }
 
 impl AzureSettings {
-    /// The files that its processes read: library, key, certificate.
+    /// The files that its processes read: the library, the key, the certificate.
     pub fn files(&self) -> Vec<PathBuf> {
         let folder = self.library.parent().map(Path::to_path_buf);
         let key = match &self.key {
@@ -147,8 +151,8 @@ impl AzureSettings {
             .collect()
     }
 
-    /// The TCP ports that its jobs may connect to: the service's; under TLS that of the lists of certificates that were
-    /// withdrawn, which the SDK fetches; and that of name servers.
+    /// The TCP ports that its jobs may connect to: the port of the service, and the port of name
+    /// servers. Under TLS also the port of certificate revocation lists, which the SDK fetches.
     pub fn ports(&self) -> Vec<u16> {
         let own = match &self.service {
             AzureService::Region(_) => None,
@@ -162,7 +166,8 @@ impl AzureSettings {
             .collect()
     }
 
-    /// The language in which a request is transcribed that names `asked`: a language (`de`), or one of a region (`de-AT`).
+    /// The configured language for a request that names `asked`: a language (`de`), or the language
+    /// of a region (`de-AT`).
     pub fn language(&self, asked: Option<&str>) -> Option<&str> {
         let Some(asked) = asked else {
             return self.languages.first().map(String::as_str);
@@ -286,7 +291,8 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(&b.replace('_', "-"))
 }
 
-/// The port of the address, and whether nothing is encrypted there; `None` if it is no address of a WebSocket.
+/// The port of a WebSocket's address, and whether its traffic is unencrypted; `None` if `url` is
+/// something else.
 fn port(url: &str) -> Option<(u16, bool)> {
     let uri: Uri = url.parse().ok()?;
     let is_plain = match uri.scheme_str()? {
@@ -321,7 +327,7 @@ fn library(path: &Path, problems: &mut Problems) -> PathBuf {
 fn service(table: &AzureTable, problems: &mut Problems) -> AzureService {
     let url = |key: &str, url: &str, problems: &mut Problems| {
         if port(url).is_none() {
-            // Not what was written: it may have a password in it.
+            // The message does not repeat the value, which may have a password in it.
             let what = "must be an address of the form wss://HOST[:PORT], or ws://… where nothing is encrypted";
             problems.add(key, what);
         }

@@ -1,16 +1,17 @@
-//! Any bytes as what a program says: every line is refused with a reason or understood as something possible.
+//! Fuzzes a program's messages: each line is either refused with a reason, or gives something
+//! possible.
 
 use std::time::Duration;
 
 use super::protocol::{Answer, MAX_LINE, language, parse, quote, seconds};
 
-/// What was heard of the recording, in all that is tried here.
+/// Length of the audio heard so far, in everything that is tried here.
 const HEARD: Duration = Duration::from_secs(100);
 
-/// A job's message has 64 KiB, of which so much is left for a segment.
+/// Bytes of a job's message of 64 KiB that are left for a segment.
 const MAX_SEGMENT: usize = 64 * 1024 - 32;
 
-/// The lines of a program's stdout.
+/// The input is the program's stdout.
 pub fn program(data: &[u8]) {
     let mut earliest = Duration::ZERO;
     let lines = data.split(|byte| *byte == b'\n');

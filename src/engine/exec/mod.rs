@@ -1,8 +1,9 @@
-//! Engine `exec`: any program, started by the job ahead of its request and asked over pipes. One request, then it ends.
+//! Engine `exec`: any program. The job starts it before its request comes, and asks it over pipes.
+//! It serves one request, then it ends.
 //!
-//! The recording is decoded in the job, so a program needs nothing for that; one that wants to can have the original
-//! bytes. Audio goes to it while its answers are read: neither side can block the other for ever. However it ends, the
-//! job ends alike, and is judged as if it had been the engine itself.
+//! The job decodes the recording, unless the program wants the original bytes. Audio is written
+//! while answers are read, so neither side can block the other. However the program ends, the job
+//! ends in the same way, and is judged as if it had been the engine itself.
 
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
@@ -33,7 +34,7 @@ use crate::{
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "exec";
 
-/// Exit status of a program that could not be started at all, as a shell has it.
+/// Exit status of a program that could not be started, as in a shell.
 const CANNOT_EXECUTE: i32 = 127;
 
 /// A program that is ready for its only request.
@@ -43,11 +44,12 @@ pub struct Exec {
     language: Option<String>,
 }
 
-/// Start the program of these settings, and wait until it is ready. Nothing here bounds that time: whoever waits for the
-/// job does.
+/// Start the program of these settings, and wait until it is ready. Nothing here limits that time;
+/// the process that waits for the job has one.
 ///
 /// # Errors
-/// [`EngineError::Unavailable`]: it cannot be started, or said something else.
+/// [`EngineError::Unavailable`]: it cannot be started, or its first message is not that it is
+/// ready.
 pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<LoadedModel, EngineError> {
     let unavailable = |what: String| {
         let program = settings.command.first().map_or("", String::as_str);
@@ -107,7 +109,7 @@ impl Engine for Exec {
     }
 
     fn wait(&mut self, request: BorrowedFd<'_>) {
-        // It serves one request; after that it may end as it likes.
+        // The program serves one request. After that it may end in any way.
         while !self.talk.is_asked() {
             match self.talk.next(Some(request)) {
                 Ok(Event::Other) => return,
@@ -216,7 +218,8 @@ impl Exec {
         if let Some(duration) = done.duration {
             feed.heard(protocol::seconds(duration).map_err(misbehaved)?)?;
         }
-        // What it did not care to hear must be a recording all the same, and has a length.
+        // The program may not have read everything. The rest must still be a recording, and its
+        // length must be known.
         let mut rest = Vec::new();
         while feed.next(&mut rest)? {
             rest.clear();
@@ -225,15 +228,15 @@ impl Exec {
     }
 }
 
-/// What a program is given on descriptor 3.
+/// The data that a program gets on descriptor 3.
 trait Feed {
-    /// Append the next bytes; `false`: there are no more.
+    /// Append the next bytes; `false` at the end.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Result<bool, EngineError>;
 
-    /// How much of the recording was given, where that is known.
+    /// Length of the audio that was given, if that is known.
     fn given(&self) -> Option<Duration>;
 
-    /// The program has heard so much, it says.
+    /// The program reports that it has heard this much audio.
     fn heard(&mut self, audio: Duration) -> Result<(), EngineError>;
 }
 

@@ -1,5 +1,6 @@
-//! What is said between the engine `exec` and its program: one line of JSON each. docs/ENGINES.md has it for authors of
-//! programs. What a program says is hostile until it was checked here, and is checked once more by the supervisor.
+//! Messages between the engine `exec` and its program: one line of JSON each. docs/ENGINES.md
+//! describes them for authors of programs. A program's messages are hostile until they were checked
+//! here. The supervisor checks them once more.
 
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use crate::{
     transcript::{Decoding, Segment, Word},
 };
 
-/// Longest line, in bytes: what is in it goes to the supervisor as one message, which has at most 64 KiB and is never
-/// longer than the JSON that it came from.
+/// Longest line, in bytes. Its contents go to the supervisor as one message of at most 64 KiB,
+/// which is never longer than the JSON that it comes from.
 pub(super) const MAX_LINE: usize = 60 * 1024;
 
-/// How far behind the end of the recording a segment may end, for rounding and frames that are filled up; it is cut then.
+/// How far beyond the end of the recording a segment may end, because of rounding and padded
+/// frames. It is cut then.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// Characters of a program's words that are repeated in a message.
+/// Characters of a program's text that are repeated in a message.
 const MAX_QUOTE: usize = 200;
 
 /// The request as the program reads it.
@@ -33,7 +35,7 @@ pub(super) struct Request<'a> {
     audio: Audio<'a>,
 }
 
-/// What comes on descriptor 3.
+/// The data on descriptor 3.
 #[derive(Debug, Serialize)]
 #[serde(tag = "format")]
 pub(super) enum Audio<'a> {
@@ -55,7 +57,7 @@ impl Audio<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// The line that asks for this.
+    /// The line that makes this request.
     ///
     /// # Errors
     /// It cannot be written as JSON.
@@ -82,11 +84,11 @@ pub(super) enum Answer {
     Ready(Ready),
     /// A piece of the transcript, final.
     Segment(Piece),
-    /// So many seconds of audio were heard; that it is at work.
+    /// This many seconds of audio were heard. Also a sign that the program is at work.
     Progress(f64),
-    /// The last word: all segments were told.
+    /// The last message: all segments were sent.
     Done(Done),
-    /// The last word: there is no transcript.
+    /// The last message: the recording cannot be transcribed.
     Failed(Failed),
 }
 
@@ -96,7 +98,7 @@ pub(super) struct Ready {
     pub(super) audio: Wish,
 }
 
-/// What the program wants on descriptor 3.
+/// The data that the program wants on descriptor 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Wish {
@@ -174,10 +176,10 @@ impl Default for PieceDecoding {
     }
 }
 
-/// One line, without its end.
+/// Parse one line, without its end.
 ///
 /// # Errors
-/// What is wrong with it, for whoever wrote the program.
+/// The mistake, in words for the program's author.
 pub(super) fn parse(line: &[u8]) -> Result<Answer, String> {
     let text = std::str::from_utf8(line).map_err(|_| "a line of its stdout is no UTF-8")?;
     serde_json::from_str(text).map_err(|error| {
@@ -188,40 +190,40 @@ pub(super) fn parse(line: &[u8]) -> Result<Answer, String> {
     })
 }
 
-/// A program's words for a message: cut, and without control characters.
+/// A program's text for use in a message: shortened, and without control characters.
 pub(super) fn quote(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
     clean.take(MAX_QUOTE).collect()
 }
 
-/// Seconds of a program.
+/// A time in seconds, from a program.
 ///
 /// # Errors
-/// They are no length of time.
+/// It is not a length of time.
 pub(super) fn seconds(seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("{seconds} s is no time"))
 }
 
-/// A language's code of a program.
+/// A language code, from a program.
 ///
 /// # Errors
-/// It is none.
+/// It is not a language code.
 pub(super) fn language(code: String) -> Result<String, String> {
-    match is_language_code(&code) {
-        true => Ok(code),
-        false => Err(format!(
-            "`{}` is no ISO 639 code of a language",
-            quote(&code)
-        )),
+    if is_language_code(&code) {
+        return Ok(code);
     }
+    Err(format!(
+        "`{}` is no ISO 639 code of a language",
+        quote(&code)
+    ))
 }
 
 impl Piece {
-    /// As the service has it; `None` if there is no text in it. It starts no earlier than `earliest`, and `heard` of the
-    /// recording is known to exist, where that is known.
+    /// Check the segment and convert it; `None` if its text is empty. It must not start before
+    /// `earliest`, nor end after `heard`, the length of the recording as it is known so far.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake in it.
     pub(super) fn check(
         self,
         earliest: Duration,

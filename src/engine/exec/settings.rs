@@ -1,5 +1,5 @@
-//! The engine `exec` as the configuration knows it: a program, what it may reach, and what it says of
-//! itself.
+//! The engine `exec` as the configuration knows it: a program, what it may reach, and what it says
+//! of itself.
 
 use std::{
     collections::BTreeMap,
@@ -25,41 +25,43 @@ const MAX_BYTES: usize = 32 * 1024;
 /// Variables that the service sets itself.
 const OWN_VARIABLES: [&str; 2] = ["TMPDIR", "HOME"];
 
-/// `[models.NAME.exec]`
+/// The table `[models.NAME.exec]` with its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExecSettings {
     /// The program, by its absolute path, and its arguments.
     pub command: Vec<String>,
-    /// Files and folders that it can read and execute, beside the system's own and those that `command` names.
+    /// Files and folders that it can read and execute, in addition to the system's and to those
+    /// that `command` names.
     pub read: Vec<PathBuf>,
-    /// Variables of its environment, beside PATH, LANG, TMPDIR and HOME.
+    /// Variables of its environment, in addition to PATH, LANG, TMPDIR and HOME.
     pub environment: BTreeMap<String, String>,
     /// Whether it can reach other machines.
     pub network: bool,
     /// Whether it can make memory executable: for libraries that write code at run time.
     pub jit: bool,
-    /// ISO 639-1 codes of the languages that it can transcribe; empty: whatever a request names.
+    /// ISO 639-1 codes of the languages that it can transcribe; empty: any language that a request
+    /// names.
     pub languages: Vec<String>,
-    /// What a request may ask of it beside a transcript.
+    /// Abilities that a request can ask for.
     pub capabilities: Vec<Capability>,
 }
 
-/// What a program can say that it is capable of.
+/// The abilities that a program can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Capability {
-    /// See [`Capabilities::words`].
+    /// It tells the times of each word ([`Capabilities::words`]).
     Words,
-    /// See [`Capabilities::logprobs`].
+    /// It tells how sure it is of each word ([`Capabilities::logprobs`]).
     Logprobs,
-    /// See [`Capabilities::prompt`].
+    /// It can be given a text that precedes the recording ([`Capabilities::prompt`]).
     Prompt,
-    /// See [`Capabilities::keywords`].
+    /// It can be told which words to expect ([`Capabilities::keywords`]).
     Keywords,
-    /// See [`Capabilities::temperature`].
+    /// It can choose among likely words by chance ([`Capabilities::temperature`]).
     Temperature,
-    /// See [`Capabilities::translation`].
+    /// It can write in English what was said in another language ([`Capabilities::translation`]).
     Translation,
 }
 

@@ -1,4 +1,4 @@
-//! The pipes to and from a program: nothing here waits for one of them only.
+//! The pipes to and from a program. No function here waits for one of them alone.
 
 use std::{
     fs::File,
@@ -12,43 +12,43 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::protocol::{Answer, MAX_LINE, parse, quote};
 use crate::isolation::{How, Program};
 
-/// Bytes that are read at once: what a pipe holds (pipe(7)).
+/// Bytes that are read at once: the capacity of a pipe (pipe(7)).
 const CHUNK: usize = 64 * 1024;
 
-/// How long a program that has closed its stdout may go on.
+/// How long a program may go on after it has closed its stdout.
 const PATIENCE: u16 = 2000;
 
 /// Bytes of its stderr that are kept for messages, from the end.
 const MAX_TAIL: usize = 1024;
 
-/// What happens next.
+/// The next thing that happens in a conversation.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The program has said this.
     Said(Answer),
-    /// It has ended, and all that it said was heard.
+    /// The program has ended, and everything that it said was read.
     Ended(How),
-    /// Something that waits to be written can be, or a part of it.
+    /// There is room in a pipe, and data was written into it.
     Room,
-    /// There is something to be read from the other descriptor.
+    /// The other descriptor can be read.
     Other,
 }
 
-/// A running program as it is talked to.
+/// A running program, with the pipes to it.
 #[derive(Debug)]
 pub(super) struct Talk {
     program: Program,
-    /// What was read from its stdout and is not understood yet.
+    /// Bytes from its stdout that do not make a whole line yet.
     heard: Vec<u8>,
-    /// Bytes of that in which there is no end of a line.
+    /// Number of these bytes that were searched for the end of a line.
     searched: usize,
-    /// How it ended.
+    /// How the program ended, if it has.
     end: Option<How>,
     /// When its stdout was found closed.
     closed: Option<Instant>,
-    /// The last that it wrote to stderr.
+    /// The end of its stderr.
     tail: Vec<u8>,
-    /// What is still to be written to its stdin, and as audio.
+    /// Data that must still be written to its stdin, and to its audio pipe.
     request: Outflow,
     audio: Outflow,
 }
@@ -96,7 +96,7 @@ impl Talk {
         }
     }
 
-    /// Have this written to its stdin, and its stdin closed then.
+    /// Write this to its stdin, and then close its stdin.
     ///
     /// # Errors
     /// It cannot be written to.
@@ -105,21 +105,21 @@ impl Talk {
             bytes: request,
             written: 0,
         };
-        // Before its audio is waited for, which may still be on its way.
+        // This must come before the wait for audio, which may still be on its way.
         self.write()
     }
 
-    /// Whether it has had its request.
+    /// Whether it has got its request.
     pub(super) fn is_asked(&self) -> bool {
         !self.request.bytes.is_empty()
     }
 
-    /// Whether it reads audio and has taken all that there was.
+    /// Whether it reads audio and has taken everything that there was.
     pub(super) fn wants_audio(&self) -> bool {
         self.program.audio.is_some() && self.audio.is_empty()
     }
 
-    /// Give it more audio, which `fill` writes; `false` from there: that was all.
+    /// Give it more audio, which `fill` writes. If `fill` gives `false`, that was all.
     pub(super) fn give<E>(
         &mut self,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
@@ -132,7 +132,7 @@ impl Talk {
         Ok(())
     }
 
-    /// Write what can be written.
+    /// Write as much as the pipes have room for.
     fn write(&mut self) -> Result<(), String> {
         let Program { stdin, audio, .. } = &mut self.program;
         let flows = [(stdin, &mut self.request), (audio, &mut self.audio)];
@@ -149,10 +149,10 @@ impl Talk {
         Ok(())
     }
 
-    /// Wait for what happens next. `other` is watched beside the program, which comes first.
+    /// Wait for the next event. `other` is watched, too, but the program comes first.
     ///
     /// # Errors
-    /// The program did what it must not do.
+    /// The program broke the protocol.
     pub(super) fn next(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Event, String> {
         loop {
             if let Some(line) = self.line()? {
@@ -175,7 +175,7 @@ impl Talk {
             if ready.stdout {
                 self.hear()?;
             } else if ready.ended {
-                // Whoever else holds the other end of its stdout has no business with us.
+                // Another process that still holds the other end of its stdout is ignored.
                 self.program.stdout = None;
             }
             if ready.ended && self.end.is_none() {
@@ -230,9 +230,10 @@ impl Talk {
             }
         }
         let timeout = match (self.end, stdout) {
-            // All that was said is there already.
+            // Everything that was said is already there.
             (Some(_), _) => PollTimeout::ZERO,
-            // Who wants more audio must not be waited for: it is read when nothing else is to be done.
+            // A caller that wants more audio must not be kept waiting, so audio is fetched if there
+            // is nothing else to do.
             _ if self.wants_more() => PollTimeout::ZERO,
             (None, None) => PollTimeout::from(PATIENCE),
             (None, Some(_)) => PollTimeout::NONE,
@@ -255,12 +256,12 @@ impl Talk {
         })
     }
 
-    /// Whether audio is taken that nobody has fetched yet. Not before the request is asked.
+    /// Whether the program takes audio that was not fetched yet. It never does before it was asked.
     fn wants_more(&self) -> bool {
         self.is_asked() && self.wants_audio()
     }
 
-    /// The next whole line that was heard, without its end.
+    /// The next whole line from its stdout, without the line's end.
     fn line(&mut self) -> Result<Option<Vec<u8>>, String> {
         let end = self.heard[self.searched..].iter().position(|b| *b == b'\n');
         let Some(end) = end.map(|end| end + self.searched) else {
@@ -299,7 +300,8 @@ impl Talk {
         Ok(())
     }
 
-    /// Hand its stderr on to our own, which takes what it has room for: the rest is lost, and nobody waits.
+    /// Copy its stderr to our own, as much as that has room for. The rest is lost, and nobody
+    /// waits.
     fn relay(&mut self) {
         let Some(stderr) = &mut self.program.stderr else {
             return;
@@ -320,7 +322,7 @@ impl Talk {
 
     /// The last line that it wrote to stderr, if there is one, as the end of a message.
     pub(super) fn last_words(&mut self) -> String {
-        // What it wrote just before its end is in the pipe already.
+        // The program wrote it before its end, so it is already in the pipe.
         self.relay();
         let text = String::from_utf8_lossy(&self.tail);
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
@@ -329,7 +331,7 @@ impl Talk {
     }
 }
 
-/// What can be done without waiting.
+/// The operations that are possible without waiting.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // one for each descriptor
 struct Ready {

@@ -1,4 +1,4 @@
-//! What a program may say, checked without one.
+//! Tests of the rules for a program's messages, without a program.
 
 use std::time::Duration;
 

@@ -9,7 +9,8 @@ use super::escape::{self, sys};
 pub(super) fn segfault() -> ! {
     // Not address 0: that one is caught by checks of the standard library in unoptimised builds.
     let nowhere = std::ptr::without_provenance_mut::<u8>(16);
-    // SAFETY: not sound, on purpose: the first page is never mapped (vm.mmap_min_addr), so the processor faults.
+    // SAFETY: not sound, on purpose: the first page is never mapped (vm.mmap_min_addr), so the
+    // processor faults.
     unsafe { nowhere.write_volatile(1) };
     unreached()
 }
@@ -71,7 +72,8 @@ pub(super) fn bus() -> ! {
         ];
         if let Ok(address) = sys(libc::SYS_mmap, arguments) {
             let last = std::ptr::with_exposed_provenance::<u8>(address + FAR - 1);
-            // SAFETY: not sound, on purpose: the address is mapped, but no recording of a test is a GiB long.
+            // SAFETY: not sound, on purpose: the address is mapped, but no recording of a test is a
+            // GiB long.
             unsafe { last.read_volatile() };
         }
     }
@@ -92,7 +94,7 @@ pub(super) fn stack_overflow() -> ! {
     unreached()
 }
 
-/// Without a word.
+/// End the process without a message.
 pub(super) fn exit(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }

@@ -5,7 +5,7 @@ use std::{io::Write, ops::ControlFlow, thread::Builder, time::Duration};
 use super::{Emit, EngineError, TEXT, failed, segment};
 use crate::transcript::{Decoding, Segment, Word};
 
-/// What a flood of stderr amounts to, in bytes.
+/// Size of a flood of stderr, in bytes.
 pub(super) const MUCH: usize = 16 << 20;
 
 /// Text that fits into a message, with hardly any room left.
@@ -44,7 +44,7 @@ fn for_ever(emit: &mut Emit<'_>, segment: &Segment) -> Flooded {
     }
 }
 
-/// So many good segments, as fast as it can.
+/// Emit `count` good segments as fast as possible.
 pub(super) fn burst(emit: &mut Emit<'_>, count: usize, length: Duration) -> Flooded {
     for _ in 0..count {
         let _ = emit(segment(TEXT.into(), length));

@@ -12,7 +12,8 @@ use nix::time::ClockId;
 use super::{EngineError, escape::sys, failed, sleep_for_ever};
 use crate::units::ByteSize;
 
-/// Memory is taken in pieces of this size: large enough to lie in huge pages mostly, where the kernel has them.
+/// Memory is taken in pieces of this size: large enough to lie in huge pages mostly, where the
+/// kernel has them.
 const PIECE: usize = 64 << 20;
 
 /// The smallest page there is.
@@ -53,7 +54,7 @@ pub(super) fn burn(time: Duration) {
     }
 }
 
-/// So many threads that burn CPU time, this one among them.
+/// Burn CPU time on `count` threads, of which this is one.
 pub(super) fn spin_threads(count: usize) -> Result<(), EngineError> {
     for _ in 1..count {
         let thread = Builder::new().spawn(|| spin());
@@ -62,7 +63,8 @@ pub(super) fn spin_threads(count: usize) -> Result<(), EngineError> {
     spin()
 }
 
-/// Processes that make processes for ever; or a number of processes that only sleep and die with this one.
+/// Processes that make processes for ever; or a number of processes that only sleep and die with
+/// this one.
 ///
 /// The unlimited kind must only be run where `pids.max` holds: nothing else stops it.
 pub(super) fn fork_bomb(count: Option<usize>) {
@@ -87,7 +89,7 @@ fn fork() -> Option<usize> {
     sys(libc::SYS_clone, [libc::SIGCHLD as usize]).ok()
 }
 
-/// As many sleeping threads as there can be, or so many.
+/// Start `count` sleeping threads, or as many as possible.
 pub(super) fn thread_bomb(count: Option<usize>) {
     let mut threads = 0;
     while count.is_none_or(|count| threads < count) {

@@ -1,13 +1,14 @@
-//! What a request leaves in memory, and the search for it from another one.
+//! Leaves a mark of a request in memory, and searches for it from another request.
 //!
-//! A mark is never kept as it is given but with each bit pattern of [`VEIL`] changed, so that the request which asks
-//! for it does not find itself.
+//! A mark is never kept as it is given but with each bit pattern of [`VEIL`] changed, so that the
+//! request which asks for it does not find itself.
 //!
-//! The search needs no `/proc`: it walks from addresses that it knows (stack, heap, static memory, code, libraries,
-//! mapped memory) page by page in both directions, across gaps of up to [`GAP`] pages, and asks the kernel before each
-//! whether it can be read. That covers the program with all its libraries, the heap, the stack and all mapped memory
-//! near the libraries, where the kernel puts everything that is mapped without an address of its own; it does not
-//! cover a mapping that somebody put more than [`GAP`] pages away from every other.
+//! The search needs no `/proc`: it walks from addresses that it knows (stack, heap, static memory,
+//! code, libraries, mapped memory) page by page in both directions, across gaps of up to [`GAP`]
+//! pages, and asks the kernel before each whether it can be read. That covers the program with all
+//! its libraries, the heap, the stack and all mapped memory near the libraries, where the kernel
+//! puts everything that is mapped without an address of its own; it does not cover a mapping that
+//! somebody put more than [`GAP`] pages away from every other.
 #![allow(unsafe_code)]
 
 use std::{
@@ -135,8 +136,8 @@ impl Walk<'_> {
     /// Whether the mark lies whole in the page at `address`, which is readable.
     fn is_in(&mut self, address: usize) -> bool {
         let page = std::ptr::with_exposed_provenance::<u8>(address);
-        // SAFETY: the kernel has just read from this page. Whoever else writes to it meanwhile, or unmaps it, can at
-        // worst end a process of a test; as bytes any content is valid.
+        // SAFETY: the kernel has just read from this page. If something else writes to it or unmaps
+        // it meanwhile, that can at worst end a process of a test; as bytes any content is valid.
         unsafe { page.copy_to(self.page.as_mut_ptr(), PAGE) };
         let is_mark = |bytes: &[u8]| bytes.iter().zip(self.mark).all(|(a, b)| a ^ VEIL == *b);
         let mut rest = self.page.as_slice();
@@ -152,14 +153,14 @@ impl Walk<'_> {
             found = rest.len() >= self.mark.len() && is_mark(rest);
             rest = &rest[1..];
         }
-        // Whatever was copied must not be found again in the copy.
+        // The copy must not be found again in a later search.
         self.page.fill(0);
         found
     }
 }
 
-/// Whether the page at `address` can be read: rt_sigprocmask reads a set of signals there before it finds that it does
-/// not know what to do with it.
+/// Whether the page at `address` can be read: rt_sigprocmask reads a set of signals there before it
+/// finds that it does not know what to do with it.
 fn readable(address: usize) -> bool {
     const NONSENSE: usize = 99;
     sys(libc::SYS_rt_sigprocmask, [NONSENSE, address, 0, 8]) == Err(Errno::EINVAL)

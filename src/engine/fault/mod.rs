@@ -1,33 +1,45 @@
-//! Engine `fault`: misbehaves as each request asks. For tests of everything around it; never in a package.
+//! Engine `fault`: misbehaves as each request asks. For tests of everything around it; never in a
+//! package.
 //!
-//! A request for the model `NAME:MODE`, where `NAME` is a model with `engine = "fault"`, runs that model in mode `MODE`.
-//! Without a mode it behaves: one segment, [`TEXT`], as long as the recording. Every mode reads the recording first,
-//! so that the service knows of the audio when the trouble begins.
+//! A request for the model `NAME:MODE`, where `NAME` is a model with `engine = "fault"`, runs that
+//! model in mode `MODE`. Without a mode it behaves: one segment, [`TEXT`], as long as the
+//! recording. Every mode reads the recording first, so that the service knows of the audio when the
+//! trouble begins.
 //!
-//! | mode | what it does | what the client must get |
-//! |---|---|---|
-//! | `leak=SIZE` | touches so much memory, never frees it, answers | 200, or 507 above the limit |
-//! | `leak-forever` | the same without end | 507 |
-//! | `segfault` `abort` `illegal` `trap` `fpe` `bus` `stack-overflow` | dies by that signal | 502 `worker_crashed` |
-//! | `exit=N` | ends with that status without a word | 502 `worker_crashed` |
-//! | `fail` | reports a failure in good order | 502 `engine_failed` |
-//! | `hang` `stall` | sleeps; sleeps after a first segment | 504 `timeout` |
-//! | `stop` | stops itself by SIGSTOP | 502 `worker_misbehaved`; 504 `timeout` without a sandbox |
-//! | `spin` `spin-threads=N` | burns CPU time on one or N threads | 504 `timeout` |
-//! | `burn=TIME` | uses so much CPU time, answers | 200, or 504 beyond its limit |
-//! | `sleep=TIME` | answers after that time | 200, or 504 beyond the deadline |
-//! | `fork-bomb` `fork-bomb=N` | processes that make processes for ever; N sleeping ones | 502 `worker_misbehaved`; 504, or 200 with N, without a sandbox |
-//! | `thread-bomb` `thread-bomb=N` | as many threads as it gets, or N; answers | 200 |
-//! | `fd-flood` | as many descriptors as it gets; answers | 200, or 502 `worker_misbehaved` where the sandbox forbids dup |
-//! | `output-flood` `text-flood` `word-flood` | segments for ever: tiny ones, of 60 KiB, of thousands of words | 502 `worker_misbehaved` |
-//! | `burst=N` | N segments without a pause, each as good as the one | 200 |
-//! | `stderr-flood` | 16 MiB to stderr; answers | 200 |
-//! | `stderr-storm` | the same for ever on four threads, beside and after its answer | 200 |
-//! | `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters` `nan-confidence` `nan-figures` | segments that cannot be | 502 `worker_misbehaved` |
-//! | `options` | answers with what it was told of prompt, keywords, temperature and translation | 200 |
-//! | `plant=MARK` | leaves MARK in its stack, heap and static memory; answers | 200 |
-//! | `escape-…` | one attempt to get out, see [`escape`] | 502 `worker_misbehaved`, or 200 with `denied …` |
-//! | `list` | answers with the names of all attempts | 200 |
+//! Each mode is listed with its effect, and then with the answer that the client must get:
+//!
+//! - `leak=SIZE`: touches so much memory, never frees it, answers. Answer: 200, or 507 above
+//!   the limit.
+//! - `leak-forever`: the same without end. Answer: 507.
+//! - `segfault` `abort` `illegal` `trap` `fpe` `bus` `stack-overflow`: dies by that signal.
+//!   Answer: 502 `worker_crashed`.
+//! - `exit=N`: ends with that status without a word. Answer: 502 `worker_crashed`.
+//! - `fail`: reports a failure in good order. Answer: 502 `engine_failed`.
+//! - `hang` `stall`: sleeps; sleeps after a first segment. Answer: 504 `timeout`.
+//! - `stop`: stops itself by SIGSTOP. Answer: 502 `worker_misbehaved`; 504 `timeout` without a
+//!   sandbox.
+//! - `spin` `spin-threads=N`: burns CPU time on one or N threads. Answer: 504 `timeout`.
+//! - `burn=TIME`: uses so much CPU time, answers. Answer: 200, or 504 beyond its limit.
+//! - `sleep=TIME`: answers after that time. Answer: 200, or 504 beyond the deadline.
+//! - `fork-bomb` `fork-bomb=N`: processes that make processes for ever; N sleeping ones.
+//!   Answer: 502 `worker_misbehaved`; 504, or 200 with N, without a sandbox.
+//! - `thread-bomb` `thread-bomb=N`: as many threads as it gets, or N; answers. Answer: 200.
+//! - `fd-flood`: as many descriptors as it gets; answers. Answer: 200, or 502
+//!   `worker_misbehaved` where the sandbox forbids dup.
+//! - `output-flood` `text-flood` `word-flood`: segments for ever: tiny ones, of 60 KiB, of
+//!   thousands of words. Answer: 502 `worker_misbehaved`.
+//! - `burst=N`: N segments without a pause, each as good as the one. Answer: 200.
+//! - `stderr-flood`: 16 MiB to stderr; answers. Answer: 200.
+//! - `stderr-storm`: the same for ever on four threads, during and after its answer. Answer:
+//!   200.
+//! - `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters`
+//!   `nan-confidence` `nan-figures`: segments that cannot be. Answer: 502 `worker_misbehaved`.
+//! - `options`: answers with what it was told of prompt, keywords, temperature and translation.
+//!   Answer: 200.
+//! - `plant=MARK`: leaves MARK in its stack, heap and static memory; answers. Answer: 200.
+//! - `escape-…`: one attempt to get out, see [`escape`]. Answer: 502 `worker_misbehaved`, or
+//!   200 with `denied …`.
+//! - `list`: answers with the names of all attempts. Answer: 200.
 //!
 //! The modes that break the protocol are in `job::fault`.
 
@@ -45,10 +57,10 @@ pub use self::settings::FaultSettings;
 use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
 use crate::{request::Ask, transcript::Segment};
 
-/// What the engine recognises in every recording when it behaves.
+/// The text that the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";
 
-/// The engine.
+/// The engine as a loaded model.
 #[derive(Debug)]
 pub struct Fault;
 

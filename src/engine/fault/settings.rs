@@ -10,15 +10,16 @@ use crate::{
     problems::Problems,
 };
 
-/// `[models.NAME.fault]`
+/// The table `[models.NAME.fault]` with its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultSettings {
-    /// When it is loaded.
+    /// When the engine is loaded.
     pub preload: Preload,
-    /// What goes wrong then: `fail`, `crash`, `hang`, `escape`, or nothing.
+    /// Failure during loading: `fail`, `crash`, `hang`, `escape`, or none.
     pub load: Option<String>,
-    /// It has sockets, as an engine that asks a service elsewhere, for this TCP port.
+    /// Its processes have sockets for this TCP port, as those of an engine that asks a remote
+    /// service.
     pub network: Option<u16>,
 }
 

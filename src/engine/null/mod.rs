@@ -1,5 +1,5 @@
-//! Engine `null`: reads the whole recording and recognises nothing. For benchmarks of everything but the engine, and for
-//! what jobs rehearse.
+//! Engine `null`: reads the whole recording and recognises nothing. Benchmarks use it to measure
+//! everything but the engine, and jobs rehearse with it.
 
 mod settings;
 
@@ -10,9 +10,9 @@ pub use self::settings::NullSettings;
 use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples};
 use crate::{request::Ask, transcript::Segment};
 
-/// The engine that does nothing: what a request with it costs is what the service itself costs. The recording is
-/// decoded to its end, as by every engine, so that a damaged one is refused and its length is known; no segment is
-/// emitted. It ignores every option.
+/// The engine that recognises nothing, so that a request costs only what the service itself costs.
+/// It reads the recording to its end, as every engine does, so that a damaged recording is refused
+/// and the length is known. It emits no segment and ignores all options.
 #[derive(Debug)]
 pub struct Null;
 

@@ -11,7 +11,7 @@ use crate::{
     problems::Problems,
 };
 
-/// `[models.NAME.null]`, which has no keys.
+/// The table `[models.NAME.null]`, which has no keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NullSettings {}
@@ -48,7 +48,7 @@ impl EngineConfig for NullSettings {
     }
 
     fn speaks(&self, _: &str) -> bool {
-        // It is told every language, and hears none.
+        // It accepts every language.
         true
     }
 }

@@ -1,9 +1,11 @@
-//! The only place that calls `libpocketsphinx.so.3` and `libsphinxbase.so.3`: their symbols, behind safe owners.
+//! The only place that calls `libpocketsphinx.so.3` and `libsphinxbase.so.3`: their symbols, with
+//! safe owners.
 //!
-//! Prototypes are those of `pocketsphinx.h`, `cmd_ln.h`, `err.h`, `fe.h` and `logmath.h` as Debian's
-//! `libpocketsphinx-dev` and `libsphinxbase-dev` 0.8+5prealpha have them. The libraries are opened at run time, so
-//! that neither building nor starting needs them. Earlier releases (other prototypes, no `ps_start_stream`) and
-//! PocketSphinx 5 (no sphinxbase, other configuration calls) lack at least one of the symbols and are refused.
+//! Prototypes are those of `pocketsphinx.h`, `cmd_ln.h`, `err.h`, `fe.h` and `logmath.h` as
+//! Debian's `libpocketsphinx-dev` and `libsphinxbase-dev` 0.8+5prealpha have them. The libraries
+//! are opened at run time, so that neither building nor starting needs them. Earlier releases
+//! (other prototypes, no `ps_start_stream`) and PocketSphinx 5 (no sphinxbase, other configuration
+//! calls) lack at least one of the symbols and are refused.
 
 #![allow(unsafe_code)]
 
@@ -22,11 +24,11 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub(super) struct Sonames {
     /// Base library: configuration, logging, front end, log-math.
     pub(super) base: &'static str,
-    /// The decoder.
+    /// Decoder library, which is linked against the base library.
     pub(super) decoder: &'static str,
 }
 
-/// Those of Debian's `libsphinxbase3` and `libpocketsphinx3`.
+/// File names of Debian's `libsphinxbase3` and `libpocketsphinx3`.
 pub(super) const SONAMES: Sonames = Sonames {
     base: "libsphinxbase.so.3",
     decoder: "libpocketsphinx.so.3",
@@ -35,22 +37,22 @@ pub(super) const SONAMES: Sonames = Sonames {
 /// The decoder library of PocketSphinx 5, looked for only to explain why it is not used.
 const SONAME_V5: &str = "libpocketsphinx.so.5";
 
-/// `cmd_ln_t`, opaque.
+/// The library's type `cmd_ln_t`, which is opaque.
 #[repr(C)]
 struct CmdLn(c_void);
-/// `arg_t`, opaque.
+/// The library's type `arg_t`, which is opaque.
 #[repr(C)]
 struct ArgDef(c_void);
-/// `ps_decoder_t`, opaque.
+/// The library's type `ps_decoder_t`, which is opaque.
 #[repr(C)]
 struct PsDecoder(c_void);
-/// `ps_seg_t`, opaque.
+/// The library's type `ps_seg_t`, which is opaque.
 #[repr(C)]
 struct PsSeg(c_void);
-/// `fe_t`, opaque.
+/// The library's type `fe_t`, which is opaque.
 #[repr(C)]
 struct Fe(c_void);
-/// `logmath_t`, opaque.
+/// The library's type `logmath_t`, which is opaque.
 #[repr(C)]
 struct LogMath(c_void);
 
@@ -68,8 +70,9 @@ macro_rules! symbols {
                 let library = Libraries { base, decoder };
                 Ok(Self {
                     $($($name: {
-                        // SAFETY: the type is the prototype that the headers of this soname declare for the symbol.
-                        // The pointer outlives `Library` because both were opened with RTLD_NODELETE.
+                        // SAFETY: the type is the prototype that the headers of this soname declare
+                        // for the symbol. The pointer outlives `Library` because both were opened
+                        // with RTLD_NODELETE.
                         let symbol = unsafe {
                             library.$library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>(stringify!($name))
                         };
@@ -171,12 +174,14 @@ impl Api {
 /// Open one library for the rest of the life of the process.
 ///
 /// # Errors
-/// What the dynamic linker said.
+/// The error of the dynamic linker.
 fn open_library(soname: &str) -> Result<Library, String> {
-    // The function pointers are kept in a static, and libraries behind this one (BLAS) may not survive being closed.
+    // The function pointers stay in a static, and libraries behind this one (BLAS) may not survive
+    // being closed.
     let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
-    // SAFETY: this runs the library's initialisers. The names are those of well-known libraries whose initialisers
-    // do nothing that this process relies on otherwise; a private copy under the same name is the administrator's act.
+    // SAFETY: this runs the library's initialisers. The names are those of well-known libraries
+    // whose initialisers do nothing else that this process relies on. If there is another file
+    // under such a name, the administrator put it there.
     unsafe { Library::open(Some(Path::new(soname)), flags) }.map_err(|error| {
         match std::error::Error::source(&error) {
             Some(cause) => format!("cannot open {soname}: {cause}"),
@@ -203,18 +208,20 @@ unsafe extern "C" {
     ) -> *mut libc::FILE;
 }
 
-/// How many complaints are kept: the first ones name the cause, the later ones only follow from it.
+/// Number of complaints that are kept. The first ones name the cause, and the later ones follow
+/// from it.
 const MAX_COMPLAINTS: usize = 4;
 
 thread_local! {
-    /// What the library complained about on this thread since this was last emptied. The library's log is one for the
-    /// process, but it has no threads of its own: it complains on the thread that called it.
+    /// The library's complaints on this thread since this was last emptied. The process has one log
+    /// of the library, but the library has no threads: it complains on the thread that called it.
     static COMPLAINTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Send the library's log to [`take_log`] instead of the standard error stream.
 ///
-/// A stream and not `err_set_callback`: that wants a C-variadic function, which stable Rust cannot define.
+/// A stream and not `err_set_callback`: that wants a C-variadic function, which stable Rust cannot
+/// define.
 fn divert_log(api: &Api) {
     let functions = CookieFunctions {
         read: None,
@@ -222,35 +229,38 @@ fn divert_log(api: &Api) {
         seek: None,
         close: None,
     };
-    // SAFETY: the mode is a C string, the functions have the signatures that fopencookie(3) gives, and none of them
-    // looks at the cookie.
+    // SAFETY: the mode is a C string, the functions have the signatures that fopencookie(3) gives,
+    // and none of them looks at the cookie.
     let stream = unsafe { fopencookie(ptr::null_mut(), c"w".as_ptr(), functions) };
     if !stream.is_null() {
-        // SAFETY: `stream` was just opened and nothing was written to it yet. Without a buffer each message arrives
-        // as one write, before a fatal one ends the process.
+        // SAFETY: `stream` was just opened and nothing was written to it yet. Without a buffer each
+        // message arrives as one write, before a fatal one ends the process.
         unsafe { libc::setvbuf(stream, ptr::null_mut(), libc::_IONBF, 0) };
     }
-    // SAFETY: the stream is never closed; a null stream is the documented way to have no log. No other thread is in
-    // the library yet: whoever wants to call it gets its functions from the `OnceLock` that is being filled here.
+    // SAFETY: the stream is never closed; a null stream is the documented way to have no log. No
+    // other thread is in the library yet: to call it, a thread needs the functions from the
+    // `OnceLock` that is being filled here.
     unsafe { (api.err_set_logfp)(stream) };
 }
 
-/// Keep what the library says went wrong; forget its chatter.
+/// Keep the library's errors, and drop everything else.
 ///
 /// # Safety
 /// `bytes` must point to `len` readable bytes, as stdio promises.
 unsafe extern "C" fn take_log(_cookie: *mut c_void, bytes: *const c_char, len: usize) -> isize {
     if !bytes.is_null() {
-        // SAFETY: not null, and the caller promises `len` readable bytes that stay put during this call.
+        // SAFETY: not null, and the caller promises `len` readable bytes that stay put during this
+        // call.
         let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), len) };
         let fatal = bytes.starts_with(b"FATAL: ");
         if fatal || bytes.starts_with(b"ERROR: ") {
             let message = complaint(&String::from_utf8_lossy(bytes));
             if fatal {
-                // The library calls exit(1) next, so nobody will come to fetch the message.
+                // The library calls exit(1) next, so nobody can fetch the message.
                 let _ = writeln!(std::io::stderr(), "pocketsphinx: {message}");
             }
-            // Not `with`: a thread that is ending has no complaints any more, and nothing may unwind from here.
+            // Not `with`, because a thread that is ending has no complaints any more, and nothing
+            // may unwind from here.
             let _ = COMPLAINTS.try_with(|complaints| {
                 if let Ok(mut complaints) = complaints.try_borrow_mut()
                     && complaints.len() < MAX_COMPLAINTS
@@ -260,11 +270,12 @@ unsafe extern "C" fn take_log(_cookie: *mut c_void, bytes: *const c_char, len: u
             });
         }
     }
-    // All taken: a short count would mark the stream as failed.
+    // Report that everything was taken: a short count would mark the stream as failed.
     isize::try_from(len).unwrap_or(isize::MAX)
 }
 
-/// The message in a line of the library's log: `ERROR: "acmod.c", line 83: Folder …` without what precedes `Folder`.
+/// The message in a line of the library's log: `ERROR: "acmod.c", line 83: Folder …` without what
+/// precedes `Folder`.
 fn complaint(line: &str) -> String {
     let line = line.trim();
     let message = line.split_once(": ").map_or(line, |(_level, rest)| rest);
@@ -294,15 +305,15 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// The library's defaults.
+    /// The library's default options.
     ///
     /// # Errors
-    /// What the library said.
+    /// The message of the library.
     pub(super) fn new(api: &'static Api) -> Result<Self, String> {
         // SAFETY: takes nothing, returns the address of a constant table.
         let definitions = unsafe { (api.ps_args)() };
-        // SAFETY: a null first argument asks for a new object; `definitions` is a terminated table; with a count of
-        // zero the null argument vector is never read.
+        // SAFETY: a null first argument asks for a new object; `definitions` is a terminated table;
+        // with a count of zero the null argument vector is never read.
         let raw =
             unsafe { (api.cmd_ln_parse_r)(ptr::null_mut(), definitions, 0, ptr::null_mut(), 0) };
         match NonNull::new(raw) {
@@ -313,16 +324,17 @@ impl Config {
 
     /// Set a string option. Unlike an argument vector, this does not expand `$(NAME)` in the value.
     pub(super) fn set(&mut self, option: &CStr, value: &CStr) {
-        // SAFETY: `raw` is a live object owned by `self`, both strings are terminated, and the library copies the
-        // value. An option that does not exist is only logged; the ones set here are strings in every release.
+        // SAFETY: `raw` is a live object owned by `self`, both strings are terminated, and the
+        // library copies the value. An option that does not exist is only logged; the ones set here
+        // are strings in every release.
         unsafe { (self.api.cmd_ln_set_str_r)(self.raw.as_ptr(), option.as_ptr(), value.as_ptr()) };
     }
 }
 
 impl Drop for Config {
     fn drop(&mut self) {
-        // SAFETY: `raw` is a live object with one reference that is ours to give up; a decoder made from it holds
-        // its own (`ps_init` retains).
+        // SAFETY: `raw` is a live object with one reference that is ours to give up; a decoder made
+        // from it holds its own (`ps_init` retains).
         unsafe { (self.api.cmd_ln_free_r)(self.raw.as_ptr()) };
     }
 }
@@ -334,9 +346,9 @@ pub(super) struct Piece {
     pub(super) entry: String,
     /// First frame, counted in the frames that the decoder searched.
     pub(super) first_frame: usize,
-    /// Last frame (inclusive), counted alike.
+    /// Last frame (inclusive), also among the searched frames.
     pub(super) last_frame: usize,
-    /// Posterior probability; not yet confined to 0 … 1.
+    /// Posterior probability, not yet limited to 0 … 1.
     pub(super) probability: f64,
 }
 
@@ -346,24 +358,26 @@ pub(super) struct Decoder {
     raw: NonNull<PsDecoder>,
 }
 
-// SAFETY: the library has no thread-local data and ties a decoder to no thread; `&mut self` on every method keeps two
-// threads out of one decoder. What decoders share is the log (a locked stdio stream) and tables that are written only
-// while a model is loaded, which `Decoder::new` lets one thread do at a time.
+// SAFETY: the library has no thread-local data and ties a decoder to no thread; `&mut self` on
+// every method keeps two threads out of one decoder. Decoders share the log (a locked stdio stream)
+// and tables that are written only while a model is loaded, which `Decoder::new` lets one thread do
+// at a time.
 unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// Load the model that `config` names. Takes a few hundred milliseconds.
     ///
-    /// A *damaged* model file can end the process: the library then calls `exit(1)` after a line on standard error.
+    /// On a *damaged* model file, the library writes a line on standard error and calls `exit(1)`.
     ///
     /// # Errors
-    /// What the library said.
+    /// The message of the library.
     pub(super) fn new(config: Config) -> Result<Self, String> {
         // Reading numbers from text uses unprotected static tables in sphinxbase.
         static LOADING: Mutex<()> = Mutex::new(());
         let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         COMPLAINTS.take();
-        // SAFETY: `config` is live during the call; the decoder takes its own reference, and gives it up on failure.
+        // SAFETY: `config` is live during the call; the decoder takes its own reference, and gives
+        // it up on failure.
         let raw = unsafe { (config.api.ps_init)(config.raw.as_ptr()) };
         match NonNull::new(raw) {
             Some(raw) => Ok(Self {
@@ -400,19 +414,20 @@ impl Decoder {
     /// Decode one whole utterance, as if the decoder were fresh.
     ///
     /// # Errors
-    /// What the library said. The decoder can be used again.
+    /// The message of the library. The decoder can be used again.
     pub(super) fn decode(&mut self, samples: &[i16]) -> Result<(), String> {
         let decoder = self.raw.as_ptr();
         COMPLAINTS.take();
-        // Without this the noise estimate of one recording colours the next.
+        // Without this, the noise estimate of one recording influences the next.
         // SAFETY: `decoder` is live and between utterances.
         let mut failed = unsafe { (self.api.ps_start_stream)(decoder) } < 0;
         // SAFETY: as before; the library itself refuses to start twice.
         if unsafe { (self.api.ps_start_utt)(decoder) } < 0 {
             return Err(reason("an utterance cannot be started"));
         }
-        // The whole utterance at once (last argument) lets the library normalise by the mean of all of it.
-        // SAFETY: an utterance is under way; pointer and count describe a live slice that is only read.
+        // The whole utterance at once (last argument) lets the library normalise by the mean of all
+        // of it. SAFETY: an utterance is under way; pointer and count describe a live slice that is
+        // only read.
         failed |=
             unsafe { (self.api.ps_process_raw)(decoder, samples.as_ptr(), samples.len(), 0, 1) }
                 < 0;
@@ -440,11 +455,13 @@ impl Decoder {
 
     /// Which frame of the *recording* each searched frame is.
     ///
-    /// The library drops frames that it takes for silence (`-remove_silence`, on by default) before the search, and
-    /// then counts only the rest: words after a pause of five seconds would come five seconds early. It tells nobody
-    /// which frames it dropped, so its front end is run over the recording once more, frame by frame.
+    /// The library drops frames that it takes for silence (`-remove_silence`, on by default) before
+    /// the search, and then counts only the rest: words after a pause of five seconds would come
+    /// five seconds early. It does not tell which frames it dropped, so its front end runs over the
+    /// recording once more, frame by frame.
     ///
-    /// `samples` must be those of the last utterance. `None` if the second run disagrees with the first.
+    /// `samples` must be those of the last utterance. `None` if the second run disagrees with the
+    /// first.
     pub(super) fn searched_frames(&mut self, samples: &[i16]) -> Option<Vec<usize>> {
         // SAFETY: `raw` is a live decoder.
         let searched = unsafe { (self.api.ps_get_n_frames)(self.raw.as_ptr()) };
@@ -457,7 +474,8 @@ impl Decoder {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        // SAFETY: `raw` is a live decoder with one reference, ours; nothing borrowed from it outlives `self`.
+        // SAFETY: `raw` is a live decoder with one reference, ours; nothing borrowed from it
+        // outlives `self`.
         unsafe { (self.api.ps_free)(self.raw.as_ptr()) };
     }
 }
@@ -471,7 +489,7 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(decoder: &'a mut Decoder) -> Self {
-        // SAFETY: a live decoder between utterances; null means that there is no hypothesis.
+        // SAFETY: a live decoder between utterances; null means that it has not found anything.
         let seg = unsafe { (decoder.api.ps_seg_iter)(decoder.raw.as_ptr()) };
         Self {
             api: decoder.api,
@@ -487,7 +505,8 @@ impl<'a> Cursor<'a> {
         if entry.is_null() {
             return None;
         }
-        // SAFETY: not null, terminated, and valid until the iterator is advanced; copied before that.
+        // SAFETY: not null, terminated, and valid until the iterator is advanced; copied before
+        // that.
         let entry = unsafe { CStr::from_ptr(entry) }
             .to_string_lossy()
             .into_owned();
@@ -503,7 +522,8 @@ impl<'a> Cursor<'a> {
                 ptr::null_mut(),
             )
         };
-        // SAFETY: `logmath` belongs to the decoder that this cursor borrows, and the number is in its base.
+        // SAFETY: `logmath` belongs to the decoder that this cursor borrows, and the number is in
+        // its base.
         let probability = unsafe { (self.api.logmath_exp)(logmath, log) };
         Some(Piece {
             entry,
@@ -515,7 +535,8 @@ impl<'a> Cursor<'a> {
 
     /// Go to the next piece.
     fn advance(&mut self, seg: NonNull<PsSeg>) {
-        // SAFETY: `seg` is the live iterator of this cursor. At the end the library frees it and returns null.
+        // SAFETY: `seg` is the live iterator of this cursor. At the end the library frees it and
+        // returns null.
         self.seg = NonNull::new(unsafe { (self.api.ps_seg_next)(seg.as_ptr()) });
     }
 }
@@ -537,8 +558,8 @@ struct FrontEnd<'a> {
     shift: usize,
     /// Samples in one frame; at least `shift`.
     size: usize,
-    /// Room for the features of the frames that one call can give, row after row. They are not looked at. `mfcc_t`
-    /// is `float`, or an integer of the same size.
+    /// Room for the features of the frames that one call can give, row after row. They are not
+    /// looked at. `mfcc_t` is `float`, or an integer of the same size.
     features: Vec<f32>,
     /// Features in one frame.
     width: usize,
@@ -558,7 +579,8 @@ impl<'a> FrontEnd<'a> {
         let width = unsafe { (api.fe_get_output_size)(raw.as_ptr()) };
         let (shift, size) = (usize::try_from(shift).ok()?, usize::try_from(size).ok()?);
         let width = usize::try_from(width).ok()?;
-        // When speech begins, the frames that led up to it come out all at once, with the one that decided it.
+        // When speech begins, the frames that led up to it come out all at once, with the one that
+        // decided it.
         let held_back = usize::try_from(decoder.integer(c"-vad_prespeech")).ok()?;
         if shift == 0 || size < shift || width == 0 || held_back > 10_000 {
             return None;
@@ -586,7 +608,8 @@ impl<'a> FrontEnd<'a> {
         let mut rest = samples;
         let mut frame: usize = 0;
         let mut need = self.size;
-        // The first frame takes `size` samples, each further one `shift` more: one call, one frame analysed.
+        // The first frame takes `size` samples, each further one `shift` more: one call, one frame
+        // analysed.
         while let Some((samples, after)) = rest.split_at_checked(need) {
             let given = self.process(samples)?;
             kept.extend((frame + 1).checked_sub(given)?..frame + 1);
@@ -613,9 +636,9 @@ impl<'a> FrontEnd<'a> {
         let mut count = i32::try_from(rows.len()).ok()?;
         let mut pointer = samples.as_ptr();
         let mut left = samples.len();
-        // SAFETY: a live front end in an utterance. `pointer` and `left` describe a live slice that is only read;
-        // `rows` holds `count` pointers to disjoint rows of `width` features, the size that the front end writes; the
-        // last result is optional.
+        // SAFETY: a live front end in an utterance. `pointer` and `left` describe a live slice that
+        // is only read; `rows` holds `count` pointers to disjoint rows of `width` features, the
+        // size that the front end writes; the last result is optional.
         let code = unsafe {
             (self.api.fe_process_frames)(
                 self.raw.as_ptr(),

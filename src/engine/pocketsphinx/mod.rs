@@ -1,11 +1,17 @@
-//! Engine `pocketsphinx`: CMU PocketSphinx 0.8-5prealpha, out of the box from the distribution's packages.
+//! Engine `pocketsphinx`: CMU PocketSphinx 0.8-5prealpha, ready to use from the distribution's
+//! packages.
 //!
-//! Facts of the library that shape this code (measured with Debian's 0.8+5prealpha+1 and `pocketsphinx-en-us`):
-//! - Given a whole utterance at once it errs in 27 % of the words of a mixed test set, given pieces in 33 %.
-//! - What one recording leaves behind for the next is the noise estimate of the front end. `ps_start_stream` forgets
-//!   it, so results do not depend on what was decoded before, also where one engine serves many recordings.
-//! - It starts no threads and opens no files after loading: it can be loaded before the fork of a job.
-//! - It calls `exit(1)` on damaged model files and when memory runs out. It belongs in a process that may end.
+//! Facts of the library that shape this code (measured with Debian's 0.8+5prealpha+1 and
+//! `pocketsphinx-en-us`):
+//! - If it gets a whole utterance at once, it errs in 27 % of the words of a mixed test set; if it
+//!   gets pieces, in 33 %.
+//! - The noise estimate of the front end carries over from one recording to the next.
+//!   `ps_start_stream` forgets it, so that results do not depend on earlier recordings, even if one
+//!   engine serves many.
+//! - It starts no threads and opens no files after loading, so it can be loaded before the fork of
+//!   a job.
+//! - It calls `exit(1)` on damaged model files and when memory runs out, so it belongs in a process
+//!   that may end.
 
 mod ffi;
 mod settings;
@@ -29,34 +35,38 @@ const LIBRARY_PACKAGE: &str = "libpocketsphinx3";
 /// Debian's package of the default model.
 const MODEL_PACKAGE: &str = "pocketsphinx-en-us";
 
-/// Files without which the library cannot use an acoustic model; it also needs one of [`ANY_MODEL_FILE`].
+/// Files without which the library cannot use an acoustic model; it also needs one of
+/// [`ANY_MODEL_FILE`].
 const MODEL_FILES: [&str; 4] = ["mdef", "means", "variances", "transition_matrices"];
 
 /// The mixture weights, packed or not.
 const ANY_MODEL_FILE: [&str; 2] = ["sendump", "mixture_weights"];
 
-/// By how many samples the recording's buffer grows (30 s, 1 MB): doubling could pass a job's memory limit where the
-/// recording itself does not.
+/// Number of samples by which the recording's buffer grows (30 s, 1 MB). Doubling could exceed a
+/// job's memory limit although the recording itself does not.
 const GROWTH: usize = 30 * SAMPLE_RATE as usize;
 
-/// The library counts samples in 32 bits (37 hours).
+/// Most samples: the library counts them in 32 bits (37 hours).
 const MAX_SAMPLES: usize = i32::MAX as usize;
 
-/// A loaded model.
+/// A loaded model, with the decoder that uses it.
 pub struct Pocketsphinx {
     decoder: ffi::Decoder,
     /// Frames in one second.
     frame_rate: u32,
 }
 
-/// Load the library and the model; a few hundred milliseconds and about 90 MB of anonymous memory.
+/// Load the library and the model. This takes a few hundred milliseconds and about 90 MB of
+/// anonymous memory.
 ///
-/// Call it in a process that may end: the library answers a *damaged* model file with a line on standard error and
-/// `exit(1)`. That files exist and can be read is therefore checked before the library sees them.
+/// Call it in a process that may end: on a *damaged* model file, the library writes a line on
+/// standard error and calls `exit(1)`. So this function first checks that the files exist and can
+/// be read.
 ///
 /// # Errors
-/// [`EngineError::Unavailable`]: the library is missing or of an unsupported version, a file is missing or cannot be
-/// read, or the library refuses the model. The message names the package to install or the key to mend.
+/// [`EngineError::Unavailable`]: the library is missing or has an unsupported version, a file is
+/// missing or cannot be read, or the library refuses the model. The message names the package to
+/// install or the key to correct.
 pub fn load(settings: &PocketsphinxSettings) -> Result<Pocketsphinx, EngineError> {
     let api = ffi::Api::get().map_err(library_missing)?;
     check_files(settings)?;
@@ -100,10 +110,10 @@ fn library_missing(reason: String) -> EngineError {
     ))
 }
 
-/// Whether every file that the library will want is there.
+/// Check that every file that the library needs exists.
 ///
 /// # Errors
-/// The first one that is not, and what to do about it.
+/// The first file that does not, and what to do about it.
 fn check_files(settings: &PocketsphinxSettings) -> Result<(), EngineError> {
     let default = PocketsphinxSettings::default();
     let hint = |is_default: bool, key: &str| {
@@ -184,7 +194,7 @@ impl HearsSamples for Pocketsphinx {
             Vec::new()
         };
         if let Some(segment) = segment(words) {
-            // The only segment: whether anybody wants more makes no difference.
+            // This is the only segment, so the answer makes no difference.
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(segment);
         }
         Ok(())
@@ -199,7 +209,7 @@ fn failed(reason: String) -> EngineError {
     }
 }
 
-/// The whole recording as the library wants it: 16 bits, signed.
+/// The whole recording in the library's format: 16 bits, signed.
 ///
 /// # Errors
 /// The source failed, or the recording does not fit into memory.
@@ -224,7 +234,7 @@ fn collect(audio: &mut dyn AudioSource) -> Result<Vec<i16>, EngineError> {
     Ok(samples)
 }
 
-/// How long so many samples are.
+/// Length of a number of samples.
 fn length(samples: usize) -> Duration {
     ratio(samples, SAMPLE_RATE)
 }
@@ -235,7 +245,8 @@ fn ratio(count: usize, rate: u32) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The word that a dictionary entry stands for; `None` for what nobody said: `<s>`, `<sil>`, `[NOISE]`, `++UM++`.
+/// The word of a dictionary entry; `None` for entries that are not words: `<s>`, `<sil>`,
+/// `[NOISE]`, `++UM++`.
 fn spoken(entry: &str) -> Option<&str> {
     let entry = entry.trim();
     let filler = [("<", ">"), ("[", "]"), ("++", "++")]
@@ -259,9 +270,11 @@ fn spoken(entry: &str) -> Option<&str> {
     (!word.is_empty()).then_some(word)
 }
 
-/// The words among the pieces, with times from the beginning of the recording, in order and within `end`.
+/// The words among the pieces, with times from the beginning of the recording, in order and at most
+/// `end`.
 ///
-/// `frames` says which frame of the recording each searched frame is; without it they are taken for the same.
+/// `frames` gives the frame of the recording for each searched frame. Without it, both are the
+/// same.
 fn words(
     pieces: &[ffi::Piece],
     frames: Option<&[usize]>,
@@ -293,7 +306,8 @@ fn words(
     words
 }
 
-/// A probability as 0 … 1; the library's sums of rounded logarithms can exceed 1. `None` if it is no number.
+/// A probability as 0 … 1, because the library's sums of rounded logarithms can exceed 1. `None`
+/// for NaN.
 fn confidence(probability: f64) -> Option<f32> {
     #[allow(clippy::cast_possible_truncation)]
     let confidence = probability.clamp(0.0, 1.0) as f32;

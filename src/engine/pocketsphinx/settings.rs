@@ -10,7 +10,8 @@ use crate::{
     problems::Problems,
 };
 
-/// `[models.NAME.pocketsphinx]`. The defaults are where Debian's `pocketsphinx-en-us` puts its files.
+/// The table `[models.NAME.pocketsphinx]`. The defaults are the paths of Debian's
+/// `pocketsphinx-en-us`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PocketsphinxSettings {

@@ -32,7 +32,8 @@ impl AudioSource for Blocks {
     }
 }
 
-/// The samples of a recording of `pocketsphinx-testdata`: raw, or WAV with the plain header of 44 bytes.
+/// The samples of a recording of `pocketsphinx-testdata`: raw, or WAV with the plain header of 44
+/// bytes.
 fn recording(name: &str) -> Vec<i16> {
     let path = format!("{RECORDINGS}/{name}");
     let bytes = std::fs::read(&path)
@@ -561,7 +562,7 @@ fn a_missing_library_names_its_package() {
 #[test]
 fn the_search_begins_within_a_self_test() {
     let mut engine = load(&PocketsphinxSettings::default()).unwrap();
-    // What a job is given is a floor above; only together can they be seen.
+    // A job is a floor above. This can only be tested with both together.
     let (_, wav) = crate::job::self_test();
     let samples: Vec<i16> = wav[44..]
         .chunks_exact(2)

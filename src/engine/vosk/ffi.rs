@@ -1,7 +1,7 @@
 //! The only place that calls `libvosk.so`: its symbols, behind safe owners.
 //!
-//! Prototypes are those of `vosk_api.h` of Vosk 0.3.45; they have been the same since 0.3.15. The library is opened at run
-//! time, so that neither building nor starting needs it.
+//! Prototypes are those of `vosk_api.h` of Vosk 0.3.45; they have been the same since 0.3.15. The
+//! library is opened at run time, so that neither building nor starting needs it.
 
 #![allow(unsafe_code)]
 
@@ -12,19 +12,21 @@ use std::sync::{Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-/// Longest answer of the library that is looked at, in bytes: a piece of 30 s has some 100 words of 100 bytes each.
+/// Longest answer of the library that is accepted, in bytes. A piece of 30 s has about 100 words of
+/// 100 bytes each.
 const MAX_ANSWER: usize = 256 << 10;
 
-/// Most samples that the library is given at once; it looks for the end of an utterance after each such block (0.25 s).
+/// Most samples that the library gets at once (0.25 s). After each block it looks for the end of an
+/// utterance.
 pub(super) const BLOCK: usize = 4000;
 
-/// `vosk_set_log_level`: errors only.
+/// Level of `vosk_set_log_level` that logs errors only.
 const ERRORS_ONLY: c_int = -1;
 
-/// `VoskModel`, opaque.
+/// The library's type `VoskModel`, which is opaque.
 #[repr(C)]
 struct VoskModel(c_void);
-/// `VoskRecognizer`, opaque.
+/// The library's type `VoskRecognizer`, which is opaque.
 #[repr(C)]
 struct VoskRecognizer(c_void);
 
@@ -42,8 +44,9 @@ macro_rules! symbols {
             fn resolve(library: &Library) -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
-                        // SAFETY: the type is the prototype that `vosk_api.h` declares for the symbol. The pointer
-                        // outlives `Library` because it was opened with RTLD_NODELETE.
+                        // SAFETY: the type is the prototype that `vosk_api.h` declares for the
+                        // symbol. The pointer outlives `Library` because it was opened with
+                        // RTLD_NODELETE.
                         let symbol = unsafe {
                             library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>(stringify!($name))
                         };
@@ -72,11 +75,12 @@ symbols! {
 /// # Errors
 /// A sentence that says what is missing or unfit.
 fn open(library: &OsStr) -> Result<Api, String> {
-    // The function pointers are kept, and OpenBLAS inside this library may not survive being closed.
+    // The function pointers are kept, and OpenBLAS inside this library may not survive being
+    // closed.
     let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
     let name = library.display();
-    // SAFETY: this runs the library's initialisers. Which file it is, is the administrator's act; those of Vosk do nothing
-    // that this process relies on otherwise.
+    // SAFETY: this runs the library's initialisers. Which file it is, is the administrator's act;
+    // those of Vosk do nothing that this process relies on otherwise.
     let opened = unsafe { Library::open(Some(library), flags) };
     let opened = opened.map_err(|error| match std::error::Error::source(&error) {
         // It begins with the name.
@@ -88,7 +92,7 @@ fn open(library: &OsStr) -> Result<Api, String> {
     })
 }
 
-/// Owns a `VoskModel`.
+/// Owns a `VoskModel`, which is freed on drop.
 pub(super) struct Model {
     api: Api,
     raw: NonNull<VoskModel>,
@@ -119,32 +123,33 @@ impl Drop for Model {
     }
 }
 
-/// Owns a `VoskRecognizer`: what was heard of one piece of a recording so far.
+/// Owns a `VoskRecognizer`, with everything that it heard of one piece of a recording.
 pub(super) struct Recognizer {
     model: Rc<Model>,
     raw: NonNull<VoskRecognizer>,
 }
 
-/// What is known after a block.
+/// State after a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// An utterance has ended: its result can be had.
+    /// An utterance has ended, and its result can be read.
     Utterance,
-    /// Nothing that is final.
+    /// Nothing is final yet.
     Nothing,
 }
 
 impl Recognizer {
-    /// One that has heard nothing, for samples of `rate` Hz.
+    /// A recogniser that has heard nothing, for samples of `rate` Hz.
     ///
     /// # Errors
-    /// The library gives none.
+    /// The library cannot make one.
     pub(super) fn new(model: &Rc<Model>, rate: u16) -> Result<Self, String> {
         let api = &model.api;
         // SAFETY: the model is alive, and kept so by the clone below for as long as the recogniser.
         let raw = unsafe { (api.vosk_recognizer_new)(model.raw.as_ptr(), c_float::from(rate)) };
         let raw = NonNull::new(raw).ok_or("no recogniser can be made of the model")?;
-        // SAFETY: `raw` was just made, and nobody else has it; the other argument is a plain number.
+        // SAFETY: `raw` was just made, and nobody else has it; the other argument is a plain
+        // number.
         unsafe { (api.vosk_recognizer_set_words)(raw.as_ptr(), 1) };
         Ok(Self {
             model: model.clone(),
@@ -152,14 +157,15 @@ impl Recognizer {
         })
     }
 
-    /// Hear at most [`BLOCK`] samples more.
+    /// Hear up to [`BLOCK`] more samples.
     ///
     /// # Errors
     /// The library failed.
     pub(super) fn accept(&mut self, samples: &[i16]) -> Result<Heard, String> {
         let samples = samples.get(..BLOCK).unwrap_or(samples);
         let length = c_int::try_from(samples.len()).map_err(|error| error.to_string())?;
-        // SAFETY: `raw` is alive and `&mut self` keeps others out of it; `samples` are so many, and only read.
+        // SAFETY: `raw` is alive and `&mut self` keeps others out of it. Pointer and length
+        // describe `samples`, which are only read.
         let heard = unsafe {
             (self.model.api.vosk_recognizer_accept_waveform_s)(
                 self.raw.as_ptr(),
@@ -181,11 +187,12 @@ impl Recognizer {
     pub(super) fn result(&mut self) -> Result<&[u8], String> {
         // SAFETY: `raw` is alive and `&mut self` keeps others out of it.
         let answer = unsafe { (self.model.api.vosk_recognizer_result)(self.raw.as_ptr()) };
-        // SAFETY: the string belongs to the recogniser and stays until its next call, which the borrow keeps away.
+        // SAFETY: the string belongs to the recogniser and stays until its next call, which the
+        // borrow keeps away.
         unsafe { text(answer) }
     }
 
-    /// What was heard since the last utterance, as JSON: nothing more comes.
+    /// The end of the recording: what was heard since the last utterance, as JSON.
     ///
     /// # Errors
     /// As [`text`].
@@ -220,6 +227,6 @@ unsafe fn text<'a>(string: *const c_char) -> Result<&'a [u8], String> {
     if length > MAX_ANSWER {
         return Err(format!("its result is longer than {MAX_ANSWER} bytes"));
     }
-    // SAFETY: so many bytes are there, and stay, as the caller promises.
+    // SAFETY: `length` bytes are there, and stay, as the caller promises.
     Ok(unsafe { std::slice::from_raw_parts(string.cast::<u8>(), length) })
 }

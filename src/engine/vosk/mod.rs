@@ -1,9 +1,10 @@
 //! Engine `vosk`: Vosk (Kaldi), from the shared library of its Python package.
 //!
 //! - The model is loaded into the zygote, which has one thread afterwards; jobs share it.
-//! - A recogniser is made for each piece of a recording: one that is used again counts its times on.
-//! - A folder that is no model is refused with a line on standard error and a null pointer, which is all the library says;
-//!   so the files that it needs are looked for first.
+//! - A recogniser is made for each piece of a recording, because one that is used again continues
+//!   its times.
+//! - If a folder is not a model, the library only writes a line on standard error and returns a
+//!   null pointer. So the files that it needs are checked first.
 
 mod ffi;
 mod result;
@@ -28,7 +29,7 @@ const MODEL_FILES: [&str; 3] = ["am/final.mdl", "conf/mfcc.conf", "conf/model.co
 /// The graph, whole or in two parts that are put together while decoding: one of these sets.
 const GRAPHS: [&[&str]; 2] = [&["graph/HCLG.fst"], &["graph/HCLr.fst", "graph/Gr.fst"]];
 
-/// A loaded model.
+/// A loaded model, shared by the recognisers that are made from it.
 pub struct Vosk {
     model: Rc<ffi::Model>,
 }
@@ -36,8 +37,8 @@ pub struct Vosk {
 /// Load the library and the model.
 ///
 /// # Errors
-/// [`EngineError::Unavailable`]: the library is missing or unfit, a file is missing or cannot be read, or the library
-/// refuses the model. The message says what to do.
+/// [`EngineError::Unavailable`]: the library is missing or unfit, a file is missing or cannot be
+/// read, or the library refuses the model. The message says what to do.
 pub fn load(settings: &VoskSettings) -> Result<Vosk, EngineError> {
     let folder = &settings.model;
     check_files(folder).map_err(|reason| {
@@ -68,10 +69,10 @@ pub fn load(settings: &VoskSettings) -> Result<Vosk, EngineError> {
     })
 }
 
-/// Whether every file that the library will want is there.
+/// Check that every file that the library needs exists.
 ///
 /// # Errors
-/// The first one that is not.
+/// The first file that does not.
 fn check_files(folder: &Path) -> Result<(), String> {
     for file in MODEL_FILES {
         files::check(&folder.join(file))?;
@@ -114,7 +115,7 @@ impl HearsSamples for Vosk {
         if let Some(segment) =
             result::segment(recognizer.final_result().map_err(failed)?).map_err(failed)?
         {
-            // The last segment: whether anybody wants more makes no difference.
+            // This is the last segment, so the answer makes no difference.
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(segment);
         }
         Ok(())

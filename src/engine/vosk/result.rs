@@ -1,4 +1,4 @@
-//! What the library heard, from its JSON to a segment.
+//! Turns the library's JSON into a segment.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::transcript::{Segment, Word};
 
-/// `{"result": […], "text": "…"}`; of silence there is an empty text alone.
+/// `{"result": […], "text": "…"}`; for silence there is only an empty text.
 #[derive(Deserialize)]
 struct Heard {
     #[serde(default)]
@@ -25,7 +25,7 @@ struct HeardWord {
 /// The utterance in `json`; `None` if nobody spoke.
 ///
 /// # Errors
-/// It is not what the library gives.
+/// It does not have the library's format.
 pub(super) fn segment(json: &[u8]) -> Result<Option<Segment>, String> {
     let heard: Heard = serde_json::from_slice(json)
         .map_err(|error| format!("its result makes no sense: {error}"))?;
@@ -33,7 +33,7 @@ pub(super) fn segment(json: &[u8]) -> Result<Option<Segment>, String> {
     let mut earliest = Duration::ZERO;
     for heard in heard.result {
         let text = heard.word.trim();
-        // What a decoder writes for a word that its model does not know, and for noise.
+        // The decoder writes this for a word that its model does not know, and for noise.
         if text.is_empty() || (text.starts_with(['<', '[']) && text.ends_with(['>', ']'])) {
             continue;
         }

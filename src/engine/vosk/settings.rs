@@ -16,7 +16,7 @@ use crate::{
 /// The folders of a model. They tell a model from any other folder.
 const FOLDERS: [&str; 3] = ["am", "conf", "graph"];
 
-/// `[models.NAME.vosk]`
+/// The table `[models.NAME.vosk]` with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VoskSettings {
@@ -24,7 +24,7 @@ pub struct VoskSettings {
     pub library: PathBuf,
     /// The folder in which the model's folders `am`, `conf` and `graph` are.
     pub model: PathBuf,
-    /// ISO 639-1 code of the language that the model knows; empty: it is not known, and any may be named.
+    /// ISO 639-1 code of the model's language; empty: it is not known, and requests may name any.
     pub language: String,
 }
 
@@ -39,7 +39,7 @@ impl Default for VoskSettings {
 }
 
 impl VoskSettings {
-    /// Those of the model in this folder, all else as it is by default.
+    /// The settings for the model in this folder, with defaults for everything else.
     pub fn of(model: PathBuf) -> Self {
         Self {
             model,
@@ -76,13 +76,13 @@ impl EngineConfig for VoskSettings {
             return None;
         }
         let has = |part: &&str| fs::symlink_metadata(path.join(part)).is_ok_and(|it| it.is_dir());
-        Some(match FOLDERS.iter().all(has) {
-            true => Ok(Self::of(path.into())),
-            false => Err(format!(
-                "a folder that is a model (for vosk) has the folders {}",
-                FOLDERS.join(", ")
-            )),
-        })
+        if FOLDERS.iter().all(has) {
+            return Some(Ok(Self::of(path.into())));
+        }
+        let folders = FOLDERS.join(", ");
+        Some(Err(format!(
+            "a folder that is a model (for vosk) has the folders {folders}"
+        )))
     }
 
     fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
@@ -90,7 +90,8 @@ impl EngineConfig for VoskSettings {
     }
 
     fn needs(&self) -> Needs {
-        // A mere name is looked for among the system's libraries, which can be read anyhow.
+        // A name without a folder is looked up among the system's libraries, which can be read
+        // anyway.
         let is_path = self.library.components().count() > 1;
         let library = is_path.then(|| self.library.clone());
         Needs::of_library(library.into_iter().chain([self.model.clone()]).collect())

@@ -1,9 +1,10 @@
-//! Whether this CPU can run whisper.cpp as it was built (`.cargo/config.toml`).
+//! Checks that this CPU can run whisper.cpp as it was built (`.cargo/config.toml`).
 
 use super::EngineError;
 
 /// # Errors
-/// [`EngineError::Unavailable`] names what is missing. Without this check the first job would die of SIGILL.
+/// [`EngineError::Unavailable`] names the missing instructions. Without this check, the first job
+/// would die of SIGILL.
 pub(super) fn check() -> Result<(), EngineError> {
     #[cfg(target_arch = "x86_64")]
     let features = [

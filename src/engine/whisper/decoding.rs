@@ -5,7 +5,7 @@ use miniz_oxide::deflate::compress_to_vec_zlib;
 /// Python's zlib, by which OpenAI's figure is made, compresses at this level.
 const LEVEL: u8 = 6;
 
-/// What has no finite logarithm is as good as impossible.
+/// Stands for probabilities without a finite logarithm.
 const IMPOSSIBLE: f32 = -100.0;
 
 /// Length of `text` against that of `text` compressed.
@@ -15,7 +15,7 @@ pub(super) fn compression_ratio(text: &str) -> f32 {
     text.len() as f32 / compressed.len().max(1) as f32
 }
 
-/// Mean of what is known of the tokens; 0 without any.
+/// Mean of the known values of the tokens; 0 if there are none.
 pub(super) fn mean_logprob(logprobs: impl Iterator<Item = f32>) -> f32 {
     let (sum, count) = logprobs.fold((0.0, 0.0), |(sum, count), logprob| {
         let logprob = if logprob.is_finite() {
@@ -28,7 +28,7 @@ pub(super) fn mean_logprob(logprobs: impl Iterator<Item = f32>) -> f32 {
     sum / count.max(1.0)
 }
 
-/// A probability as 0 … 1; 0 for what is no number.
+/// A probability as 0 … 1; 0 for NaN.
 pub(super) fn probability(number: f32) -> f32 {
     if number.is_nan() {
         return 0.0;

@@ -1,8 +1,9 @@
-//! Whether a model file is whole, before whisper.cpp reads it.
+//! Checks that a model file is complete, before whisper.cpp reads it.
 //!
-//! The library takes every length and number in the file for true (1.8.3 writes beyond an array if a tensor claims five
-//! dimensions), takes what it cannot read for zeros, and a file without any weights for a test of itself. So a file that
-//! is cut off, or is something else, would crash or, worse, transcribe nonsense. What it means is the library's business.
+//! The library trusts every length and number in the file (1.8.3 writes beyond an array if a tensor
+//! claims five dimensions). It takes unreadable data for zeros, and a file without weights for a
+//! self-test. So a file that is cut off, or is something else, would crash the library or give a
+//! nonsensical transcript. The meaning of the contents is left to the library.
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,18 +17,21 @@ use whisper_rs::whisper_rs_sys::{ggml_blck_size, ggml_type_GGML_TYPE_COUNT, ggml
 /// "ggml", read as a number.
 const MAGIC: i32 = 0x6767_6d6c;
 
-/// Whisper's vocabularies: of English only, multilingual, and that of `large-v3`. All tokens beside the text are counted
-/// from these.
+/// Sizes of Whisper's vocabularies: English only, multilingual, and `large-v3`. All tokens that are
+/// not text are counted from these.
 const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
 
-/// Above the largest model's (5120 would be twice that): a size is a product of two of these.
+/// More than the largest model's (5120 would be twice that), because a size is a product of two of
+/// these.
 const MAX_STATE: i32 = 4096;
 
-/// The longest piece of text, or name of a tensor, that makes sense.
+/// Longest piece of text, or name of a tensor, that makes sense.
 const MAX_NAME: i32 = 1024;
 
+/// Check the file.
+///
 /// # Errors
-/// What is wrong with the file, to be read after its name.
+/// The mistake in it, to be read after its name.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
@@ -54,7 +58,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What is left of a file.
+/// The part of a file that was not read yet.
 struct Reader {
     file: BufReader<File>,
     rest: u64,
@@ -190,9 +194,9 @@ fn layout(kind: i32) -> Option<(u64, u64)> {
     }
     // SAFETY: the function looks the kind up in a table that has all kinds below the count.
     let size = unsafe { ggml_type_size(kind) };
-    // SAFETY: likewise.
+    // SAFETY: as above.
     let block = unsafe { ggml_blck_size(kind) };
-    // Kinds that were given up have no sizes.
+    // Kinds that are no longer used have no sizes.
     let layout = (u64::try_from(size).ok()?, u64::try_from(block).ok()?);
     (layout.0 > 0 && layout.1 > 0).then_some(layout)
 }

@@ -1,4 +1,4 @@
-//! What whisper.cpp says of its own troubles.
+//! Keeps whisper.cpp's error messages.
 #![allow(unsafe_code)]
 
 use std::{
@@ -10,16 +10,17 @@ use std::{
 
 use whisper_rs::{set_log_callback, whisper_rs_sys};
 
-/// The first complaint since somebody asked: later ones are its consequences.
+/// The first complaint since the last question. Later ones are its consequences.
 static COMPLAINT: Mutex<String> = Mutex::new(String::new());
 
-/// Keep complaints, and let everything else go: by default it writes dozens of lines for each model and job to stderr.
+/// Keep complaints and drop everything else. By default, the library writes dozens of lines for
+/// each model and job to stderr.
 pub(super) fn listen() {
     // SAFETY: the function may be called from any thread at any time, and does not panic.
     unsafe { set_log_callback(Some(hear), std::ptr::null_mut()) };
 }
 
-/// Why something failed: in the library's own words if it had any, else as `error` has it.
+/// The reason of a failure: in the library's words if it had any, else those of `error`.
 pub(super) fn reason(error: impl Display) -> String {
     let mut complaint = COMPLAINT.lock().unwrap_or_else(PoisonError::into_inner);
     let complaint = mem::take(&mut *complaint);

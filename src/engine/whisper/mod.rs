@@ -1,12 +1,14 @@
 //! Engine `whisper`: OpenAI's Whisper, run by whisper.cpp 1.8, which is compiled in.
 //!
 //! Facts of the library that shape this code (measured or read in its source):
-//! - Built without OpenMP it starts its threads for each computation and ends them after it: a process that has loaded a
-//!   model has one thread, and can be forked. One that has run OpenMP could not.
-//! - It reads weights into memory of its own, which is in huge pages (see `isolation/exec.rs`) and shared by the fork.
-//!   All else that a transcription needs is its state, which is made in the job.
-//! - It believes what a model file says of itself: see [`file`].
-//! - It hears thirty seconds at once, however short the recording is.
+//! - Built without OpenMP, it starts its threads for each computation and ends them afterwards. So
+//!   a process that has loaded a model has one thread, and can be forked. A process that has run
+//!   OpenMP could not.
+//! - It reads weights into its own memory, which is in huge pages (see `isolation/exec.rs`) and
+//!   shared by the fork. Everything else that a transcription needs is its state, which is made in
+//!   the job.
+//! - It trusts the numbers in a model file: see [`file`].
+//! - It hears thirty seconds at once, also if the recording is shorter.
 
 mod cpu;
 mod decoding;
@@ -31,34 +33,36 @@ use crate::{language::primary_language, transcript::Segment};
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "whisper";
 
-/// Where the chosen temperature finds nothing likely, it is raised in such steps up to 1. OpenAI's value.
+/// If the chosen temperature gives no likely text, it is raised by this step, up to 1. OpenAI's
+/// value.
 const TEMPERATURE_STEP: f32 = 0.2;
 
-/// Texts that are tried with a temperature, of which the best is taken. OpenAI's value.
+/// Number of texts that are tried with a temperature; the best one is taken. OpenAI's value.
 const BEST_OF: i32 = 5;
 
-/// Bytes of a prompt that are used, from its end. The model takes 224 tokens at the most; and the library's way to find
-/// words recurs with the length of the text.
+/// Bytes of a prompt that are used, from its end. The model takes at most 224 tokens, and the
+/// library finds words by recursion as deep as the text is long.
 const MAX_PROMPT: usize = 1024;
 
-/// Vocabularies are as large as the languages in them are many.
+/// Tokens of a vocabulary that are not languages.
 const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 
-/// A loaded model.
+/// A loaded model, and the state of the recording at hand.
 pub struct Whisper {
-    // Before the context, into which it points.
+    // Declared before the context, into which it points.
     state: Option<WhisperState>,
     context: WhisperContext,
     settings: WhisperSettings,
     language: Option<String>,
 }
 
-/// Load the model: as much memory as its file is long.
+/// Load the model. This takes as much memory as the file is long.
 ///
 /// Call it in a process that may end: a malformed file can crash the library.
 ///
 /// # Errors
-/// [`EngineError::Unavailable`]: the CPU lacks what the library was built for, or the file is no whole model.
+/// [`EngineError::Unavailable`]: the CPU lacks an instruction that the library was built for, or
+/// the file is not a complete model.
 pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     cpu::check()?;
     let path = &settings.file;
@@ -71,7 +75,8 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     file::check(path).map_err(unusable)?;
     log::listen();
     let params = WhisperContextParameters {
-        // Half the memory of a job (`small`: 156 MiB instead of 288), for a tenth more of its time.
+        // This halves a job's memory (`small`: 156 MiB instead of 288), and costs a tenth more
+        // time.
         flash_attn: true,
         ..WhisperContextParameters::default()
     };
@@ -87,7 +92,7 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
 
 impl Engine for Whisper {
     fn begin(&mut self) {
-        // A state remembers what it has chosen by chance, which would show in what it chooses next.
+        // A state remembers its random choices, which would influence the next recording.
         self.state = None;
         self.language = None;
     }
@@ -134,7 +139,7 @@ impl HearsSamples for Whisper {
         };
         let (state, language) = run::run(state, params, &samples, temperatures, &*audio, emit)?;
         self.state = Some(state);
-        // What the first piece is in, all others are.
+        // All other pieces are in the language of the first.
         self.language = language.map(str::to_owned).or(self.language.take());
         Ok(())
     }
@@ -164,7 +169,7 @@ impl Whisper {
         Ok(Some(code))
     }
 
-    /// What leads up to the recording, as the model reads it.
+    /// The text that precedes the recording, as tokens.
     fn prompt(&self, options: &Ask) -> Result<Vec<i32>, EngineError> {
         let text = options.prompt.as_deref().unwrap_or_default();
         let mut start = text.len().saturating_sub(MAX_PROMPT);
@@ -175,12 +180,12 @@ impl Whisper {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        // No token is shorter than a byte: there is room for all.
+        // No token is shorter than a byte, so there is room for all.
         let tokens = self.context.tokenize(&text, text.len());
         tokens.map_err(|error| failed(error.to_string()))
     }
 
-    /// What is the same for all requests.
+    /// Parameters that all requests share.
     fn params<'a>(&self) -> FullParams<'a, 'a> {
         let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let mut params = FullParams::new(match self.settings.beam_size {
@@ -191,7 +196,7 @@ impl Whisper {
             },
         });
         params.set_n_threads(number(self.settings.threads.max(1)));
-        // Pieces are cut at pauses and stand for themselves: what one got wrong must not mislead the next.
+        // Pieces are cut at pauses and are independent: an error in one must not mislead the next.
         params.set_no_context(true);
         params.set_token_timestamps(true);
         params.set_print_special(false);
@@ -206,12 +211,12 @@ impl Whisper {
 #[derive(Clone, Copy, Debug)]
 struct Temperatures {
     first: f32,
-    /// 0: no other is tried.
+    /// Step between two temperatures; 0: no other is tried.
     step: f32,
 }
 
 impl Temperatures {
-    /// As OpenAI's API: whoever asks for a temperature gets that one.
+    /// As in OpenAI's API: if a request asks for a temperature, no other is tried.
     fn of(options: &Ask) -> Self {
         match options.temperature.filter(|&temperature| temperature > 0.0) {
             Some(first) => Self { first, step: 0.0 },
@@ -222,7 +227,7 @@ impl Temperatures {
         }
     }
 
-    /// The one that is tried after so many others.
+    /// The temperature that is tried after `others` others.
     fn after(self, others: u16) -> f32 {
         (self.first + f32::from(others) * self.step).min(1.0)
     }

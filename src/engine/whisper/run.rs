@@ -1,4 +1,4 @@
-//! One piece of a recording through whisper.cpp: the only place that reads what it found.
+//! Runs whisper.cpp on one piece of a recording, and reads what it found. Nothing else does.
 #![allow(unsafe_code)]
 
 use std::{
@@ -30,12 +30,13 @@ use crate::{
     transcript::{Decoding, Segment},
 };
 
-/// The library's answer if it ran out of memory in the middle: it has then freed the state itself.
+/// The library's answer if it ran out of memory during the run. In that case it has freed the state
+/// itself.
 const STATE_IS_FREE: c_int = -7;
 
-/// Transcribe `samples`, and give the state back with the language that they were found to be in. Segments are emitted
-/// as soon as they are found; when nobody wants more, which `audio` or `emit` tells, the work ends with the computation
-/// that is under way: a window's, or a token's.
+/// Transcribe `samples`. Gives back the state, and the language of the samples. Segments are
+/// emitted as soon as they are found. If nobody wants more, which `audio` or `emit` tells, the work
+/// ends after the present computation (a window, or a token).
 #[expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "one promise for all callbacks"
@@ -60,8 +61,9 @@ pub(super) fn run(
         is_unwanted: false,
     };
     let user_data = (&raw mut course).cast::<c_void>();
-    // SAFETY: the functions are called by `full` below only, with this very pointer, to what lives longer than that
-    // call and is used by nobody else meanwhile. None of them unwinds: a panic aborts.
+    // SAFETY: the functions are called by `full` below only, with this very pointer, to what lives
+    // longer than that call and is used by nobody else meanwhile. None of them unwinds: a panic
+    // aborts.
     unsafe {
         params.set_new_segment_callback(Some(found));
         params.set_new_segment_callback_user_data(user_data);
@@ -93,23 +95,23 @@ pub(super) fn run(
     }
 }
 
-/// What the library's callbacks know of the run.
+/// The data of a run that the library's callbacks use.
 struct Course<'a> {
     audio: &'a dyn AudioSource,
     emit: &'a mut dyn FnMut(Segment) -> ControlFlow<()>,
     temperatures: Temperatures,
-    /// How often the window at hand was begun to be put into words.
+    /// How often the decoding of the present window was begun.
     tries: u16,
-    /// Where that window begins.
+    /// Beginning of that window in the recording.
     seek: Duration,
-    /// The end of what was found so far.
+    /// End of the last segment.
     heard: Duration,
     length: Duration,
     language: Option<&'static str>,
     is_unwanted: bool,
 }
 
-/// The next window, of at most thirty seconds, is to be encoded.
+/// Called before the next window, of at most thirty seconds, is encoded.
 unsafe extern "C" fn another_window(
     _: *mut WhisperSysContext,
     state: *mut WhisperSysState,
@@ -124,8 +126,8 @@ unsafe extern "C" fn another_window(
     !course.is_unwanted
 }
 
-/// Another token is about to be chosen. The first one of a text is chosen again with each temperature that is tried,
-/// and nothing else tells of those.
+/// Called before another token is chosen. The first token of a text is chosen again with each
+/// temperature that is tried; nothing else tells that.
 unsafe extern "C" fn another_token(
     _: *mut WhisperSysContext,
     _: *mut WhisperSysState,
@@ -134,7 +136,7 @@ unsafe extern "C" fn another_token(
     _: *mut f32,
     user_data: *mut c_void,
 ) {
-    // Later ones are chosen by several threads at once.
+    // Several threads at once choose the later tokens.
     if before == 0 {
         // SAFETY: see `run`.
         let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
@@ -149,7 +151,7 @@ unsafe extern "C" fn is_unwanted(user_data: *mut c_void) -> bool {
     course.is_unwanted
 }
 
-/// So many segments were found.
+/// Called when segments were found.
 unsafe extern "C" fn found(
     context: *mut WhisperSysContext,
     state: *mut WhisperSysState,
@@ -164,7 +166,8 @@ unsafe extern "C" fn found(
         if course.is_unwanted {
             return;
         }
-        // SAFETY: context and state are those that the library works on, and have a segment with this number.
+        // SAFETY: context and state are those that the library works on, and have a segment with
+        // this number.
         let segment = unsafe { course.segment(context, state, index) };
         if let Some(segment) = segment {
             course.is_unwanted = (course.emit)(segment).is_break();
@@ -206,7 +209,8 @@ impl Course<'_> {
             .map(|token| {
                 // SAFETY: see above; the number is one of this vocabulary.
                 let bytes = unsafe { whisper_token_to_str(context, token.id) };
-                // SAFETY: a text of the vocabulary is NUL-terminated, and lives as long as the context.
+                // SAFETY: a text of the vocabulary is NUL-terminated, and lives as long as the
+                // context.
                 let bytes = unsafe { CStr::from_ptr(bytes) }.to_bytes().to_vec();
                 let start = time(token.t0).clamp(last, end);
                 last = time(token.t1).clamp(start, end);
@@ -246,7 +250,7 @@ impl Course<'_> {
     }
 }
 
-/// The library counts in hundredths of a second; what it does not know is negative.
+/// The library counts in hundredths of a second. A negative number stands for an unknown time.
 fn time(hundredths: i64) -> Duration {
     Duration::from_millis(u64::try_from(hundredths).unwrap_or(0).saturating_mul(10))
 }

@@ -1,5 +1,5 @@
-//! The engine `whisper` as the configuration knows it, and what can be known of its model without
-//! loading it.
+//! The engine `whisper` as the configuration knows it, and what the model's file tells without
+//! being loaded.
 
 use std::{
     fs::{FileType, OpenOptions},
@@ -33,24 +33,25 @@ const LANGUAGES: [&str; 100] = [
     "ha", "ba", "jw", "su", "yue",
 ];
 
-/// `[models.NAME.whisper]`
+/// The table `[models.NAME.whisper]` with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhisperSettings {
     /// The model: a file in the format of whisper.cpp (`ggml-small.bin`).
     pub file: PathBuf,
-    /// Threads of each job; in the file 0 stands for its share of the CPUs if `jobs.max_running` jobs run.
+    /// Threads of each job. 0 in the file: its share of the CPUs if `jobs.max_running` jobs run.
     pub threads: u32,
-    /// Code of the language of requests that name none; empty: the model finds out.
+    /// Language code for requests that name none; empty: the model detects the language.
     pub language: String,
-    /// How many beginnings of a text are followed at once; 1: only the likeliest.
+    /// Beginnings of a text that are followed at once; 1: only the likeliest.
     pub beam_size: u32,
-    /// How many of [`LANGUAGES`] the model knows; of one, English, it can only write what is said.
+    /// Number of [`LANGUAGES`] that the model knows. A model that knows one can only transcribe
+    /// English.
     #[serde(skip)]
     languages: Languages,
 }
 
-/// A number of languages: all of them until the model's file was looked at.
+/// A number of languages; all of them until the model's file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Languages(usize);
 
@@ -73,7 +74,7 @@ impl Default for WhisperSettings {
 }
 
 impl WhisperSettings {
-    /// Those of the model in this file, all else as it is by default.
+    /// The settings for the model in this file, with defaults for everything else.
     pub fn of(file: PathBuf) -> Self {
         Self {
             file,
@@ -81,7 +82,8 @@ impl WhisperSettings {
         }
     }
 
-    /// Note what the model's file says of its languages. A file that cannot be read will not be loaded either.
+    /// Take the number of languages from the model's file. A file that cannot be read cannot be
+    /// loaded later either.
     fn look_at_file(&mut self) {
         if let Some(tokens) = vocabulary(&self.file) {
             let known = match tokens {
@@ -97,7 +99,7 @@ impl WhisperSettings {
 /// The size of the vocabulary, which is the file's second word.
 fn vocabulary(file: &Path) -> Option<i32> {
     let mut head = [0; 8];
-    // What is no file, and would never answer, cannot hold up the service.
+    // Opening a FIFO must not block the service.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -184,11 +186,12 @@ impl EngineConfig for WhisperSettings {
     }
 }
 
-/// Threads of a job where its settings do not say how many. They spin while they wait for each other, so all jobs that
-/// may run together have no more of them than there are CPUs; nor has one more than it may keep busy.
+/// Threads of a job if its settings do not say. Threads spin while they wait for each other, so all
+/// jobs together have at most as many threads as there are CPUs, and one job has at most as many as
+/// it may keep busy.
 fn threads(cpus: usize, around: &Circumstances<'_>) -> u32 {
     let share = u32::try_from(cpus / around.jobs.max(1)).unwrap_or(u32::MAX);
-    // Between 0.01 and 1000, or it is refused anyhow.
+    // It is between 0.01 and 1000; other values are refused.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let limit = match around.cpus {
         0.0 => u32::MAX,

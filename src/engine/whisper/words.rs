@@ -1,14 +1,15 @@
-//! From tokens to words: whole characters, without white space, each with its place.
+//! Combines tokens into words: whole characters, without white space, each with its times.
 
 use std::time::Duration;
 
 use super::decoding::probability;
 use crate::transcript::Word;
 
-/// Languages that are written without spaces between words: every character or two is a word of its own.
+/// Languages that are written without spaces between words. In these, one or two characters are a
+/// word.
 const WITHOUT_SPACES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
-/// One token of a text. Not every one is a whole character.
+/// One token of a text. It may be a part of a character.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) bytes: Vec<u8>,
@@ -27,19 +28,18 @@ pub(super) fn clean(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-/// The words of a text in this language, none before the one before it.
+/// The words of a text in this language, in the order of their times.
 pub(super) fn words(tokens: &[Token], language: Option<&str>) -> Vec<Word> {
     let with_spaces = !language.is_some_and(|code| WITHOUT_SPACES.contains(&code));
     let mut groups: Vec<&[Token]> = Vec::new();
     let mut first = 0;
     for (index, token) in tokens.iter().enumerate().skip(1) {
-        let begins = match with_spaces {
-            true => token.bytes.starts_with(b" "),
-            false => {
-                let said = tokens.get(first..index).unwrap_or_default();
-                let said: Vec<u8> = said.iter().flat_map(|t| t.bytes.iter().copied()).collect();
-                std::str::from_utf8(&said).is_ok()
-            }
+        let begins = if with_spaces {
+            token.bytes.starts_with(b" ")
+        } else {
+            let said = tokens.get(first..index).unwrap_or_default();
+            let said: Vec<u8> = said.iter().flat_map(|t| t.bytes.iter().copied()).collect();
+            std::str::from_utf8(&said).is_ok()
         };
         if begins {
             groups.extend(tokens.get(first..index));

@@ -185,7 +185,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         judge(sys(libc::SYS_chroot, [path(c"/")]))
     }),
     Attempt::new("escape-audio-write", "pwrite64", |_| {
-        // EBADF: the descriptor is open for reading only. What it writes is what a WAV file begins with.
+        // EBADF: the descriptor is open for reading only. The bytes are those that a WAV file
+        // begins with.
         let arguments = [recording_or_none(), path(c"R"), 1, 0];
         judge_with(sys(libc::SYS_pwrite64, arguments), &[Errno::EBADF])
     }),
@@ -213,7 +214,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         judge(sys(libc::SYS_fchmod, [recording_or_none(), 0o666]))
     }),
     Attempt::new("escape-name-to-handle", "name_to_handle_at", |_| {
-        // struct file_handle: the size that follows, then a type, then so many bytes.
+        // struct file_handle: the size of the rest, a type, then that many bytes.
         let mut handle = [128_u32; 34];
         let mut mount = 0_i32;
         let arguments = [AT_FDCWD, path(c"/"), out(&mut handle), out(&mut mount), 0];
@@ -251,12 +252,14 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         judge(sys(libc::SYS_pipe2, [out(&mut ends), 0]))
     }),
     Attempt::new("escape-terminal-input", "ioctl", |_| {
-        // Type into the terminal of whoever started the service. ENOTTY: there is none to type into.
+        // Type into the terminal from which the service was started. ENOTTY: standard input is not
+        // a terminal.
         let arguments = [0, libc::TIOCSTI as usize, path(c"x")];
         judge_with(sys(libc::SYS_ioctl, arguments), &[Errno::ENOTTY])
     }),
     Attempt::new("escape-fcntl-owner", "fcntl", |s| {
-        // With O_ASYNC the kernel would send the owner SIGIO, which ends it; without, nothing is sent.
+        // With O_ASYNC the kernel would send the owner SIGIO, which ends it; without, nothing is
+        // sent.
         s.at(Whom::Supervisor, |pid| {
             let arguments = [CHANNEL, libc::F_SETOWN as usize, pid as usize];
             judge(sys(libc::SYS_fcntl, arguments))
@@ -291,8 +294,8 @@ fn first_of<T: AsRef<CStr>>(files: &[T], flags: i32) -> Verdict {
     last
 }
 
-/// `/proc/PID/NAME`, for reading and, where that means something, writing. ENOENT: there is no such process in our
-/// view, or the file system shows only our own.
+/// `/proc/PID/NAME`, for reading and, where that means something, writing. ENOENT: the process is
+/// not in our view, or the file system shows only our own.
 fn of_process(pid: i32, name: &str, flags: i32) -> Verdict {
     match CString::new(format!("/proc/{pid}/{name}")) {
         Ok(file) => match open(&file, flags) {
@@ -319,8 +322,8 @@ fn descriptors(pid: i32) -> Verdict {
     of_process(pid, "fd", libc::O_DIRECTORY)
 }
 
-/// That file of the first slot that exists under the unit's cgroup; on machines where the service is not that unit,
-/// files that every cgroup v2, or every machine, has.
+/// That file of the first slot that exists under the unit's cgroup; on machines where the service
+/// is not that unit, files that every cgroup v2, or every machine, has.
 fn cgroup(name: &str, flags: i32) -> Verdict {
     const UNIT: &str = "/sys/fs/cgroup/system.slice/stt-isolated.service";
     let slots = (0..64).map(|slot| format!("{UNIT}/job-{slot}/{name}"));

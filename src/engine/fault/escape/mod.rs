@@ -1,14 +1,16 @@
 //! Attempts to get out of a job, each by the bare system call.
 //!
-//! Every attempt is harmless where it succeeds, so that it may be run without a sandbox, even by root: signals have
-//! number 0; files are opened and never written, or made without a name (`O_TMPFILE`); calls that would change the
-//! machine get an argument that the kernel refuses only *after* it has checked the permission (a bad magic, a bad
-//! flag, a name that does not exist). Hence the strict rule of [`judge`]: only the errors by which a sandbox or a lack
-//! of privilege refuses count as a refusal, every other error means that the kernel went on to look at the rest, and
-//! counts as an escape.
+//! Every attempt is harmless if it succeeds, so that it may run without a sandbox, even by root.
+//! Signals have number 0. Files are opened and never written, or made without a name (`O_TMPFILE`).
+//! Calls that would change the machine get an argument that the kernel refuses only *after* it has
+//! checked the permission (a bad magic, a bad flag, a name that does not exist). Hence the strict
+//! rule of [`judge`]: only the errors by which a sandbox or a lack of privilege refuses count as a
+//! refusal. Every other error means that the kernel went on to look at the rest, and counts as an
+//! escape.
 //!
-//! What comes back: no answer at all, because the sandbox ended the job and the service names the system call
-//! ([`Attempt::call`]); or the text `denied NAME ERRNO`, or `ESCAPED NAME`, which must never be seen.
+//! Either no answer comes back, because the sandbox ended the job and the service names the system
+//! call ([`Attempt::call`]); or the text `denied NAME ERRNO`; or `ESCAPED NAME`, which must never
+//! be seen.
 
 mod files;
 mod kernel;
@@ -23,12 +25,13 @@ use nix::errno::Errno;
 
 use super::{EngineError, failed};
 
-/// One way out.
+/// One attempt to get out.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     /// Name of the mode: `escape-…`.
     pub name: &'static str,
-    /// The first system call of the attempt that a sandbox must not let through, as `strace` spells it.
+    /// The first system call of the attempt that a sandbox must not let through, as `strace` spells
+    /// it.
     pub call: &'static str,
     attempt: fn(&Surroundings) -> Verdict,
 }
@@ -47,7 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Attempt> {
     .flatten()
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Denied(Errno),
@@ -82,7 +85,7 @@ impl Attempt {
     }
 }
 
-/// What a job knows of the processes around it.
+/// The processes around a job, as far as it knows them.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
     supervisor: i32,
@@ -92,8 +95,8 @@ pub struct Surroundings {
 static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
 static ZYGOTE: AtomicI32 = AtomicI32::new(0);
 
-/// Note who the processes around are; to be called once, by a zygote that has no sandbox yet. Its jobs inherit what it
-/// knows, and would be stopped already at the question.
+/// Note who the processes around are; to be called once, by a zygote that has no sandbox yet. Its
+/// jobs inherit what it knows, and would be stopped already at the question.
 pub fn look_around() {
     SUPERVISOR.store(nix::unistd::getppid().as_raw(), Ordering::Relaxed);
     ZYGOTE.store(std::process::id().cast_signed(), Ordering::Relaxed);
@@ -108,11 +111,11 @@ enum Whom {
     Neighbour,
 }
 
-/// So many process ids behind the zygote's are tried in search of a neighbour.
+/// Number of process ids after the zygote's that are tried in search of a neighbour.
 const NEIGHBOURHOOD: i32 = 512;
 
 impl Surroundings {
-    /// What was noted; zeros in a process that no zygote made.
+    /// The processes as noted; zeros in a process that no zygote made.
     pub(super) fn noted() -> Self {
         Self {
             supervisor: SUPERVISOR.load(Ordering::Relaxed),
@@ -120,7 +123,7 @@ impl Surroundings {
         }
     }
 
-    /// Try it on `whom`. Whoever cannot even be found is out of reach.
+    /// Try it on `whom`. A process that cannot be found is out of reach.
     fn at(&self, whom: Whom, attempt: fn(i32) -> Verdict) -> Verdict {
         let only = match whom {
             Whom::Supervisor => Some(self.supervisor),
@@ -159,8 +162,8 @@ fn judge(result: Result<usize, Errno>) -> Verdict {
     judge_with(result, &[])
 }
 
-/// Denied if it failed by a refusal, or by an error of `also`: one that, for this very call, cannot come after the
-/// permission.
+/// Denied if it failed by a refusal, or by an error of `also`: one that, for this very call, cannot
+/// come after the permission.
 fn judge_with(result: Result<usize, Errno>, also: &[Errno]) -> Verdict {
     match result {
         Ok(_) => Verdict::Escaped(None),
@@ -184,9 +187,10 @@ pub(super) fn sys<const N: usize>(
     let mut all = [0_usize; 6];
     all[..N].copy_from_slice(&arguments);
     let [a, b, c, d, e, f] = all;
-    // SAFETY: a system call can break any promise of the language, and some of these mean to. What keeps it sound is
-    // that all callers are in this folder and pass pointers to live values of the size that the call writes, map
-    // memory only where the kernel chooses, and leave a process that they made by `_exit` or sleep in it.
+    // SAFETY: a system call can break any promise of the language, and some of these are meant to.
+    // It is sound because all callers are in this folder. They pass pointers to live values of the
+    // size that the call writes, map memory only where the kernel chooses, and leave a process that
+    // they made by `_exit` or sleep in it.
     #[allow(unsafe_code)]
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     usize::try_from(result).map_err(|_| Errno::last())

@@ -50,7 +50,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         let arguments = [libc::AF_UNIX as usize, stream, 0, out(&mut ends)];
         judge(sys(libc::SYS_socketpair, arguments))
     }),
-    // The one socket that a job has is connected already: where these pass, they fail or change nothing for others.
+    // The one socket that a job has is connected already: where these pass, they fail or change
+    // nothing for others.
     Attempt::new("escape-connect", "connect", |_| {
         let address = address(b"/run/stt-isolated/fault-engine-none");
         let arguments = [CHANNEL, at(&address), size_of_val(&address)];
@@ -108,8 +109,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-/// EAFNOSUPPORT is the refusal of `RestrictAddressFamilies=`, and of a kernel without that family; the other two are of
-/// a kernel that knows the family only by name.
+/// EAFNOSUPPORT is the refusal of `RestrictAddressFamilies=`, and of a kernel without that family;
+/// the other two are of a kernel that knows the family only by name.
 fn socket(family: i32, kind: i32, protocol: i32) -> Verdict {
     let arguments = [family as usize, kind as usize, protocol as usize];
     judge_with(
@@ -122,7 +123,7 @@ fn socket(family: i32, kind: i32, protocol: i32) -> Verdict {
     )
 }
 
-/// struct sockaddr_un.
+/// An address as `struct sockaddr_un`.
 fn address(name: &[u8]) -> libc::sockaddr_un {
     let mut address = libc::sockaddr_un {
         sun_family: libc::AF_UNIX as u16,

@@ -27,8 +27,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         judge(sys(libc::SYS_setgroups, [0, 0]))
     }),
     Attempt::new("escape-capset", "capset", |_| {
-        // _LINUX_CAPABILITY_VERSION_3 and this process; then effective, permitted, inheritable, twice 32 bits: the
-        // first 32 capabilities.
+        // _LINUX_CAPABILITY_VERSION_3 and this process; then effective, permitted, inheritable,
+        // twice 32 bits: the first 32 capabilities.
         let header = [0x2008_0522_u32, 0];
         let data = [u32::MAX, u32::MAX, 0, 0, 0, 0];
         judge(sys(libc::SYS_capset, [at(&header), at(&data)]))
@@ -184,11 +184,11 @@ fn prctl(option: i32, first: usize, second: usize) -> Verdict {
 
 /// A seccomp filter of one instruction, so that a success changes nothing.
 struct Filter {
-    /// struct sock_filter.
+    /// One `struct sock_filter`.
     instruction: [u16; 4],
 }
 
-/// struct sock_fprog.
+/// A whole `struct sock_fprog`.
 #[repr(C)]
 struct Program {
     length: u16,
@@ -197,7 +197,8 @@ struct Program {
 
 impl Filter {
     fn allowing_everything() -> Self {
-        // BPF_RET | BPF_K, no jumps, SECCOMP_RET_ALLOW (0x7fff0000) in the byte order of this machine.
+        // BPF_RET | BPF_K, no jumps, SECCOMP_RET_ALLOW (0x7fff0000) in the byte order of this
+        // machine.
         let [low, high] = if cfg!(target_endian = "little") {
             [0, 0x7fff]
         } else {

@@ -170,7 +170,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         born(libc::SYS_clone, [flags as usize])
     }),
     Attempt::new("escape-clone3", "clone3", |_| {
-        // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
+        // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size,
+        // tls.
         let arguments = [0, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
         born(libc::SYS_clone3, [at(&arguments), size_of_val(&arguments)])
     }),
@@ -182,7 +183,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-/// ESRCH: in our view there is no such process.
+/// ESRCH: the process does not exist in our view.
 fn reach(result: Result<usize, Errno>) -> Verdict {
     judge_with(result, &[Errno::ESRCH])
 }
@@ -255,12 +256,14 @@ fn born<const N: usize>(number: libc::c_long, arguments: [usize; N]) -> Verdict 
     judge_with(result, &LIMITS)
 }
 
-/// The same for a process that shares our memory: it must not return to any function, so it ends where it is born.
+/// The same for a process that shares our memory: it must not return to any function, so it ends
+/// where it is born.
 #[cfg(target_arch = "x86_64")]
 fn born_sharing(number: libc::c_long, flags: usize, stack: usize) -> Verdict {
     let mut result = number as isize;
-    // SAFETY: the parent's registers are declared and its stack is not touched; the child, for which rax is 0, makes
-    // one system call from registers alone (exit_group(0)), which does not return.
+    // SAFETY: the parent's registers are declared and its stack is not touched; the child, for
+    // which rax is 0, makes one system call from registers alone (exit_group(0)), which does not
+    // return.
     unsafe {
         std::arch::asm!(
             "syscall",

@@ -103,6 +103,7 @@ lint: ## Check format, lints (every warning is an error) and the licences of cra
 	$(CARGO) clippy --all-targets --locked --manifest-path packaging/pages/Cargo.toml --target-dir target/pages -- -D warnings
 	packaging/documentation check
 	tests/house/deny
+	tests/house/measure --check
 
 .PHONY: clean
 clean: ## Remove everything that was built

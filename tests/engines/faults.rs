@@ -118,7 +118,7 @@ fn message_of(answer: &Answer) -> String {
 
 /// A correct request, which must be answered correctly.
 fn good(daemon: &Daemon) {
-    let answer = ask(&daemon, "fault");
+    let answer = ask(daemon, "fault");
     assert_eq!(
         (answer.status, text_of(&answer).as_str()),
         (200, TEXT),
@@ -135,7 +135,7 @@ fn fault(daemon: &Daemon, mode: &str) -> Answer {
 fn fault_of(model: &str, daemon: &Daemon, mode: &str) -> Answer {
     let answer = thread::scope(|scope| {
         scope.spawn(|| good(daemon));
-        ask(&daemon, &format!("{model}:{mode}"))
+        ask(daemon, &format!("{model}:{mode}"))
     });
     good(daemon);
     answer

@@ -30,6 +30,14 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_stt-isolated");
 
 const CONFIG: &str = "stt-isolated.toml";
 
+/// Limits by the clock that a busy machine would run into. Where a test's configuration does not
+/// name one, it is an hour.
+const PATIENT: [(&str, &str); 3] = [
+    ("deadline", "LIMITS__DEADLINE"),
+    ("queue_timeout", "JOBS__QUEUE_TIMEOUT"),
+    ("load_timeout", "ZYGOTE__LOAD_TIMEOUT"),
+];
+
 /// How the daemon is started.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
@@ -101,6 +109,11 @@ impl Setup {
         // here.
         let state = format!("STATE_DIRECTORY={}", folder.path().display());
         command.arg("-E").arg(state);
+        for (key, variable) in PATIENT {
+            if !self.config.contains(key) {
+                command.arg("-E").arg(format!("STT_ISOLATED_{variable}=1h"));
+            }
+        }
         for (name, value) in &self.environment {
             command.arg("-E").arg(format!("{name}={value}"));
         }

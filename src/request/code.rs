@@ -79,7 +79,7 @@ macro_rules! codes {
         /// and dashboards rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
-            $($(#[$doc])* $code,)*
+            $($(#[$doc])* #[serde(rename = $word)] $code,)*
         }
 
         impl Code {
@@ -242,6 +242,9 @@ mod tests {
             assert_eq!(Code::of(code.word()), Some(*code));
         }
         assert_eq!(Code::of("no such word"), None);
+        for code in Code::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.word());
+        }
     }
 
     /// The rows of the table below "## Errors" in docs/API.md: statuses and "try again" by code.

@@ -370,7 +370,8 @@ impl Client {
     /// Report the problem and hang up.
     async fn refuse(mut self, problem: &Problem) {
         let Problem { code, text } = problem;
-        self.wire.say("error", &json!({"text": text, "code": code.told()}));
+        self.wire
+            .say("error", &json!({"text": text, "code": code.told()}));
         if self.wire.flush(self.patience()).await.is_ok() {
             linger::close(self.wire.stream).await;
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::{
     engine::{
-        EngineConfig as _, EngineSettings,
+        EngineSettings,
         azure::{AzureKey, AzureSettings},
     },
     units::{ByteSize, Lifetime},
@@ -50,6 +50,8 @@ fn the_documented_file_has_every_key_with_its_default() {
 #[cfg(feature = "whisper")]
 #[test]
 fn all_jobs_of_whisper_together_have_no_more_threads_than_there_are_cpus() {
+    use crate::engine::EngineConfig as _;
+
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"lmgg\x99\xca\0\0").unwrap();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u32;

@@ -13,7 +13,10 @@ use crate::{
 /// Everything that depends on the list of engines: the table of a model, with one optional table
 /// for each engine, and the steps from there to an engine's settings.
 macro_rules! model_table {
-    ($($(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])? $kind:ident: $name:ident::$settings:ident,)*) => {
+    ($(
+        $(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])?
+        $kind:ident: $name:ident::$settings:ident,
+    )*) => {
         /// The table `[models.NAME]`: one model.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -45,7 +48,11 @@ macro_rules! model_table {
 
         impl ModelTable {
             /// The settings of the model's engine, with all rules checked.
-            pub(super) fn settings(&self, around: &Circumstances<'_>, problems: &mut Problems) -> EngineSettings {
+            pub(super) fn settings(
+                &self,
+                around: &Circumstances<'_>,
+                problems: &mut Problems,
+            ) -> EngineSettings {
                 $(
                     $(#[cfg($cfg)])?
                     if self.$name.is_some() && self.engine != EngineKind::$kind {

@@ -35,7 +35,10 @@ macro_rules! engines {
 pub(crate) use engines;
 
 macro_rules! kinds_and_settings {
-    ($($(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])? $kind:ident: $name:ident::$settings:ident,)*) => {
+    ($(
+        $(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])?
+        $kind:ident: $name:ident::$settings:ident,
+    )*) => {
         /// The engines that this build knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "lowercase")]

@@ -202,7 +202,6 @@ impl ApiError {
     pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Ok => None,
-            Outcome::Stopped => Some(Self::refused(&Refusal::ShuttingDown, "")),
             outcome => Some(Self::new(outcome.code(), outcome.to_string())),
         }
     }

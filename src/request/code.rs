@@ -191,6 +191,9 @@ codes! {
 /// (its SDK does not pass it on), and it counts by the second and by the minute.
 const UPSTREAM_PAUSE: Duration = Duration::from_secs(10);
 
+/// When a client should ask again after the service stopped: by then systemd has restarted it.
+const RESTART: Duration = Duration::from_secs(2);
+
 impl Code {
     /// The code with this word.
     pub fn of(word: &str) -> Option<Self> {
@@ -223,8 +226,9 @@ impl Code {
 
     /// When a client should ask again, if the refusal or the failure does not say.
     pub fn pause(self) -> Option<Duration> {
-        match (self.again(), self) {
-            (Again::Later, Self::UpstreamBusy) => Some(UPSTREAM_PAUSE),
+        match self {
+            Self::UpstreamBusy => Some(UPSTREAM_PAUSE),
+            Self::ShuttingDown => Some(RESTART),
             _ => None,
         }
     }

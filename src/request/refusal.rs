@@ -45,9 +45,6 @@ pub enum Refusal {
     ShuttingDown,
 }
 
-/// When a client should ask again after the service stopped: by then systemd has restarted it.
-const RESTART: Duration = Duration::from_secs(2);
-
 impl Refusal {
     /// Its row in the table of codes.
     pub fn code(&self) -> Code {
@@ -69,7 +66,7 @@ impl Refusal {
             | Self::UserLimit { retry_after }
             | Self::QueueTimeout { retry_after, .. }
             | Self::EngineUnavailable { retry_after, .. } => Some(*retry_after),
-            Self::ShuttingDown => Some(RESTART),
+            Self::ShuttingDown => self.code().pause(),
         }
     }
 }

@@ -305,6 +305,37 @@ fn crowd(daemon: &Daemon, requests: usize, several: bool) -> (Vec<Tally>, [u64; 
     })
 }
 
+/// Requests before the memory is measured.
+struct WarmUp {
+    /// Crowds, with 5 requests from each client.
+    rounds: usize,
+    refused: usize,
+}
+
+fn sent_away(tallies: &[Tally]) -> usize {
+    tallies.iter().map(|tally| tally.sent_away).sum()
+}
+
+/// Send crowds until one of them needs no more memory than the one before. On busy CPUs the first
+/// crowd is spread out, so a later one needs buffers for more requests at once.
+fn warm_up(daemon: &Daemon, several: bool) -> WarmUp {
+    let mut done = WarmUp {
+        rounds: 0,
+        refused: 0,
+    };
+    let mut memory = 0;
+    loop {
+        let (tallies, _) = crowd(daemon, 5, several);
+        done.rounds += 1;
+        done.refused += sent_away(&tallies);
+        let now = private_memory(daemon.pid());
+        if now <= memory || done.rounds == 10 {
+            return done;
+        }
+        memory = now;
+    }
+}
+
 #[test]
 fn a_crowd_is_served_or_told_when() {
     const BOUND: u64 = 16;
@@ -319,13 +350,11 @@ fn a_crowd_is_served_or_told_when() {
     if several {
         user::let_in(&daemon);
     }
-    // Every buffer has been needed by then.
-    let (first, _) = crowd(&daemon, 5, several);
+    let WarmUp { rounds, refused } = warm_up(&daemon, several);
     let memory = private_memory(daemon.pid());
     let begin = Instant::now();
     let (tallies, most) = crowd(&daemon, requests, several);
     let elapsed = begin.elapsed();
-    let sent_away = |tallies: &[Tally]| tallies.iter().map(|t| t.sent_away).sum::<usize>();
     let grown = private_memory(daemon.pid()).saturating_sub(memory);
     println!(
         "{CROWD} clients with {requests} requests each: {elapsed:?}; {} times sent away, the most patient one for {:?}; \
@@ -341,9 +370,9 @@ fn a_crowd_is_served_or_told_when() {
     let total = &stats(&daemon)["total"];
     assert_eq!(
         total["refused"]["queue_full"],
-        sent_away(&first) + sent_away(&tallies)
+        refused + sent_away(&tallies)
     );
-    assert_eq!(total["requests"]["ok"], CROWD * (5 + requests));
+    assert_eq!(total["requests"]["ok"], CROWD * (5 * rounds + requests));
     assert!(grown <= 512 << 10, "the supervisor grew by {grown} bytes");
 }
 

@@ -6,6 +6,7 @@
 pub use crate::{
     api::{http::fuzzing::multipart, wyoming::fuzzing::wyoming},
     audio::fuzzing::{decode, raw},
+    catalogue::fuzzing::catalogue,
     config::fuzzing::config,
     dispatch::fuzzing::job_messages,
     engine::exec::fuzzing::program,
@@ -91,5 +92,5 @@ mod tests {
         };
     }
 
-    replay! { config decode job_messages multipart program raw wyoming }
+    replay! { catalogue config decode job_messages multipart program raw wyoming }
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod audio;
+pub mod catalogue;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
@@ -16,6 +17,7 @@ pub mod fuzzing;
 pub mod isolation;
 pub mod job;
 pub mod language;
+pub mod names;
 pub mod problems;
 pub mod request;
 pub mod service;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Peer,
+    config::Config,
     request::{Again, Code, Outcome, Refusal},
     units::ByteSize,
 };
@@ -140,8 +141,12 @@ impl ApiError {
     }
 
     /// No model has this name.
-    pub(super) fn model_not_found(name: &str) -> Self {
-        let message = format!("the model `{name}` does not exist; GET /v1/models lists all");
+    pub(super) fn model_not_found(name: &str, config: &Config) -> Self {
+        Self::no_model(&config.no_model(name))
+    }
+
+    fn no_model(sentence: &str) -> Self {
+        let message = format!("{sentence}; GET /v1/models lists all");
         Self {
             param: Some("model".into()),
             ..Self::new(Code::ModelNotFound, message)
@@ -185,7 +190,8 @@ impl ApiError {
     /// The request was refused without being run.
     pub(super) fn refused(refusal: &Refusal, model: &str) -> Self {
         match refusal {
-            Refusal::UnknownModel => Self::model_not_found(model),
+            // It was removed a moment ago.
+            Refusal::UnknownModel => Self::no_model(&format!("the model `{model}` does not exist")),
             refusal => Self {
                 after: refusal.retry_after(),
                 ..Self::new(refusal.code(), refusal.to_string())

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{model::ModelTable, names::valid_name};
+use super::model::ModelTable;
+use crate::names::valid_name;
 
 /// Most entries that are examined. A directory of models has far fewer.
 const MAX_ENTRIES: usize = 1000;

@@ -1,10 +1,11 @@
 //! Loads the configuration from the file and the environment.
 
-use std::{io, path::Path};
+use std::{ffi::OsStr, io, path::Path};
 
 use super::{
     error::ConfigError, found, mode::Mode, resolve::resolve, resolved::Config, source::Source,
 };
+use crate::catalogue::{self, Catalogue};
 
 /// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/stt-isolated/stt-isolated.toml";
@@ -20,7 +21,18 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let (file, text) = read(path)?;
-        Self::of(file, &text, environment)
+        let environment: Vec<_> = environment.collect();
+        let places = environment
+            .iter()
+            .find_map(|(name, value)| (name == catalogue::VARIABLE).then(|| OsStr::new(value)));
+        let catalogue = Catalogue::read(&catalogue::places(places));
+        let mut config = Self::of(file, &text, environment.into_iter())?;
+        config.remarks.extend_from_slice(catalogue.remarks());
+        config.pullable = catalogue
+            .entries()
+            .map(|entry| entry.name.clone())
+            .collect();
+        Ok(config)
     }
 
     /// The configuration with `text` as read from `file`, and with the variables of `environment`.

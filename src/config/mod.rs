@@ -20,7 +20,6 @@ mod load;
 mod memory;
 mod mode;
 mod model;
-mod names;
 mod recycle;
 mod resolve;
 mod resolved;

@@ -1,5 +1,7 @@
 //! The configuration as the service uses it, with every name resolved and every value possible.
 
+use std::collections::BTreeSet;
+
 use super::{
     access::Access, breaker::Breaker, health::Health, http::Http, isolation::Isolation, jobs::Jobs,
     limits::Limits, memory::Memory, mode::Mode, recycle::Recycle, service::Service, spares::Spares,
@@ -32,8 +34,11 @@ pub struct Config {
     pub breaker: Breaker,
     /// The models, ordered by name; at least one.
     pub models: Vec<Model>,
+    /// Names of the catalogue's models: an answer to a client that asks for one of them says how
+    /// to get it.
+    pub pullable: BTreeSet<String>,
     /// Warnings for the log: entries of the models directory that are not served, and users and
-    /// groups of `[clients]` that are unknown, each with the reason.
+    /// groups of `[clients]` that are unknown, each with the reason; mistakes in the catalogue.
     pub remarks: Vec<String>,
 }
 
@@ -72,6 +77,16 @@ impl Config {
         self.models
             .iter()
             .find(|model| model.name == name || model.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// A sentence that says that there is no model `name`, and how to get it if the catalogue has
+    /// it.
+    pub fn no_model(&self, name: &str) -> String {
+        let way = match self.pullable.contains(name) {
+            true => format!("; to install it, run `sudo sttctl model pull {name} --reload`"),
+            false => String::new(),
+        };
+        format!("the model `{name}` does not exist{way}")
     }
 
     /// The environment variables that hold secrets of engines, for all models that use such a

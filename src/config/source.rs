@@ -16,6 +16,7 @@ use super::{
     error::{ConfigError, Problem},
     file::File,
 };
+use crate::catalogue;
 
 /// Folder of the service's state if systemd does not set `STATE_DIRECTORY`.
 pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
@@ -24,8 +25,13 @@ pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
 /// sets `jobs.max_running`.
 const PREFIX: &str = "STT_ISOLATED_";
 
-/// The client's default socket, which is not a key of the daemon.
-const CLIENT_VARIABLE: &str = "STT_ISOLATED_SOCKET";
+/// Variables that are not keys of the daemon: the client's default socket and its mirror, and the
+/// places of the catalogue.
+const OTHER_VARIABLES: [&str; 3] = [
+    "STT_ISOLATED_SOCKET",
+    "STT_ISOLATED_MIRROR",
+    catalogue::VARIABLE,
+];
 
 /// The folders of `StateDirectory=`, separated by colons (systemd.exec(5)).
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
@@ -82,7 +88,7 @@ impl<'a> Source<'a> {
                 }
                 let key = name
                     .strip_prefix(PREFIX)
-                    .filter(|_| name != CLIENT_VARIABLE)?
+                    .filter(|_| !OTHER_VARIABLES.contains(&&*name))?
                     .split("__")
                     .map(str::to_ascii_lowercase)
                     .collect();

@@ -29,9 +29,10 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, ApiError> {
     let Path(name) =
         name.map_err(|_| ApiError::parameter("model", "the name of the model is not UTF-8 text"))?;
-    match app.dispatcher.config().model(&name) {
+    let config = app.dispatcher.config();
+    match config.model(&name) {
         Some(model) => Ok(Json(describe(&name, model))),
-        None => Err(ApiError::model_not_found(&name)),
+        None => Err(ApiError::model_not_found(&name, &config)),
     }
 }
 

@@ -84,7 +84,7 @@ async fn serve(
     let (name, fault) = config.split_fault(name);
     let model = config
         .model(&name)
-        .ok_or_else(|| ApiError::model_not_found(&name))?;
+        .ok_or_else(|| ApiError::model_not_found(&name, &config))?;
     fit::check(&upload.options, &name, model)?;
     let shape = Shape::of(&upload.options, &model.engine);
     let stream = upload.options.stream;

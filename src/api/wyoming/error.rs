@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::frame::Malformed;
-use crate::{api::error::ApiError, request::Code};
+use crate::{api::error::ApiError, config::Config, request::Code};
 
 /// An `error` event. The connection ends after it, because the most common client, Home Assistant,
 /// ignores errors and waits for a transcript or the end of the connection.
@@ -25,8 +25,8 @@ impl Problem {
     }
 
     /// No model has this name.
-    pub(super) fn model_not_found(name: &str) -> Self {
-        let text = format!("the model `{name}` does not exist; `describe` lists all");
+    pub(super) fn model_not_found(name: &str, config: &Config) -> Self {
+        let text = format!("{}; `describe` lists all", config.no_model(name));
         Self::new(Code::ModelNotFound, text)
     }
 

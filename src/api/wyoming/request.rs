@@ -78,7 +78,7 @@ impl Request {
         let name = wish.model.as_ref().unwrap_or(&self.config.default_model);
         let name = &self.config.split_fault(name.clone()).0;
         let model = self.config.model(name);
-        let model = model.ok_or_else(|| Problem::model_not_found(name))?;
+        let model = model.ok_or_else(|| Problem::model_not_found(name, &self.config))?;
         if let Some(language) = &wish.language {
             let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             if language.len() > MAX_LANGUAGE || !language.bytes().all(is_code) {

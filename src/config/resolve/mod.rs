@@ -3,7 +3,7 @@
 mod model;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -14,11 +14,10 @@ use super::{
     file::File,
     found::{self, Found},
     identity::Numbers,
-    names::valid_name,
     resolved::{Config, Model},
     source::Source,
 };
-use crate::problems::Problems;
+use crate::{names::valid_name, problems::Problems};
 
 /// Check every rule, resolve every reference, and add the models that are in `directory`.
 pub(super) fn resolve(
@@ -71,6 +70,7 @@ pub(super) fn resolve(
         health: file.health,
         breaker: file.breaker,
         models,
+        pullable: BTreeSet::new(),
         remarks,
     })
 }

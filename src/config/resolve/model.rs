@@ -2,10 +2,11 @@
 
 use crate::{
     config::{
-        file::File, limits::Limits, mode::Mode, model::ModelTable, names::valid_name,
-        resolved::Model, source::Source, stamp::Stamp,
+        file::File, limits::Limits, mode::Mode, model::ModelTable, resolved::Model, source::Source,
+        stamp::Stamp,
     },
     engine::Circumstances,
+    names::valid_name,
     problems::Problems,
 };
 

@@ -5,7 +5,10 @@ const MAX_NAME: usize = 64;
 
 /// Check that a model may have this name. It becomes part of URLs, headers, the journal and file
 /// names of the cgroup tree, so no character may need escaping there.
-pub(super) fn valid_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// A sentence that says which names are possible.
+pub fn valid_name(name: &str) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.is_empty()
         || name.len() > MAX_NAME

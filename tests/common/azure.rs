@@ -96,7 +96,7 @@ impl<T: Read + Write + Send> Stream for T {}
 /// A certificate of one's own, and the key for it.
 pub struct Identity {
     pub pem: String,
-    config: Arc<rustls::ServerConfig>,
+    pub config: Arc<rustls::ServerConfig>,
 }
 
 impl Identity {

@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use super::{LONG, try_wait_for, wait_until};
 
 /// The script in the pane. It runs a program, noting its process id and how it leaves the terminal.
+/// Control-C is the program's own.
 const SCRIPT: &str = r#"
+    trap : INT
     stty -g >before
     sh -c 'echo $$ >pid; exec "$0" "$@"' "$0" "$@"
     status=$?

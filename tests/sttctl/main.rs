@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod pull;
 mod report;
+mod server;
 mod top;
 mod transcribe;
 mod upload;

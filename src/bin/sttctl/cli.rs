@@ -30,7 +30,7 @@ pub enum Command {
     Transcribe(Transcribe),
     /// List the models: whether each can serve, or why not, and its use of memory
     Models(Models),
-    /// Put a model into the models directory, or remove one
+    /// Download a model, put a file into the models directory, list models, or remove one
     #[command(subcommand)]
     Model(Model),
     /// Show the state of the service: problems first, then the activity of each model
@@ -111,18 +111,72 @@ pub struct Models {
 /// `sttctl model`: manages the models directory.
 #[derive(Debug, Subcommand)]
 pub enum Model {
+    /// Download a model of the catalogue, try it in the service's own sandbox, and put it into the
+    /// models directory if it is good
+    #[command(
+        after_help = "Exit status: 0 if it is installed, 1 if not, 2 for a wrong command line, 130 after Ctrl-C. What has \
+                      been downloaded is kept, and the next pull goes on from there.\n\n\
+                      Variables: https_proxy, all_proxy and no_proxy name a proxy. HF_ENDPOINT is an address that replaces \
+                      https://huggingface.co. STT_ISOLATED_MIRROR is the address of a mirror with a folder for each host \
+                      (as `wget -x` makes them). SSL_CERT_FILE has the certificates to trust instead of the system's. \
+                      STT_ISOLATED_CATALOGUE has the catalogue's files and folders, separated by colons [default: \
+                      /usr/share/stt-isolated/models.toml:/etc/stt-isolated/models.d].\n\n\
+                      sudo sttctl model pull base --reload"
+    )]
+    Pull(Pull),
+    /// List the models that are installed, or that can be pulled
+    List(List),
     /// Try a file of whisper.cpp in the service's own sandbox, and put it into the models directory
     /// if it is good
     #[command(
         after_help = "Exit status: 0 if it was installed, 1 if not (nothing is left behind then), 2 for a wrong command \
                       line, 130 after Ctrl-C.\n\n\
-                      The service serves it under its name after a reload. It never downloads anything itself:\n\
-                      curl -fLO https://huggingface.co/ggerganov/whisper.cpp/resolve/main/ggml-small.bin\n\
-                      sudo sttctl model install ggml-small.bin --name small --sha256 SUM --reload"
+                      The service serves it under its name after a reload. A file of the catalogue is recognised by its \
+                      SHA-256.\n\n\
+                      sudo sttctl model install ggml-small.bin --reload"
     )]
     Install(Install),
     /// Remove a model's file from the models directory
     Remove(Remove),
+}
+
+/// Arguments of `sttctl model pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// The model's name in the catalogue (`sttctl model list --available`)
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub model: String,
+    /// The name under which it is served [default: its name in the catalogue]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<String>,
+    /// Replace a model that has this name already
+    #[arg(long)]
+    pub force: bool,
+    /// Break off a connection over which less than 1 KiB comes in this time ("30s", "2m")
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s")]
+    pub timeout: Duration,
+    /// Models directory, and whether to reload.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `sttctl model list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// List the catalogue: every model that `sttctl model pull` can download
+    #[arg(long)]
+    pub available: bool,
+    /// Print the list as JSON, with all that the catalogue knows
+    #[arg(long)]
+    pub json: bool,
+    /// The models directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "STT_ISOLATED_MODELS_DIRECTORY",
+        default_value = "/var/lib/stt-isolated/models"
+    )]
+    pub directory: PathBuf,
 }
 
 /// Arguments of `sttctl model install`.
@@ -131,7 +185,8 @@ pub struct Install {
     /// The model's file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The name under which it is served [default: that of the file, without its .bin]
+    /// The name under which it is served [default: its name in the catalogue if its SHA-256 is
+    /// known there, otherwise that of the file, without its .bin]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// Expected SHA-256 of the file, in hexadecimal
@@ -156,7 +211,7 @@ pub struct Remove {
     pub place: Place,
 }
 
-/// Arguments of `install` and `remove`.
+/// Arguments of `pull`, `install` and `remove`.
 #[derive(Debug, Args)]
 pub struct Place {
     /// The models directory

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use console::{measure_text_width, truncate_str};
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use crossterm::style::{ContentStyle, Stylize};
 
 /// A line with one style.
@@ -94,6 +94,24 @@ pub fn wrap(label: &str, text: &str, width: usize) -> Vec<Line> {
         }
     }
     lines.into_iter().map(Line::plain).collect()
+}
+
+/// Rows of a table, each column as wide as its widest cell, cut to `width` columns in all.
+pub fn columns<const N: usize>(rows: &[[String; N]], width: usize) -> Vec<Line> {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell| measure_text_width(cell))
+            .max()
+            .unwrap_or(0)
+    });
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let cells = cells.map(|(cell, width)| pad_str(cell, width, Alignment::Left, None));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        Line::plain(line.trim_end()).clipped(width)
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Writes all lines to standard output, in their styles if it is a terminal and `styles` are

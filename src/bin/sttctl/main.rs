@@ -7,9 +7,9 @@ mod endpoint;
 mod error;
 mod figures;
 mod histogram;
-mod install;
 mod journal;
 mod line;
+mod model;
 mod models;
 mod problems;
 mod progress;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         match &cli.command {
             Command::Transcribe(arguments) => transcribe::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
-            Command::Model(arguments) => install::run(arguments).await,
+            Command::Model(arguments) => model::run(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
             Command::Advise(arguments) => success(advise::run(arguments)),

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use console::{measure_text_width, pad_str};
 use crossterm::terminal;
 use serde::Deserialize;
 
@@ -80,23 +79,7 @@ fn lines(stats: &Stats, width: usize) -> Vec<Line> {
         .into_iter()
         .chain(models)
         .collect();
-    let widths: [usize; 8] = std::array::from_fn(|column| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| measure_text_width(cell))
-            .max()
-            .unwrap_or(0)
-    });
-    let mut lines: Vec<Line> = rows
-        .iter()
-        .map(|row| {
-            let cells = row.iter().zip(widths);
-            let cells =
-                cells.map(|(cell, width)| pad_str(cell, width, console::Alignment::Left, None));
-            let line = cells.collect::<Vec<_>>().join("  ");
-            Line::plain(line.trim_end()).clipped(width)
-        })
-        .collect();
+    let mut lines = line::columns(&rows, width);
     let problems: Vec<String> = problems::of_models(stats).collect();
     if !problems.is_empty() {
         lines.push(Line::plain(""));

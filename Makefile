@@ -45,6 +45,12 @@ test: deps ## Run every test that needs no virtual machine
 test-clients: deps ## Run only the tests by other people's clients
 	@tests/clients/run
 
+.PHONY: real-forks
+real-forks: deps ## Fork a process that holds real Whisper 200 times (FORKS=…): each must hear the same
+	@tests/weights/setup
+	STT_REQUIRE_WEIGHTS=1 STT_REAL_FORKS=$(or $(FORKS),200) \
+		$(CARGO) test --locked --features fault-engine,whisper --test processes forks::alone::real -- --nocapture
+
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
 	$(bench) --endurance $(or $(REQUESTS),100000)

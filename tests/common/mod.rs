@@ -19,6 +19,7 @@ pub mod kaldi;
 pub mod look;
 pub mod manager;
 pub mod process;
+pub mod speech;
 pub mod tmux;
 pub mod user;
 pub mod wyoming;

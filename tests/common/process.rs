@@ -122,6 +122,14 @@ pub fn peak_memory(pid: i32) -> u64 {
     status.vmhwm.unwrap() << 10
 }
 
+/// A process's own memory, and its share of all that it uses, in MiB.
+pub fn memory(seen: &Seen) -> (f64, f64) {
+    let rollup = Process::new(seen.pid).unwrap().smaps_rollup().unwrap();
+    let map = &rollup.memory_map_rollup.0[0].extension.map;
+    let mib = |name: &str| map[name] as f64 / f64::from(1 << 20);
+    (mib("Private_Dirty") + mib("Private_Clean"), mib("Pss"))
+}
+
 /// Number of open descriptors of `pid`, those aside that belong to the slots of its jobs (pipes and
 /// cgroups): slots are made when they are first needed, and kept.
 pub fn descriptors(pid: i32) -> usize {

@@ -14,6 +14,7 @@ use crate::common::{
     clips::{CLIPS, Clip, GOFORWARD, HARDER_CLIPS, wav},
     daemon::Daemon,
     http::{Answer, Form},
+    speech::difference,
 };
 use stt_isolated::{
     engine::{
@@ -89,20 +90,6 @@ fn pause(seconds: f64) -> Vec<u8> {
         i16::try_from(state >> 28).unwrap() - 8
     });
     noise.take(samples).flat_map(i16::to_le_bytes).collect()
-}
-
-/// How many words must be put in, left out or exchanged to make one of the other.
-fn difference(a: &[&str], b: &[&str]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, word) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, other) in b.iter().enumerate() {
-            let exchanged = diagonal + usize::from(word != other);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod long_audio;
 mod matrix;
 mod models;
 mod modes;
+mod real;
 mod vosk;
 mod whisper;

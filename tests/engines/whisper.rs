@@ -16,13 +16,12 @@ use crate::common::{
     daemon::{Daemon, Setup},
     ggml::{self, Ggml, SMALL, Say, TRANSLATED_LATER, segment},
     http::{self, Answer, Form, Raw},
-    process::Seen,
+    process::{Seen, memory},
     wait_for, wait_until,
     wyoming::{self, Client},
 };
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
-use procfs::process::Process;
 use serde_json::{Value, json};
 use stt_isolated::{
     engine::{
@@ -491,14 +490,6 @@ fn mistakes_in_the_settings_are_named() {
     ] {
         assert!(said.contains(what), "{what}: {said}");
     }
-}
-
-/// A process's own memory, and its share of all that it uses, in MiB.
-fn memory(seen: &Seen) -> (f64, f64) {
-    let rollup = Process::new(seen.pid).unwrap().smaps_rollup().unwrap();
-    let map = &rollup.memory_map_rollup.0[0].extension.map;
-    let mib = |name: &str| map[name] as f64 / f64::from(1 << 20);
-    (mib("Private_Dirty") + mib("Private_Clean"), mib("Pss"))
 }
 
 /// This keeps all CPUs busy: nothing runs at the same time.

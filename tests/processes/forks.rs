@@ -28,13 +28,14 @@ use stt_isolated::{
     request::Ask,
 };
 
-use crate::common::{clips::GOFORWARD, ggml, kaldi};
+use crate::common::{clips::GOFORWARD, ggml, kaldi, speech::weights};
 
 /// The cases by their names.
 const CASES: &[(&str, fn())] = &[
     ("pocketsphinx", pocketsphinx_transcribes_alike),
     ("vosk", vosk_transcribes_alike),
     ("whisper", whisper_transcribes_alike),
+    ("real_whisper", real_whisper_transcribes_alike),
     ("a_fork_copies_no_weights", a_fork_copies_no_weights),
 ];
 
@@ -81,7 +82,7 @@ pub(super) fn as_a_zygote_is_started() {
 
 fn pocketsphinx_transcribes_alike() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
-    every_fork_transcribes_alike(&[settings], 4, GOFORWARD.text);
+    every_fork_transcribes_alike(&[settings], FORKS, 4, GOFORWARD.text);
 }
 
 fn vosk_transcribes_alike() {
@@ -94,7 +95,7 @@ fn vosk_transcribes_alike() {
         library: kaldi::library(),
         ..VoskSettings::of(folder.path().into())
     };
-    every_fork_transcribes_alike(&[EngineSettings::Vosk(settings)], 4, GOFORWARD.text);
+    every_fork_transcribes_alike(&[EngineSettings::Vosk(settings)], FORKS, 4, GOFORWARD.text);
 }
 
 /// A job of this engine starts and ends threads all the time. They spin while they wait for each
@@ -102,7 +103,20 @@ fn vosk_transcribes_alike() {
 fn whisper_transcribes_alike() {
     let folder = tempfile::TempDir::new().unwrap();
     let engines = [2, 1].map(|threads| whisper(folder.path(), ggml::TOY, threads));
-    every_fork_transcribes_alike(&engines, 2, HEARD);
+    every_fork_transcribes_alike(&engines, FORKS, 2, HEARD);
+}
+
+/// With OpenAI's weights a child takes a second or more, so there are few. `make real-forks` sets
+/// the variable.
+fn real_whisper_transcribes_alike() {
+    let Some(file) = weights("ggml-tiny.en.bin") else {
+        return;
+    };
+    let forks = std::env::var("STT_REAL_FORKS").map_or(10, |number| number.parse().unwrap());
+    let mut settings = stt_isolated::engine::whisper::WhisperSettings::of(file);
+    settings.threads = 1;
+    let settings = [EngineSettings::Whisper(settings)];
+    every_fork_transcribes_alike(&settings, forks, 2, "Go forward 10 meters.");
 }
 
 /// The text that the models hear. Each word is as much work as the clip.
@@ -160,9 +174,14 @@ fn a_fork_copies_no_weights() {
     );
 }
 
-/// With `at_once` children at the same time. Every tenth of them uses the first engine, all others
-/// the last.
-fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, expected: &str) {
+/// Forks so often, with `at_once` children at the same time. Every tenth of them uses the first
+/// engine, all others the last.
+fn every_fork_transcribes_alike(
+    settings: &[EngineSettings],
+    forks: usize,
+    at_once: usize,
+    expected: &str,
+) {
     let load = |settings: &EngineSettings| match settings.load(None).unwrap() {
         LoadedModel::Samples(engine) => engine,
         LoadedModel::Original(_) => panic!("{settings:?} decodes recordings itself"),
@@ -170,7 +189,7 @@ fn every_fork_transcribes_alike(settings: &[EngineSettings], at_once: usize, exp
     let mut engines: Vec<_> = settings.iter().map(load).collect();
     let mut thread = SingleThreaded::open().unwrap();
     let mut children = VecDeque::new();
-    for number in 0..FORKS {
+    for number in 0..forks {
         if number % ROUND == 0 {
             for engine in &mut engines {
                 assert_eq!(transcribe(engine.as_mut()), expected);

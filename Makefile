@@ -45,6 +45,14 @@ test: deps ## Run every test that needs no virtual machine
 test-clients: deps ## Run only the tests by other people's clients
 	@tests/clients/run
 
+.PHONY: accuracy
+accuracy: build ## Count the words that each engine hears wrong, and write docs/ACCURACY.md (ACCURACY=… are arguments)
+	@tests/accuracy/run target/release $(ACCURACY)
+
+.PHONY: bench-peers
+bench-peers: build ## Compare with Home Assistant's server of faster-whisper, same weights and clips (PEERS=… are arguments)
+	@tests/accuracy/peers target/release $(PEERS)
+
 .PHONY: real-forks
 real-forks: deps ## Fork a process that holds real Whisper 200 times (FORKS=…): each must hear the same
 	@tests/weights/setup

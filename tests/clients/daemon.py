@@ -71,6 +71,10 @@ class Daemon:
             self._end(signal.SIGKILL)
             raise
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def _is_ready(self):
         if self._process.poll() is not None:
             raise ChildProcessError(f"the daemon ended: {self.log()}")

@@ -49,24 +49,38 @@ fn the_documented_file_has_every_key_with_its_default() {
 
 #[cfg(feature = "whisper")]
 #[test]
-fn all_jobs_of_whisper_together_have_no_more_threads_than_there_are_cpus() {
+fn a_job_of_whisper_has_one_thread_unless_told_otherwise() {
     use crate::engine::EngineConfig as _;
 
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"lmgg\x99\xca\0\0").unwrap();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    for (running, limits, threads, expected) in [
-        (0, "", 0, 1),
-        (1, "", 0, cpus.min(32)),
-        (2, "", 0, (cpus / 2).clamp(1, 32)),
-        (1000, "", 0, 1),
-        (1, "cpus = 1.5", 0, cpus.min(2)),
-        (1, "cpus = 0.5", 0, 1),
-        (1, "cpus = 900.0, pids = 1", 0, 1),
-        (0, "cpus = 1.0", 3, 3),
+    let has_two = "its jobs have 2 threads each (whisper.threads); threads wait";
+    for (limits, threads, expected, remark) in [
+        ("", 0, 1, ""),
+        ("cpus = 900.0", 0, 1, ""),
+        ("", 1, 1, ""),
+        (
+            "",
+            2,
+            cpus.min(2),
+            if cpus > 1 { has_two } else { "so they have 1;" },
+        ),
+        (
+            "cpus = 1.0",
+            3,
+            1,
+            "whisper.threads = 3 is more than its jobs have CPUs, so they have 1;",
+        ),
+        (
+            "pids = 4000",
+            3000,
+            cpus,
+            "whisper.threads = 3000 is more than its jobs have CPUs",
+        ),
     ] {
         let config = format!(
-            "jobs.max_running = {running}\n[models.m]\nengine = \"whisper\"\nlimits = {{ {limits} }}\n\
+            "jobs.max_running = 1\n[models.m]\nengine = \"whisper\"\nlimits = {{ {limits} }}\n\
              whisper = {{ file = {:?}, threads = {threads} }}",
             file.path()
         );
@@ -74,7 +88,10 @@ fn all_jobs_of_whisper_together_have_no_more_threads_than_there_are_cpus() {
         let EngineSettings::Whisper(settings) = &config.models[0].engine else {
             panic!("{config:?}");
         };
-        assert_eq!(settings.threads, expected, "{running}, {limits}");
+        assert_eq!(settings.threads, expected, "{threads}, {limits}");
+        let remarks = config.remarks.join("\n");
+        assert_eq!(remarks.is_empty(), remark.is_empty(), "{remarks}");
+        assert!(remarks.contains(remark), "{remarks}");
         // 51865 tokens: multilingual, from before `large-v3`.
         assert!(settings.speaks("de") && !settings.speaks("yue"));
     }

@@ -46,6 +46,12 @@ pub trait EngineConfig: Debug {
     /// When the model is loaded, and what its processes must be allowed.
     fn needs(&self) -> Needs;
 
+    /// A warning about settings that are allowed but may surprise, in half a sentence that follows
+    /// the model's name.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
     /// The environment variable that holds a secret of the engine, which nobody else may see.
     fn secret_variable(&self) -> Option<&str> {
         None

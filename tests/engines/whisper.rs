@@ -12,7 +12,7 @@ use std::{
 
 use crate::common::{
     LONG,
-    clips::{GOFORWARD, TEN_OF_CLUBS, wav},
+    clips::{GOFORWARD, wav},
     daemon::{Daemon, Setup},
     ggml::{self, Ggml, SMALL, Say, TRANSLATED_LATER, segment},
     http::{self, Answer, Form, Raw},
@@ -358,6 +358,29 @@ fn the_engine_stops_on_request() {
     assert_eq!(segments(&mut Silence::of(all), all), [0, 3]);
 }
 
+#[test]
+fn later_windows_are_in_the_language_that_was_found() {
+    let script = [segment(0.0, "and again", 3.0), vec![Say::Time(3.0)]].concat();
+    // The language with this number is German; the library's first one is English.
+    for (number, language) in [(0, "en"), (2, "de")] {
+        let model = Model::new(&Ggml::multilingual(number, script.clone()));
+        let mut engine = whisper::load(&WhisperSettings::of(model.file())).unwrap();
+        let mut heard = Vec::new();
+        engine.begin();
+        let mut silence = Silence::of(usize::MAX);
+        let result = engine.transcribe(&mut silence, &Ask::default(), &mut |segment| {
+            heard.push((segment.start.as_secs(), segment.text));
+            ControlFlow::Continue(())
+        });
+        result.unwrap();
+        let expected = [(0, "and again".into()), (3, "and again".into())];
+        assert_eq!(
+            (heard.as_slice(), engine.language()),
+            (&expected[..], Some(language))
+        );
+    }
+}
+
 /// Ways to spoil a model file, and what is said of it.
 fn spoilt(folder: &Path) -> Vec<(&'static str, PathBuf, &'static str)> {
     let whole = folder.join("whole.bin");
@@ -393,6 +416,9 @@ fn spoilt(folder: &Path) -> Vec<(&'static str, PathBuf, &'static str)> {
     let (file, aborts) = copy("aborts");
     // A kind of weights that the library has a name for and no code: it aborts.
     file.write_all_at(&6_i32.to_le_bytes(), 44).unwrap();
+    let (file, floats) = copy("floats");
+    // Weights of 32 bits, at which the library would abort the first transcription.
+    file.write_all_at(&0_i32.to_le_bytes(), 44).unwrap();
     let empty = folder.join("empty.bin");
     File::create(&empty).unwrap();
     let dimensions = another_tensor("dimensions", &[5, 15, 0, 1, 1, 1, 1, 1]);
@@ -408,6 +434,7 @@ fn spoilt(folder: &Path) -> Vec<(&'static str, PathBuf, &'static str)> {
         ("vocabulary", vocabulary, "it ends in its vocabulary"),
         ("other", other, "it is no model of whisper.cpp"),
         ("tokens", tokens, "no model of Whisper has 60000 tokens"),
+        ("floats", floats, "all its weights have 32 bits"),
         ("empty", empty, "it is empty"),
         (
             "dimensions",
@@ -510,7 +537,9 @@ mod alone {
         let daemon =
             Setup::new(&(model.config("") + "[jobs]\nmax_running = 8\n[zygote]\nload_timeout = \"10min\"\n[limits]\ndeadline = \"10min\"")).launch();
         wait_until("the daemon is ready", 4 * LONG, || daemon.is_ready());
-        let request = Form::of("a.wav", &TEN_OF_CLUBS.wav()).request();
+        // As long as the model's window, so that the window is not cut.
+        let silence = wav(&vec![0; 29 * 32_000]);
+        let request = Form::of("a.wav", &silence).field("vad", "false").request();
         let clients: Vec<Raw> = (0..8)
             .map(|_| {
                 let mut client = daemon.connect();

@@ -54,6 +54,12 @@ pub(super) fn resolve(
     names(&mut models, &file.aliases, &mut problems);
     check_default(&default_model, &models, &mut problems);
 
+    let warned = |model: &Model| {
+        let remark = model.engine.remark()?;
+        Some(format!("the model `{}`: {remark}", model.name))
+    };
+    remarks.extend(models.iter().filter_map(warned));
+
     let problems = placed(problems, source);
     if !problems.is_empty() {
         return Err(ConfigError::Invalid(problems));

@@ -25,6 +25,10 @@ const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
 /// these.
 const MAX_STATE: i32 = 4096;
 
+/// A header's kind of numbers is this many times the version of their format, and a number that
+/// is 0 for 32 bits.
+const QUANTIZATION: i32 = 1000;
+
 /// Longest piece of text, or name of a tensor, that makes sense.
 const MAX_NAME: i32 = 1024;
 
@@ -81,7 +85,7 @@ impl Reader {
             _,
             _,
             mels,
-            _,
+            numbers,
         ] = self.numbers::<11>(within)?;
         if !VOCABULARIES.contains(&vocabulary) {
             return Err(format!("no model of Whisper has {vocabulary} tokens"));
@@ -90,6 +94,13 @@ impl Reader {
             return Err(format!(
                 "its header is impossible (states of {audio_state} and {text_state})"
             ));
+        }
+        if numbers % QUANTIZATION == 0 {
+            return Err(
+                "all its weights have 32 bits, with which the library cannot compute; convert it to \
+                 16 bits or quantise it"
+                    .into(),
+            );
         }
         let [filters, bands] = self.numbers::<2>(within)?;
         if filters != mels

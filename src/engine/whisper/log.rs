@@ -30,7 +30,11 @@ pub(super) fn reason(error: impl Display) -> String {
     complaint
 }
 
-unsafe extern "C" fn hear(
+/// Keep a message of the library if it is the first complaint.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+pub(super) unsafe extern "C" fn hear(
     level: whisper_rs_sys::ggml_log_level,
     text: *const c_char,
     _: *mut c_void,

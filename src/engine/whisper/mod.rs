@@ -8,25 +8,31 @@
 //!   shared by the fork. Everything else that a transcription needs is its state, which is made in
 //!   the job.
 //! - It trusts the numbers in a model file: see [`file`].
-//! - It hears thirty seconds at once, also if the recording is shorter.
+//! - It hears thirty seconds at once, unless it is told that the recording is shorter: see
+//!   [`window`].
 
 mod cpu;
 mod decoding;
+mod doubt;
 mod file;
+mod kernels;
 mod log;
 mod run;
 mod settings;
+mod tongue;
+mod window;
 mod words;
 
-use std::ops::ControlFlow;
+use std::{ffi::c_int, ops::ControlFlow, time::Duration};
 
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
-    get_lang_id,
+    get_lang_id, get_lang_str,
 };
 
 pub use self::settings::WhisperSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples};
+use self::{run::Tongue, tongue::Search, window::Window};
+use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
 use crate::request::Ask;
 use crate::{language::primary_language, transcript::Segment};
 
@@ -44,16 +50,23 @@ const BEST_OF: i32 = 5;
 /// library finds words by recursion as deep as the text is long.
 const MAX_PROMPT: usize = 1024;
 
+/// Number of a prompt's tokens that the library uses, from its end.
+const MAX_PROMPT_TOKENS: usize = 223;
+
+/// Samples below which the library finds no text: 0.1 s. It reads beyond the end of much fewer.
+const FEWEST_SAMPLES: usize = SAMPLE_RATE as usize / 10;
+
 /// Tokens of a vocabulary that are not languages.
 const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 
 /// A loaded model, and the state of the recording at hand.
 pub struct Whisper {
-    // Declared before the context, into which it points.
+    /// A state of which no later run can tell whether it was used. Declared before the context,
+    /// into which it points.
     state: Option<WhisperState>,
     context: WhisperContext,
     settings: WhisperSettings,
-    language: Option<String>,
+    language: Option<&'static str>,
 }
 
 /// Load the model. This takes as much memory as the file is long.
@@ -74,6 +87,7 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     };
     file::check(path).map_err(unusable)?;
     log::listen();
+    kernels::choose(Some(log::hear));
     let params = WhisperContextParameters {
         // This halves a job's memory (`small`: 156 MiB instead of 288), and costs a tenth more
         // time.
@@ -98,7 +112,7 @@ impl Engine for Whisper {
     }
 
     fn language(&self) -> Option<&str> {
-        self.language.as_deref()
+        self.language
     }
 }
 
@@ -117,56 +131,152 @@ impl HearsSamples for Whisper {
         while let Some(block) = audio.next_block()? {
             samples.extend_from_slice(block);
         }
-        if samples.is_empty() {
+        if samples.len() < FEWEST_SAMPLES {
             return Ok(());
         }
-        let language = self.chosen_language(options)?;
-        let prompt = self.prompt(options)?;
-        let mut params = self.params();
-        params.set_language(language.as_deref());
-        params.set_translate(options.translate);
-        params.set_tokens(&prompt);
-        let temperatures = Temperatures::of(options);
-        params.set_temperature(temperatures.first);
-        params.set_temperature_inc(temperatures.step);
-
-        let state = match self.state.take() {
-            Some(state) => state,
-            None => self
-                .context
-                .create_state()
-                .map_err(|error| failed(log::reason(error)))?,
+        let mut piece = Piece {
+            samples: &samples,
+            tongue: self.tongue(options)?,
+            prompt: self.prompt(options)?,
+            translate: options.translate,
+            temperatures: Temperatures::of(options),
+            audio: &*audio,
         };
-        let (state, language) = run::run(state, params, &samples, temperatures, &*audio, emit)?;
-        self.state = Some(state);
+        if let Window::Cut(_) = self.window(&samples) {
+            let once = Temperatures {
+                step: 0.0,
+                ..piece.temperatures
+            };
+            let temperatures = std::mem::replace(&mut piece.temperatures, once);
+            let mut segments = Vec::new();
+            let language = self.hear(&piece, true, &mut |segment| {
+                segments.push(segment);
+                ControlFlow::Continue(())
+            })?;
+            let length = Duration::from_secs(samples.len() as u64) / SAMPLE_RATE;
+            if !doubt::is_doubtful(&segments, length, options.vad) || !audio.is_wanted() {
+                self.language = language.or(self.language);
+                let _ = segments.into_iter().try_for_each(emit);
+                return Ok(());
+            }
+            piece.temperatures = temperatures;
+        }
+        let language = self.hear(&piece, false, emit)?;
         // All other pieces are in the language of the first.
-        self.language = language.map(str::to_owned).or(self.language.take());
+        self.language = language.or(self.language);
         Ok(())
     }
 }
 
+/// A piece of a recording, and how it is to be heard.
+struct Piece<'a> {
+    samples: &'a [f32],
+    tongue: Tongue,
+    /// The text that precedes it, as tokens.
+    prompt: Vec<c_int>,
+    translate: bool,
+    temperatures: Temperatures,
+    audio: &'a dyn AudioSource,
+}
+
 impl Whisper {
-    /// The language to transcribe in; `None`: the model finds out.
-    fn chosen_language(&self, options: &Ask) -> Result<Option<String>, EngineError> {
+    /// The window for these samples.
+    fn window(&self, samples: &[f32]) -> Window {
+        Window::of(samples.len(), self.context.model_n_audio_ctx())
+    }
+
+    /// Transcribe a piece, in a window that is cut to it or in the whole one. Returns its language,
+    /// if it was found out or told.
+    fn hear(
+        &mut self,
+        piece: &Piece<'_>,
+        cut: bool,
+        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    ) -> Result<Option<&'static str>, EngineError> {
+        let mut tongue = piece.tongue.clone();
+        let mut start = Duration::ZERO;
+        loop {
+            let samples = usize::try_from(start.as_millis()).unwrap_or(usize::MAX);
+            let samples = samples.saturating_mul(SAMPLE_RATE as usize / 1_000);
+            let samples = piece.samples.get(samples..).unwrap_or_default();
+            if samples.len() < FEWEST_SAMPLES {
+                return Ok(language_of(&tongue));
+            }
+            let window = if cut {
+                self.window(samples)
+            } else {
+                Window::Whole
+            };
+            let mut params = self.params(piece.temperatures);
+            params.set_audio_ctx(window.places());
+            params.set_translate(piece.translate);
+            params.set_tokens(&piece.prompt);
+            let state = match self.state.take() {
+                // In the whole window the library would hear what a cut one left in the state.
+                Some(state) if window != Window::Whole => state,
+                _ => (self.context.create_state()).map_err(|error| failed(log::reason(error)))?,
+            };
+            let mut emit = |segment: Segment| emit(segment.later(start));
+            let (temperatures, audio) = (piece.temperatures, piece.audio);
+            let (state, ended) = run::run(
+                state,
+                params,
+                samples,
+                tongue,
+                temperatures,
+                audio,
+                &mut emit,
+            )?;
+            // A state remembers its random choices.
+            if window != Window::Whole && temperatures.are_zero() {
+                self.state = Some(state);
+            }
+            match (ended.rest, ended.language) {
+                (Some(rest), Some(language)) => {
+                    tongue = Tongue::Told(language);
+                    start += rest;
+                }
+                (_, language) => return Ok(language),
+            }
+        }
+    }
+
+    /// The language to transcribe in.
+    fn tongue(&self, options: &Ask) -> Result<Tongue, EngineError> {
         if !self.context.is_multilingual() {
             if options.translate {
                 return Err(failed("the model knows English only".into()));
             }
-            return Ok(Some("en".into()));
+            return Ok(Tongue::Told("en"));
         }
         let asked = options.language.as_deref();
-        let primary = asked.map(primary_language);
         let configured = Some(self.settings.language.as_str()).filter(|code| !code.is_empty());
-        let Some(code) = primary.or(configured).or(self.language.as_deref()) else {
-            return Ok(None);
-        };
-        let code = code.to_ascii_lowercase();
-        let known = self.context.n_vocab() - TOKENS_BESIDE_LANGUAGES;
-        let is_known = get_lang_id(&code).is_some_and(|id| (0..known).contains(&id));
-        if !is_known {
-            return Err(failed(format!("the model has no language `{code}`")));
+        if let Some(code) = asked.or(configured) {
+            return self.known(code).map(Tongue::Told);
         }
-        Ok(Some(code))
+        if let Some(language) = self.language {
+            return Ok(Tongue::Told(language));
+        }
+        Ok(Tongue::Sought(Search {
+            among: (0..self.languages()).collect(),
+            prompt: self.prompt(options)?,
+            translate: options.translate,
+            threads: self.threads(),
+        }))
+    }
+
+    /// The number of languages that the model knows.
+    fn languages(&self) -> c_int {
+        self.context.n_vocab() - TOKENS_BESIDE_LANGUAGES
+    }
+
+    /// The library's own code for a language that the model knows.
+    fn known(&self, code: &str) -> Result<&'static str, EngineError> {
+        let code = primary_language(code).to_ascii_lowercase();
+        get_lang_id(&code)
+            .filter(|id| (0..self.languages()).contains(id))
+            .and_then(get_lang_str)
+            .ok_or_else(|| failed(format!("the model has no language `{code}`")))
     }
 
     /// The text that precedes the recording, as tokens.
@@ -182,20 +292,30 @@ impl Whisper {
         }
         // No token is shorter than a byte, so there is room for all.
         let tokens = self.context.tokenize(&text, text.len());
-        tokens.map_err(|error| failed(error.to_string()))
+        let mut tokens = tokens.map_err(|error| failed(error.to_string()))?;
+        tokens.drain(..tokens.len().saturating_sub(MAX_PROMPT_TOKENS));
+        Ok(tokens)
+    }
+
+    /// Threads of a computation.
+    fn threads(&self) -> c_int {
+        number(self.settings.threads.max(1))
     }
 
     /// Parameters that all requests share.
-    fn params<'a>(&self) -> FullParams<'a, 'a> {
-        let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    fn params<'a>(&self, temperatures: Temperatures) -> FullParams<'a, 'a> {
         let mut params = FullParams::new(match self.settings.beam_size {
+            // The library makes room for all texts that it may try.
+            0 | 1 if temperatures.are_zero() => SamplingStrategy::Greedy { best_of: 1 },
             0 | 1 => SamplingStrategy::Greedy { best_of: BEST_OF },
             beam_size => SamplingStrategy::BeamSearch {
                 beam_size: number(beam_size),
                 patience: -1.0,
             },
         });
-        params.set_n_threads(number(self.settings.threads.max(1)));
+        params.set_n_threads(self.threads());
+        params.set_temperature(temperatures.first);
+        params.set_temperature_inc(temperatures.step);
         // Pieces are cut at pauses and are independent: an error in one must not mislead the next.
         params.set_no_context(true);
         params.set_token_timestamps(true);
@@ -204,6 +324,19 @@ impl Whisper {
         params.set_print_realtime(false);
         params.set_print_timestamps(false);
         params
+    }
+}
+
+/// A number as the library wants it.
+fn number(number: u32) -> c_int {
+    c_int::try_from(number).unwrap_or(c_int::MAX)
+}
+
+/// The language, if it is known.
+fn language_of(tongue: &Tongue) -> Option<&'static str> {
+    match tongue {
+        Tongue::Told(language) => Some(language),
+        Tongue::Sought(_) => None,
     }
 }
 
@@ -225,6 +358,11 @@ impl Temperatures {
                 step: TEMPERATURE_STEP,
             },
         }
+    }
+
+    /// Whether no text is chosen by chance.
+    fn are_zero(self) -> bool {
+        self.first <= 0.0 && self.step <= 0.0
     }
 
     /// The temperature that is tried after `others` others.

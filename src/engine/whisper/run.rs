@@ -14,8 +14,8 @@ use whisper_rs::{
     whisper_rs_sys::{
         whisper_full_get_segment_no_speech_prob_from_state, whisper_full_get_segment_t0_from_state,
         whisper_full_get_segment_t1_from_state, whisper_full_get_token_data_from_state,
-        whisper_full_lang_id_from_state, whisper_full_n_segments_from_state,
-        whisper_full_n_tokens_from_state, whisper_token_eot, whisper_token_to_str,
+        whisper_full_n_segments_from_state, whisper_full_n_tokens_from_state, whisper_n_vocab,
+        whisper_token_eot, whisper_token_to_str,
     },
 };
 
@@ -23,6 +23,7 @@ use super::{
     Temperatures,
     decoding::{compression_ratio, mean_logprob, probability},
     failed, log,
+    tongue::Search,
     words::{Token, clean, words},
 };
 use crate::{
@@ -34,9 +35,31 @@ use crate::{
 /// itself.
 const STATE_IS_FREE: c_int = -7;
 
-/// Transcribe `samples`. Gives back the state, and the language of the samples. Segments are
-/// emitted as soon as they are found. If nobody wants more, which `audio` or `emit` tells, the work
-/// ends after the present computation (a window, or a token).
+/// The language that a run is told while it is searched for: the first in the library's list.
+const ASSUMED: c_int = 0;
+
+/// The language of a run.
+#[derive(Clone, Debug)]
+pub(super) enum Tongue {
+    /// It is known.
+    Told(&'static str),
+    /// The run finds it out.
+    Sought(Search),
+}
+
+/// The end of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// The language of the text; `None` if it was not found out.
+    pub(super) language: Option<&'static str>,
+    /// The run ended here, because another window follows and was to be in the language that was
+    /// assumed before the right one was found.
+    pub(super) rest: Option<Duration>,
+}
+
+/// Transcribe `samples`. Gives back the state. Segments are emitted as soon as they are found. If
+/// nobody wants more, which `audio` or `emit` tells, the work ends after the present computation (a
+/// window, or a token).
 #[expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "one promise for all callbacks"
@@ -45,20 +68,30 @@ pub(super) fn run(
     mut state: WhisperState,
     mut params: FullParams<'_, '_>,
     samples: &[f32],
+    tongue: Tongue,
     temperatures: Temperatures,
     audio: &dyn AudioSource,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
-) -> Result<(WhisperState, Option<&'static str>), EngineError> {
+) -> Result<(WhisperState, Ended), EngineError> {
+    let (language, search) = match tongue {
+        Tongue::Told(language) => (Some(language), None),
+        Tongue::Sought(search) => (None, Some(search)),
+    };
+    params.set_language(language.or(get_lang_str(ASSUMED)));
     let mut course = Course {
         audio,
         emit,
         temperatures,
+        search,
+        spoken: None,
         tries: 0,
         seek: Duration::ZERO,
         heard: Duration::ZERO,
         length: Duration::from_secs(samples.len() as u64) / SAMPLE_RATE,
-        language: None,
+        language,
+        rest: None,
         is_unwanted: false,
+        has_failed: false,
     };
     let user_data = (&raw mut course).cast::<c_void>();
     // SAFETY: the functions are called by `full` below only, with this very pointer, to what lives
@@ -75,16 +108,22 @@ pub(super) fn run(
         params.set_abort_callback_user_data(user_data);
     }
     let result = state.full(params, samples);
-    let Course {
-        language,
-        is_unwanted,
-        ..
-    } = course;
+    let ended = Ended {
+        language: course.language,
+        rest: course.rest,
+    };
     match result {
-        Ok(()) => Ok((state, language)),
-        Err(_) if is_unwanted => {
+        _ if course.has_failed => Err(failed(log::reason("the language was not found out"))),
+        Ok(()) => {
+            if ended.rest.is_some() {
+                // It complains of the end that it was told.
+                log::reason("");
+            }
+            Ok((state, ended))
+        }
+        Err(_) if course.is_unwanted => {
             log::reason("");
-            Ok((state, language))
+            Ok((state, ended))
         }
         Err(error) => {
             if matches!(error, WhisperError::GenericError(STATE_IS_FREE)) {
@@ -100,6 +139,9 @@ struct Course<'a> {
     audio: &'a dyn AudioSource,
     emit: &'a mut dyn FnMut(Segment) -> ControlFlow<()>,
     temperatures: Temperatures,
+    search: Option<Search>,
+    /// The number of the language that was found.
+    spoken: Option<c_int>,
     /// How often the decoding of the present window was begun.
     tries: u16,
     /// Beginning of that window in the recording.
@@ -108,39 +150,53 @@ struct Course<'a> {
     heard: Duration,
     length: Duration,
     language: Option<&'static str>,
+    rest: Option<Duration>,
     is_unwanted: bool,
+    has_failed: bool,
 }
 
 /// Called before the next window, of at most thirty seconds, is encoded.
 unsafe extern "C" fn another_window(
     _: *mut WhisperSysContext,
-    state: *mut WhisperSysState,
+    _: *mut WhisperSysState,
     user_data: *mut c_void,
 ) -> bool {
     // SAFETY: see `run`.
     let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
     course.tries = 0;
     course.seek = course.heard;
-    // SAFETY: the library passes the state that it works on.
-    course.language = get_lang_str(unsafe { whisper_full_lang_id_from_state(state) });
+    if course.spoken.is_some_and(|language| language != ASSUMED) {
+        course.rest = Some(course.heard);
+        return false;
+    }
     !course.is_unwanted
 }
 
 /// Called before another token is chosen. The first token of a text is chosen again with each
 /// temperature that is tried; nothing else tells that.
 unsafe extern "C" fn another_token(
-    _: *mut WhisperSysContext,
-    _: *mut WhisperSysState,
+    context: *mut WhisperSysContext,
+    state: *mut WhisperSysState,
     _: *const WhisperTokenData,
     before: c_int,
-    _: *mut f32,
+    logits: *mut f32,
     user_data: *mut c_void,
 ) {
     // Several threads at once choose the later tokens.
-    if before == 0 {
-        // SAFETY: see `run`.
-        let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
-        course.tries = course.tries.saturating_add(1);
+    if before != 0 {
+        return;
+    }
+    // SAFETY: see `run`.
+    let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
+    course.tries = course.tries.saturating_add(1);
+    // SAFETY: the library passes the context and the state that it works on.
+    let size = usize::try_from(unsafe { whisper_n_vocab(context) }).unwrap_or(0);
+    // SAFETY: the library passes a number for each token of the vocabulary, to be changed here.
+    let logits = unsafe { std::slice::from_raw_parts_mut(logits, size) };
+    // SAFETY: as above; the window is encoded before a token is chosen, and the library works on
+    // with the state only after this returns.
+    if unsafe { course.search(context, state, logits) }.is_none() {
+        course.has_failed = true;
     }
 }
 
@@ -148,7 +204,7 @@ unsafe extern "C" fn is_unwanted(user_data: *mut c_void) -> bool {
     // SAFETY: see `run`.
     let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
     course.is_unwanted |= !course.audio.is_wanted();
-    course.is_unwanted
+    course.is_unwanted || course.has_failed
 }
 
 /// Called when segments were found.
@@ -176,6 +232,34 @@ unsafe extern "C" fn found(
 }
 
 impl Course<'_> {
+    /// If the language is sought, find it once, and then lead the model to a text in it. `None` if
+    /// the library fails.
+    ///
+    /// # Safety
+    /// As for [`Search::find`].
+    unsafe fn search(
+        &mut self,
+        context: *mut WhisperSysContext,
+        state: *mut WhisperSysState,
+        logits: &mut [f32],
+    ) -> Option<()> {
+        let Some(search) = &self.search else {
+            return Some(());
+        };
+        let spoken = match self.spoken {
+            // The library itself has led the model to this language.
+            Some(ASSUMED) => return Some(()),
+            Some(spoken) => spoken,
+            // SAFETY: as the caller promises.
+            None => unsafe { search.find(context, state) }?,
+        };
+        self.spoken = Some(spoken);
+        self.language = get_lang_str(spoken);
+        let temperature = self.temperatures.after(self.tries.saturating_sub(1));
+        // SAFETY: as the caller promises.
+        unsafe { search.lead(context, state, spoken, temperature, logits) }
+    }
+
     /// Segment `index`; `None` if it has no text.
     ///
     /// # Safety

@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::kernels;
 use crate::{
     engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
     isolation::Needs,
@@ -39,7 +40,7 @@ const LANGUAGES: [&str; 100] = [
 pub struct WhisperSettings {
     /// The model: a file in the format of whisper.cpp (`ggml-small.bin`).
     pub file: PathBuf,
-    /// Threads of each job. 0 in the file: its share of the CPUs if `jobs.max_running` jobs run.
+    /// Threads of each job. 0 in the file: one.
     pub threads: u32,
     /// Language code for requests that name none; empty: the model detects the language.
     pub language: String,
@@ -49,7 +50,22 @@ pub struct WhisperSettings {
     /// English.
     #[serde(skip)]
     languages: Languages,
+    /// The number of threads in the file.
+    #[serde(skip)]
+    wanted: Wanted,
 }
+
+/// A number of threads that makes no difference: a job has as many as `threads` says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted(u32);
+
+impl PartialEq for Wanted {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Wanted {}
 
 /// A number of languages; all of them until the model's file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +85,7 @@ impl Default for WhisperSettings {
             language: String::new(),
             beam_size: 1,
             languages: Languages::default(),
+            wanted: Wanted::default(),
         }
     }
 }
@@ -122,16 +139,15 @@ impl EngineConfig for WhisperSettings {
             problems.add("file", format!("there is no file {}", file.display()));
         }
         table.look_at_file();
-        if table.threads == 0 {
-            let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-            table.threads = threads(cpus, around);
-        } else if table.threads > around.pids {
+        if table.threads > around.pids {
             let what = format!(
                 "{} threads are more than limits.pids, {}, allows",
                 table.threads, around.pids
             );
             problems.add("threads", what);
         }
+        table.wanted = Wanted(table.threads);
+        table.threads = table.threads.clamp(1, cpus(around));
         if !table.language.is_empty() && !table.languages().contains(&table.language.as_str()) {
             let what = format!("the model does not know the language `{}`", table.language);
             problems.add("language", what);
@@ -155,12 +171,33 @@ impl EngineConfig for WhisperSettings {
         })
     }
 
+    fn remark(&self) -> Option<String> {
+        let bounded = if self.wanted.0 > self.threads {
+            format!(
+                "whisper.threads = {} is more than its jobs have CPUs, so they have {}",
+                self.wanted.0, self.threads
+            )
+        } else if self.threads > 1 {
+            format!(
+                "its jobs have {} threads each (whisper.threads)",
+                self.threads
+            )
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{bounded}; threads wait for each other by spinning, so while the CPUs have other work \
+             too, a request takes many times the CPU time of one thread"
+        ))
+    }
+
     fn load(&self, _: Option<&Path>) -> Result<LoadedModel, EngineError> {
         Ok(LoadedModel::Samples(Box::new(super::load(self)?)))
     }
 
     fn needs(&self) -> Needs {
-        Needs::of_library(vec![self.file.clone()])
+        let kernels = kernels::file().map(Path::to_path_buf);
+        Needs::of_library([self.file.clone()].into_iter().chain(kernels).collect())
     }
 
     fn origin(&self) -> (&'static str, &'static str) {
@@ -186,16 +223,15 @@ impl EngineConfig for WhisperSettings {
     }
 }
 
-/// Threads of a job if its settings do not say. Threads spin while they wait for each other, so all
-/// jobs together have at most as many threads as there are CPUs, and one job has at most as many as
-/// it may keep busy.
-fn threads(cpus: usize, around: &Circumstances<'_>) -> u32 {
-    let share = u32::try_from(cpus / around.jobs.max(1)).unwrap_or(u32::MAX);
+/// CPUs that a job may keep busy, at least 1.
+fn cpus(around: &Circumstances<'_>) -> u32 {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = u32::try_from(all).unwrap_or(u32::MAX);
     // It is between 0.01 and 1000; other values are refused.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let limit = match around.cpus {
         0.0 => u32::MAX,
         limit => limit.ceil() as u32,
     };
-    share.min(limit).clamp(1, around.pids.max(1))
+    all.min(limit).max(1)
 }

@@ -15,6 +15,7 @@ deps: # Installs the packages that building and testing needs
 .PHONY: build
 build: deps ## Build the daemon and the client (release)
 	$(CARGO) build --release --locked --features whisper
+	@packaging/kernels target/lib/stt-isolated
 
 .PHONY: deb
 deb: ## Build the Debian package into target/packages, and look at it with lintian
@@ -68,6 +69,7 @@ endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing gro
 .PHONY: bench-deps
 bench-deps:
 	@tests/setup pocketsphinx strace linux-perf
+	@packaging/kernels target/lib/stt-isolated
 
 # Pass arguments like this: `make bench BENCH='--check --only added,real'`.
 bench = $(CARGO) bench --locked --features fault-engine --bench bench --

@@ -12,6 +12,8 @@ pub struct Capabilities {
     pub prompt: bool,
     /// It can be told which words to expect.
     pub keywords: bool,
+    /// It can find out which of several languages is spoken.
+    pub choice: bool,
     /// It can choose among likely words by chance.
     pub temperature: bool,
     /// It can write in English what was said in another language.

@@ -116,6 +116,12 @@ pub trait Engine {
         None
     }
 
+    /// Codes of all languages that were heard in the recording so far, in the order in which they
+    /// were first heard; empty if the engine does not find that out.
+    fn languages(&self) -> Vec<&str> {
+        self.language().into_iter().collect()
+    }
+
     /// Before each request: return as soon as something can be read from `request`, the job's
     /// channel. An engine that must watch something meanwhile does so, and may end the process.
     fn wait(&mut self, request: BorrowedFd<'_>) {

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     report::{Report, failure, too_long},
+    transcribe::heard,
     wire::Order,
 };
 use crate::{
@@ -55,7 +56,7 @@ pub(super) fn transcribe(
             audio: source.heard,
             decode: Duration::ZERO,
             transcribe: start.elapsed(),
-            language: engine.language().map(str::to_owned),
+            languages: heard(engine),
             warnings: Vec::new(),
         }),
         Err(error) => Err(failure(&error)),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Ask {
     /// ISO 639-1 code of the spoken language; `None` lets the engine decide.
     pub language: Option<String>,
+    /// ISO 639-1 codes of two or more languages, of which one is spoken; empty if `language` says
+    /// it, or if any may be spoken.
+    pub languages: Vec<String>,
     /// Text that precedes the recording, or that shows the wanted style.
     pub prompt: Option<String>,
     /// Words that the engine should expect.
@@ -37,6 +40,7 @@ impl Default for Ask {
     fn default() -> Self {
         Self {
             language: None,
+            languages: Vec::new(),
             prompt: None,
             keywords: Vec::new(),
             temperature: None,

@@ -14,8 +14,9 @@ pub struct Figures {
     pub decode: Duration,
     /// Wall-clock time spent on finding the speech and in the engine.
     pub transcribe: Duration,
-    /// ISO 639 code of the language that was heard, if the engine finds that out.
-    pub language: Option<String>,
+    /// ISO 639 codes of the languages that were heard, in the order in which they were first heard;
+    /// empty if the engine does not find that out.
+    pub languages: Vec<String>,
     /// Whole sentences that the client should read although the request succeeded.
     pub warnings: Vec<String>,
 }

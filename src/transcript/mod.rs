@@ -114,8 +114,9 @@ pub struct Transcript {
     pub segments: Vec<Segment>,
     /// Length of the decoded audio.
     pub duration: Duration,
-    /// ISO 639 code of the detected language, if the engine detects it.
-    pub language: Option<String>,
+    /// ISO 639 codes of the detected languages, in the order in which they were first heard; empty
+    /// if the engine detects none.
+    pub languages: Vec<String>,
 }
 
 /// Separator between the texts of two segments.
@@ -179,7 +180,7 @@ mod tests {
         let transcript = Transcript {
             segments: vec![segment("go forward"), segment("ten meters")],
             duration: Duration::from_secs(2),
-            language: None,
+            languages: Vec::new(),
         };
         assert_eq!(transcript.text(), "go forward ten meters");
         assert_eq!(Transcript::default().text(), "");

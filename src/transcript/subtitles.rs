@@ -85,7 +85,7 @@ mod tests {
         Transcript {
             segments: segments.iter().map(segment).collect(),
             duration: Duration::from_secs(400_000),
-            language: None,
+            languages: Vec::new(),
         }
     }
 

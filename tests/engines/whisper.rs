@@ -189,6 +189,48 @@ fn the_language_is_found_out_or_told() {
 }
 
 #[test]
+fn a_choice_of_languages_restricts_what_is_found() {
+    let daemon = Model::new(&Ggml::multilingual(2, two_segments())).start();
+    let one_of = |codes: [&str; 2]| {
+        let fields = codes
+            .iter()
+            .fold(goforward(), |form, code| form.field("languages[]", *code));
+        verbose(&daemon, fields)
+    };
+    let answer = one_of(["fr", "de"]);
+    assert_eq!(
+        (&answer["language"], &answer["languages"]),
+        (&json!("german"), &json!(["de"]))
+    );
+    let answer = one_of(["fr", "es"]);
+    let heard = answer["languages"][0].as_str().unwrap();
+    assert!(["fr", "es"].contains(&heard), "{answer}");
+    assert_eq!(answer["text"], "go forward ten meters");
+    let unknown = goforward()
+        .field("languages[]", "de")
+        .field("languages[]", "yue");
+    daemon
+        .post(&unknown)
+        .assert_refusal(400, "invalid_parameter", Some("languages"));
+    let english = Model::new(&Ggml::english(two_segments())).start();
+    let several = goforward()
+        .field("languages[]", "en")
+        .field("languages[]", "de");
+    english
+        .post(&several)
+        .assert_refusal(400, "invalid_parameter", Some("languages"));
+}
+
+#[test]
+fn each_piece_may_have_a_language_of_its_own() {
+    let model = Model::new(&Ggml::multilingual(2, two_segments()));
+    let daemon = Daemon::start(&model.config("language = \"each\""));
+    assert_eq!(verbose(&daemon, goforward())["languages"], json!(["de"]));
+    let told = verbose(&daemon, goforward().field("language", "fr"));
+    assert_eq!(told["language"], "french");
+}
+
+#[test]
 fn the_settings_name_the_default_language() {
     let model = Model::new(&Ggml::multilingual(2, two_segments()));
     let daemon = Daemon::start(&model.config("language = \"es\"\nbeam_size = 3"));
@@ -238,6 +280,9 @@ fn a_prompt_leads_up_to_the_recording() {
     // The library puts its mark and the word before everything else: the model is two positions
     // further at the start.
     let form = goforward().field("prompt", " go");
+    assert_eq!(daemon.post(&form).text(), "forward ten meters");
+    // So do keywords.
+    let form = goforward().field("keywords[]", "go");
     assert_eq!(daemon.post(&form).text(), "forward ten meters");
     // Far more than a model can take.
     let form = goforward().field("prompt", "go  ".repeat(2000));

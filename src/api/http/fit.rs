@@ -7,11 +7,13 @@ use crate::config::{MIN_JOB_MEMORY, Model};
 
 /// Refuse parameters that `model`, called `name` by the client, does not support.
 pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), ApiError> {
-    if let Some(language) = &options.ask.language
-        && !model.engine.speaks(language)
-    {
+    let ask = &options.ask;
+    let one = ask.language.iter().map(|code| ("language", code));
+    let several = ask.languages.iter().map(|code| ("languages", code));
+    let mut asked = one.chain(several);
+    if let Some((parameter, language)) = asked.find(|(_, code)| !model.engine.speaks(code)) {
         let message = format!("the model `{name}` does not know the language `{language}`");
-        return Err(ApiError::parameter("language", message));
+        return Err(ApiError::parameter(parameter, message));
     }
     let can = model.engine.capabilities();
     if options.task == Task::Translate && !can.translation {
@@ -31,6 +33,12 @@ pub(super) fn check(options: &Options, name: &str, model: &Model) -> Result<(), 
             can.keywords,
             "keywords",
             "takes no keywords",
+        ),
+        (
+            !options.ask.languages.is_empty(),
+            can.choice,
+            "languages",
+            "does not choose among several languages; name one",
         ),
         (
             options.ask.temperature.is_some(),

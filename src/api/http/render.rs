@@ -73,7 +73,7 @@ impl Shape {
 
     fn verbose<'a>(&self, transcript: &'a Transcript, cost: Value) -> Verbose<'a> {
         let language = self.language.as_deref();
-        let language = language.or(transcript.language.as_deref());
+        let language = language.or(transcript.languages.first().map(String::as_str));
         let segments = transcript.segments.as_slice();
         Verbose {
             task: match self.task {
@@ -81,6 +81,7 @@ impl Shape {
                 Task::Translate => "translate",
             },
             language: english_name(language),
+            languages: &transcript.languages,
             duration: seconds(transcript.duration),
             text: transcript.text(),
             words: self.granularities.words().then_some(Words(segments)),
@@ -117,6 +118,9 @@ struct Plain<'a> {
 struct Verbose<'a> {
     task: &'static str,
     language: String,
+    /// Codes of the languages that were found out.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    languages: &'a [String],
     duration: f64,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -116,7 +116,7 @@ async fn serve(
         }
     };
     transcript.duration = report.figures.audio;
-    transcript.language = report.figures.language.clone();
+    transcript.languages = report.figures.languages.clone();
     let cost = Cost {
         report: &report,
         mode: model.mode,

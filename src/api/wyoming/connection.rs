@@ -162,7 +162,7 @@ impl Client {
         }
         self.begin_transcript(&mut request);
         let mut data = json!({"text": transcript.text()});
-        if let Some(language) = request.language().or(transcript.language.take()) {
+        if let Some(language) = request.language().or(transcript.languages.first().cloned()) {
             data["language"] = language.into();
         }
         self.wire.say("transcript", &data);
@@ -299,7 +299,7 @@ impl Client {
                 if let Some(error) = ApiError::of_outcome(&report.outcome) {
                     return Err(error.into());
                 }
-                transcript.language = report.figures.language;
+                transcript.languages = report.figures.languages;
                 if let Some(live) = &mut request.live {
                     live.answered();
                 }

@@ -72,6 +72,9 @@ const MAX_PROGRESS: Allowance = Allowance {
 /// Most warnings that are kept of one request.
 const MAX_WARNINGS: usize = 8;
 
+/// More languages than any model knows.
+const MAX_LANGUAGES: usize = 256;
+
 /// The longest warning, in bytes.
 const MAX_WARNING_LENGTH: usize = 500;
 
@@ -286,9 +289,10 @@ impl<'a> JobTalk<'a> {
             return Err("its warnings are too many, too long or no text".into());
         }
         let wall = self.start.elapsed();
-        let mut language = figures.language.iter();
-        if language.any(|code| !is_language_code(code)) {
-            return Err("the language that it heard is none".into());
+        if figures.languages.len() > MAX_LANGUAGES
+            || figures.languages.iter().any(|code| !is_language_code(code))
+        {
+            return Err("the languages that it heard are too many or none".into());
         }
         figures.decode = figures.decode.min(wall);
         figures.transcribe = figures.transcribe.min(wall);

@@ -136,6 +136,7 @@ impl EngineConfig for ExecSettings {
             logprobs: has(Capability::Logprobs),
             prompt: has(Capability::Prompt),
             keywords: has(Capability::Keywords),
+            choice: false,
             temperature: has(Capability::Temperature),
             translation: has(Capability::Translation),
         }

@@ -66,7 +66,8 @@ pub struct Whisper {
     state: Option<WhisperState>,
     context: WhisperContext,
     settings: WhisperSettings,
-    language: Option<&'static str>,
+    /// The languages that were heard, in the order in which they were first heard.
+    heard: Vec<&'static str>,
 }
 
 /// Load the model. This takes as much memory as the file is long.
@@ -100,7 +101,7 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
         state: None,
         context,
         settings: settings.clone(),
-        language: None,
+        heard: Vec::new(),
     })
 }
 
@@ -108,11 +109,15 @@ impl Engine for Whisper {
     fn begin(&mut self) {
         // A state remembers its random choices, which would influence the next recording.
         self.state = None;
-        self.language = None;
+        self.heard.clear();
     }
 
     fn language(&self) -> Option<&str> {
-        self.language
+        self.heard.first().copied()
+    }
+
+    fn languages(&self) -> Vec<&str> {
+        self.heard.clone()
     }
 }
 
@@ -155,15 +160,14 @@ impl HearsSamples for Whisper {
             })?;
             let length = Duration::from_secs(samples.len() as u64) / SAMPLE_RATE;
             if !doubt::is_doubtful(&segments, length, options.vad) || !audio.is_wanted() {
-                self.language = language.or(self.language);
+                self.remember(language);
                 let _ = segments.into_iter().try_for_each(emit);
                 return Ok(());
             }
             piece.temperatures = temperatures;
         }
         let language = self.hear(&piece, false, emit)?;
-        // All other pieces are in the language of the first.
-        self.language = language.or(self.language);
+        self.remember(language);
         Ok(())
     }
 }
@@ -250,23 +254,47 @@ impl Whisper {
             return Ok(Tongue::Told("en"));
         }
         let asked = options.language.as_deref();
-        let configured = Some(self.settings.language.as_str()).filter(|code| !code.is_empty());
+        let configured = self
+            .settings
+            .told()
+            .filter(|_| options.languages.is_empty());
         if let Some(code) = asked.or(configured) {
             return self.known(code).map(Tongue::Told);
         }
-        if let Some(language) = self.language {
+        // Unless each piece may have its own, all others are in the language of the first.
+        if let (false, Some(language)) = (self.settings.each_piece(), self.heard.first()) {
             return Ok(Tongue::Told(language));
         }
         Ok(Tongue::Sought(Search {
-            among: (0..self.languages()).collect(),
+            among: self.choice(options)?,
             prompt: self.prompt(options)?,
             translate: options.translate,
             threads: self.threads(),
         }))
     }
 
+    /// The library's numbers of the languages that may be spoken.
+    fn choice(&self, options: &Ask) -> Result<Vec<c_int>, EngineError> {
+        if options.languages.is_empty() {
+            return Ok((0..self.known_languages()).collect());
+        }
+        let codes = options.languages.iter();
+        codes
+            .map(|code| Ok(get_lang_id(self.known(code)?).unwrap_or(0)))
+            .collect()
+    }
+
+    /// Remember that this language was heard.
+    fn remember(&mut self, language: Option<&'static str>) {
+        if let Some(language) = language
+            && !self.heard.contains(&language)
+        {
+            self.heard.push(language);
+        }
+    }
+
     /// The number of languages that the model knows.
-    fn languages(&self) -> c_int {
+    fn known_languages(&self) -> c_int {
         self.context.n_vocab() - TOKENS_BESIDE_LANGUAGES
     }
 
@@ -274,14 +302,22 @@ impl Whisper {
     fn known(&self, code: &str) -> Result<&'static str, EngineError> {
         let code = primary_language(code).to_ascii_lowercase();
         get_lang_id(&code)
-            .filter(|id| (0..self.languages()).contains(id))
+            .filter(|id| (0..self.known_languages()).contains(id))
             .and_then(get_lang_str)
             .ok_or_else(|| failed(format!("the model has no language `{code}`")))
     }
 
-    /// The text that precedes the recording, as tokens.
+    /// The text that precedes the recording, as tokens: the keywords, then the prompt.
     fn prompt(&self, options: &Ask) -> Result<Vec<i32>, EngineError> {
-        let text = options.prompt.as_deref().unwrap_or_default();
+        let mut text = String::new();
+        for word in &options.keywords {
+            text.push_str(if text.is_empty() { " " } else { ", " });
+            text.push_str(word.trim());
+        }
+        if let Some(prompt) = &options.prompt {
+            text.push_str(if text.is_empty() { "" } else { ". " });
+            text.push_str(prompt);
+        }
         let mut start = text.len().saturating_sub(MAX_PROMPT);
         while !text.is_char_boundary(start) {
             start += 1;

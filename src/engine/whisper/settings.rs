@@ -20,6 +20,9 @@ use crate::{
 /// Most beginnings of a text that whisper.cpp can follow at once.
 const MAX_BEAM: u32 = 8;
 
+/// The `language` with which the model finds the language of each piece.
+const EACH: &str = "each";
+
 /// The ending of the name of a model's file.
 const EXTENSION: &str = "bin";
 
@@ -42,7 +45,8 @@ pub struct WhisperSettings {
     pub file: PathBuf,
     /// Threads of each job. 0 in the file: one.
     pub threads: u32,
-    /// Language code for requests that name none; empty: the model detects the language.
+    /// Language code for requests that name none; empty: the model detects the language in the
+    /// first piece of the recording, and [`EACH`]: in each piece.
     pub language: String,
     /// Beginnings of a text that are followed at once; 1: only the likeliest.
     pub beam_size: u32,
@@ -99,6 +103,16 @@ impl WhisperSettings {
         }
     }
 
+    /// The language of requests that name none, if it is always the same.
+    pub(super) fn told(&self) -> Option<&str> {
+        Some(self.language.as_str()).filter(|code| !code.is_empty() && *code != EACH)
+    }
+
+    /// Whether each piece of a recording may have a language of its own.
+    pub(super) fn each_piece(&self) -> bool {
+        self.language == EACH
+    }
+
     /// Take the number of languages from the model's file. A file that cannot be read cannot be
     /// loaded later either.
     fn look_at_file(&mut self) {
@@ -148,9 +162,13 @@ impl EngineConfig for WhisperSettings {
         }
         table.wanted = Wanted(table.threads);
         table.threads = table.threads.clamp(1, cpus(around));
-        if !table.language.is_empty() && !table.languages().contains(&table.language.as_str()) {
-            let what = format!("the model does not know the language `{}`", table.language);
-            problems.add("language", what);
+        if let Some(language) = table.told()
+            && !table.languages().contains(&language)
+        {
+            problems.add(
+                "language",
+                format!("the model does not know the language `{language}`"),
+            );
         }
         if !(1..=MAX_BEAM).contains(&table.beam_size) {
             problems.add("beam_size", format!("must be between 1 and {MAX_BEAM}"));
@@ -210,6 +228,8 @@ impl EngineConfig for WhisperSettings {
             logprobs: true,
             prompt: true,
             temperature: true,
+            keywords: true,
+            choice: self.languages.0 > 1,
             translation: self.languages.0 > 1,
             ..Capabilities::default()
         }

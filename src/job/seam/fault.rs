@@ -94,7 +94,7 @@ fn before(order: &mut Order, channel: &JobChannel) -> Afterwards {
         Some("lie-language") => say(&FromJob::Done {
             id,
             figures: Figures {
-                language: Some("<b>".into()),
+                languages: vec!["<b>".into()],
                 ..Figures::default()
             },
         }),

@@ -13,6 +13,9 @@ use crate::{api::error::ApiError, dispatch::OwnLimits, request::Ask};
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
 
+/// More languages than any model knows.
+const MAX_LANGUAGES: usize = 128;
+
 /// Check the length of the value of parameter `name`, in bytes.
 ///
 /// # Errors
@@ -148,18 +151,16 @@ impl Options {
         }
         match field {
             Field::Model => self.model = Some(value),
-            Field::Language | Field::Languages => {
+            Field::Language => self.ask.language = Some(language(name, &value)?),
+            Field::Languages => {
                 let language = language(name, &value)?;
-                if self
-                    .ask
-                    .language
-                    .as_ref()
-                    .is_some_and(|one| *one != language)
-                {
-                    let what = "no model here chooses among several languages; name one";
-                    return Err(mistake(what.into()));
+                if !self.ask.languages.contains(&language) {
+                    self.ask.languages.push(language);
                 }
-                self.ask.language = Some(language);
+                if self.ask.languages.len() > MAX_LANGUAGES {
+                    let what = format!("`{name}` are more than {MAX_LANGUAGES} languages");
+                    return Err(mistake(what));
+                }
             }
             Field::Prompt => self.ask.prompt = Some(value).filter(|text| !text.trim().is_empty()),
             Field::Keywords => {
@@ -201,7 +202,19 @@ impl Options {
     }
 
     /// Check that all given parameters fit together.
-    pub(super) fn finish(self) -> Result<Self, ApiError> {
+    pub(super) fn finish(mut self) -> Result<Self, ApiError> {
+        let several = std::mem::take(&mut self.ask.languages);
+        match (&self.ask.language, several.as_slice()) {
+            (_, []) => {}
+            (None, [one]) => self.ask.language = Some(one.clone()),
+            (None, _) => self.ask.languages = several,
+            (Some(language), [one]) if language == one => {}
+            (Some(_), _) => {
+                let message = "`language` says which language is spoken; `languages` are several \
+                               of which one is spoken: give only one of the two";
+                return Err(ApiError::parameter("languages", message));
+            }
+        }
         if self.granularities != Granularities::default() && self.format != Format::Verbose {
             let message = "only `response_format=verbose_json` has times";
             return Err(ApiError::parameter("timestamp_granularities", message));
@@ -357,5 +370,18 @@ mod tests {
             assert!(options(&pairs).is_err(), "{pairs:?}");
         }
         assert!(options(&[("language", "en"), ("languages[]", "en")]).is_ok());
+    }
+
+    #[test]
+    fn several_languages_are_a_choice_and_one_is_the_language() {
+        let asked = |codes: &[&str]| {
+            let pairs: Vec<_> = codes.iter().map(|code| ("languages[]", *code)).collect();
+            options(&pairs).map(|options| (options.ask.language, options.ask.languages))
+        };
+        assert_eq!(asked(&["en"]).unwrap(), (Some("en".into()), vec![]));
+        assert_eq!(asked(&["en", "en"]).unwrap(), (Some("en".into()), vec![]));
+        let several = vec!["en".into(), "de".into()];
+        assert_eq!(asked(&["en", "de", "en"]).unwrap(), (None, several));
+        assert!(asked(&["en", "English"]).is_err());
     }
 }

@@ -13,6 +13,10 @@ pub struct Needs {
     pub profile: Profile,
     /// The files and ports that these processes use.
     pub reach: Reach,
+    /// Whether jobs get their own memory in ordinary pages. Huge ones are cheaper to touch, but
+    /// each large block of memory then has up to 2 MiB that nobody uses. What a job shares with its
+    /// zygote stays in huge pages.
+    pub small_pages: bool,
 }
 
 impl Needs {

@@ -102,9 +102,9 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
             Preload::AfterFork => None,
         };
         let confinement = sandbox.check().map_err(|e| e.to_string())?;
-        Ok((model, sandbox, confinement))
+        Ok((model, sandbox, confinement, needs.small_pages))
     };
-    let (model, mut sandbox, confinement) = match start() {
+    let (model, mut sandbox, confinement, small_pages) = match start() {
         Ok(started) => started,
         Err(message) => {
             return tell(&control, &FromZygote::LoadFailed(message), None);
@@ -131,6 +131,10 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
         ) {
             Ok(Forked::Child) => {
                 order.scratch = scratch;
+                if small_pages {
+                    // A kernel that cannot do it has no huge pages.
+                    let _ = prctl::set_thp_disable(true);
+                }
                 if ahead {
                     work.rehearse();
                 }

@@ -562,6 +562,39 @@ fn mistakes_in_the_settings_are_named() {
     }
 }
 
+#[test]
+fn the_kernels_for_this_cpu_are_used() {
+    let program = Path::new(crate::common::daemon::BINARY).parent().unwrap();
+    let folder = program.join("../lib/stt-isolated");
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let kernels = names.into_iter().find(|name| name.ends_with("-avx512.so"));
+    let Some(kernels) = kernels.filter(|_| has_avx512()) else {
+        println!("not looked at: this machine has no AVX-512, or packaging/kernels did not run");
+        return;
+    };
+    if !nix::unistd::geteuid().is_root() {
+        println!("not looked at: only root may see which files a zygote has mapped");
+        return;
+    }
+    let daemon = Model::new(&Ggml::english(two_segments())).start();
+    assert_eq!(daemon.post(&goforward()).text(), "go forward ten meters");
+    let children = daemon.children();
+    let zygote = children.iter().find(|child| !child.is_job()).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{}/maps", zygote.pid)).unwrap();
+    assert!(maps.contains(&kernels), "{maps}");
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512() -> bool {
+    false
+}
+
 /// This keeps all CPUs busy: nothing runs at the same time.
 mod alone {
     use super::*;

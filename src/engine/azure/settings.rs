@@ -243,6 +243,7 @@ impl EngineConfig for AzureSettings {
                 files: self.files(),
                 ports: self.ports(),
             },
+            ..Needs::default()
         }
     }
 

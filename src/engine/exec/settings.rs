@@ -122,6 +122,7 @@ impl EngineConfig for ExecSettings {
                 files: self.files(),
                 ports: Vec::new(),
             },
+            ..Needs::default()
         }
     }
 

@@ -45,6 +45,7 @@ impl EngineConfig for FaultSettings {
                 files: Vec::new(),
                 ports: self.network.into_iter().collect(),
             },
+            ..Needs::default()
         }
     }
 

@@ -215,7 +215,10 @@ impl EngineConfig for WhisperSettings {
 
     fn needs(&self) -> Needs {
         let kernels = kernels::file().map(Path::to_path_buf);
-        Needs::of_library([self.file.clone()].into_iter().chain(kernels).collect())
+        Needs {
+            small_pages: true,
+            ..Needs::of_library([self.file.clone()].into_iter().chain(kernels).collect())
+        }
     }
 
     fn origin(&self) -> (&'static str, &'static str) {

@@ -122,6 +122,7 @@ impl Sandbox {
             preload,
             profile,
             ref reach,
+            small_pages: _,
         } = *needs;
         let policy = Policy::load(profile)?;
         let status = OwnStatus::open()?;

@@ -6,7 +6,7 @@
 //!   OpenMP could not.
 //! - It reads weights into its own memory, which is in huge pages (see `isolation/exec.rs`) and
 //!   shared by the fork. Everything else that a transcription needs is its state, which is made in
-//!   the job.
+//!   the job, for each piece.
 //! - It trusts the numbers in a model file: see [`file`].
 //! - It hears thirty seconds at once, unless it is told that the recording is shorter: see
 //!   [`window`].
@@ -26,8 +26,8 @@ mod words;
 use std::{ffi::c_int, ops::ControlFlow, time::Duration};
 
 use whisper_rs::{
-    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
-    get_lang_id, get_lang_str,
+    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, get_lang_id,
+    get_lang_str,
 };
 
 pub use self::settings::WhisperSettings;
@@ -59,11 +59,8 @@ const FEWEST_SAMPLES: usize = SAMPLE_RATE as usize / 10;
 /// Tokens of a vocabulary that are not languages.
 const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 
-/// A loaded model, and the state of the recording at hand.
+/// A loaded model, and what was heard of the recording at hand.
 pub struct Whisper {
-    /// A state of which no later run can tell whether it was used. Declared before the context,
-    /// into which it points.
-    state: Option<WhisperState>,
     context: WhisperContext,
     settings: WhisperSettings,
     /// The languages that were heard, in the order in which they were first heard.
@@ -98,7 +95,6 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     let context = WhisperContext::new_with_params(path, params)
         .map_err(|error| unusable(log::reason(error)))?;
     Ok(Whisper {
-        state: None,
         context,
         settings: settings.clone(),
         heard: Vec::new(),
@@ -107,8 +103,6 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
 
 impl Engine for Whisper {
     fn begin(&mut self) {
-        // A state remembers its random choices, which would influence the next recording.
-        self.state = None;
         self.heard.clear();
     }
 
@@ -192,7 +186,7 @@ impl Whisper {
     /// Transcribe a piece, in a window that is cut to it or in the whole one. Returns its language,
     /// if it was found out or told.
     fn hear(
-        &mut self,
+        &self,
         piece: &Piece<'_>,
         cut: bool,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
@@ -215,14 +209,12 @@ impl Whisper {
             params.set_audio_ctx(window.places());
             params.set_translate(piece.translate);
             params.set_tokens(&piece.prompt);
-            let state = match self.state.take() {
-                // In the whole window the library would hear what a cut one left in the state.
-                Some(state) if window != Window::Whole => state,
-                _ => (self.context.create_state()).map_err(|error| failed(log::reason(error)))?,
-            };
+            // A new one for each run: it remembers random choices, and texts of earlier runs.
+            let state = self.context.create_state();
+            let state = state.map_err(|error| failed(log::reason(error)))?;
             let mut emit = |segment: Segment| emit(segment.later(start));
             let (temperatures, audio) = (piece.temperatures, piece.audio);
-            let (state, ended) = run::run(
+            let ended = run::run(
                 state,
                 params,
                 samples,
@@ -231,10 +223,6 @@ impl Whisper {
                 audio,
                 &mut emit,
             )?;
-            // A state remembers its random choices.
-            if window != Window::Whole && temperatures.are_zero() {
-                self.state = Some(state);
-            }
             match (ended.rest, ended.language) {
                 (Some(rest), Some(language)) => {
                     tongue = Tongue::Told(language);

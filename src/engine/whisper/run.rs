@@ -57,7 +57,7 @@ pub(super) struct Ended {
     pub(super) rest: Option<Duration>,
 }
 
-/// Transcribe `samples`. Gives back the state. Segments are emitted as soon as they are found. If
+/// Transcribe `samples`. Segments are emitted as soon as they are found. If
 /// nobody wants more, which `audio` or `emit` tells, the work ends after the present computation (a
 /// window, or a token).
 #[expect(
@@ -72,7 +72,7 @@ pub(super) fn run(
     temperatures: Temperatures,
     audio: &dyn AudioSource,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
-) -> Result<(WhisperState, Ended), EngineError> {
+) -> Result<Ended, EngineError> {
     let (language, search) = match tongue {
         Tongue::Told(language) => (Some(language), None),
         Tongue::Sought(search) => (None, Some(search)),
@@ -84,6 +84,7 @@ pub(super) fn run(
         temperatures,
         search,
         spoken: None,
+        no_speech: None,
         tries: 0,
         seek: Duration::ZERO,
         heard: Duration::ZERO,
@@ -119,11 +120,11 @@ pub(super) fn run(
                 // It complains of the end that it was told.
                 log::reason("");
             }
-            Ok((state, ended))
+            Ok(ended)
         }
         Err(_) if course.is_unwanted => {
             log::reason("");
-            Ok((state, ended))
+            Ok(ended)
         }
         Err(error) => {
             if matches!(error, WhisperError::GenericError(STATE_IS_FREE)) {
@@ -142,6 +143,8 @@ struct Course<'a> {
     search: Option<Search>,
     /// The number of the language that was found.
     spoken: Option<c_int>,
+    /// Probability that there is no speech, from the search in this window.
+    no_speech: Option<f32>,
     /// How often the decoding of the present window was begun.
     tries: u16,
     /// Beginning of that window in the recording.
@@ -164,6 +167,7 @@ unsafe extern "C" fn another_window(
     // SAFETY: see `run`.
     let course = unsafe { &mut *user_data.cast::<Course<'_>>() };
     course.tries = 0;
+    course.no_speech = None;
     course.seek = course.heard;
     if course.spoken.is_some_and(|language| language != ASSUMED) {
         course.rest = Some(course.heard);
@@ -250,8 +254,12 @@ impl Course<'_> {
             // The library itself has led the model to this language.
             Some(ASSUMED) => return Some(()),
             Some(spoken) => spoken,
-            // SAFETY: as the caller promises.
-            None => unsafe { search.find(context, state) }?,
+            None => {
+                // SAFETY: as the caller promises.
+                let found = unsafe { search.find(context, state) }?;
+                self.no_speech = Some(found.no_speech);
+                found.language
+            }
         };
         self.spoken = Some(spoken);
         self.language = get_lang_str(spoken);
@@ -322,7 +330,7 @@ impl Course<'_> {
             temperature: self.temperatures.after(self.tries.saturating_sub(1)),
             avg_logprob: mean_logprob(data.iter().map(|token| token.plog)),
             compression_ratio: compression_ratio(&text),
-            no_speech_prob: probability(no_speech),
+            no_speech_prob: probability(self.no_speech.unwrap_or(no_speech)),
         };
         Some(Segment {
             words: words(&tokens, self.language),

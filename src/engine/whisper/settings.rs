@@ -234,7 +234,6 @@ impl EngineConfig for WhisperSettings {
             keywords: true,
             choice: self.languages.0 > 1,
             translation: self.languages.0 > 1,
-            ..Capabilities::default()
         }
     }
 

@@ -14,7 +14,7 @@ use crate::common::{
     LONG,
     clips::{GOFORWARD, wav},
     daemon::{Daemon, Setup},
-    ggml::{self, Ggml, SMALL, Say, TRANSLATED_LATER, segment},
+    ggml::{self, Ggml, SMALL, Say, Shape, TOY, TRANSLATED_LATER, segment},
     http::{self, Answer, Form, Raw},
     process::{Seen, memory},
     wait_for, wait_until,
@@ -219,6 +219,19 @@ fn a_choice_of_languages_restricts_what_is_found() {
     english
         .post(&several)
         .assert_refusal(400, "invalid_parameter", Some("languages"));
+}
+
+#[test]
+fn the_language_is_found_where_the_model_gives_no_times() {
+    // The library takes it for one of the first distilled models, and asks it for text alone.
+    let model = Model::new(&Ggml {
+        shape: Shape { layers: 2, ..TOY },
+        ..Ggml::multilingual(2, segment(0.0, "go forward", 1.2))
+    });
+    let answer = verbose(&model.start(), goforward());
+    assert_eq!(answer["languages"], json!(["de"]));
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.starts_with("go forward"), "{text}");
 }
 
 #[test]

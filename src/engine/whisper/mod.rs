@@ -56,6 +56,9 @@ const MAX_PROMPT_TOKENS: usize = 223;
 /// Samples below which the library finds no text: 0.1 s. It reads beyond the end of much fewer.
 const FEWEST_SAMPLES: usize = SAMPLE_RATE as usize / 10;
 
+/// Tokens of the models from `large-v3` on.
+const LARGEST_VOCABULARY: i32 = 51_866;
+
 /// Tokens of a vocabulary that are not languages.
 const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 
@@ -261,6 +264,8 @@ impl Whisper {
             among: self.choice(options)?,
             prompt: self.prompt(options)?,
             translate: options.translate,
+            no_times: self.context.model_n_text_layer() == 2
+                && self.context.n_vocab() != LARGEST_VOCABULARY,
             threads: self.threads(),
         }))
     }

@@ -13,8 +13,8 @@ use whisper_rs::{
     WhisperSysContext, WhisperSysState,
     whisper_rs_sys::{
         whisper_decode_with_state, whisper_get_logits_from_state, whisper_n_vocab,
-        whisper_token_lang, whisper_token_nosp, whisper_token_prev, whisper_token_sot,
-        whisper_token_transcribe, whisper_token_translate,
+        whisper_token_lang, whisper_token_nosp, whisper_token_not, whisper_token_prev,
+        whisper_token_sot, whisper_token_transcribe, whisper_token_translate,
     },
 };
 
@@ -40,6 +40,9 @@ pub(super) struct Search {
     pub(super) prompt: Vec<c_int>,
     /// Whether the text shall be English.
     pub(super) translate: bool,
+    /// Whether the library asks this model for text without times: it does so for models with two
+    /// layers for text, the first distilled ones.
+    pub(super) no_times: bool,
     /// Threads of a computation.
     pub(super) threads: c_int,
 }
@@ -87,7 +90,7 @@ impl Search {
         temperature: f32,
         logits: &mut [f32],
     ) -> Option<()> {
-        let mut tokens = Vec::with_capacity(self.prompt.len() + 4);
+        let mut tokens = Vec::with_capacity(self.prompt.len() + 5);
         if !self.prompt.is_empty() && temperature < PROMPT_UP_TO {
             // SAFETY: as the caller promises, here and below.
             tokens.push(unsafe { whisper_token_prev(context) });
@@ -104,6 +107,10 @@ impl Search {
             // SAFETY: see above.
             unsafe { whisper_token_transcribe(context) }
         });
+        if self.no_times {
+            // SAFETY: see above.
+            tokens.push(unsafe { whisper_token_not(context) });
+        }
         // SAFETY: see above.
         let led = unsafe { self.decode(context, state, &tokens) }?;
         let divisor = if temperature > 0.0 { temperature } else { 1.0 };

@@ -12,7 +12,6 @@ use std::{
 
 use super::{
     report::{Report, failure, too_long},
-    transcribe::heard,
     wire::Order,
 };
 use crate::{
@@ -56,7 +55,7 @@ pub(super) fn transcribe(
             audio: source.heard,
             decode: Duration::ZERO,
             transcribe: start.elapsed(),
-            languages: heard(engine),
+            languages: engine.languages().into_iter().map(str::to_owned).collect(),
             warnings: Vec::new(),
         }),
         Err(error) => Err(failure(&error)),

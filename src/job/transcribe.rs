@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
-    engine::{AudioSource, Engine, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
+    engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
     request::{Ask, Code, Failure, Figures},
     transcript::Segment,
 };
@@ -89,16 +89,11 @@ pub fn transcribe(
             audio: position(source.samples),
             decode: source.decode,
             transcribe: start.elapsed().saturating_sub(source.decode),
-            languages: heard(engine),
+            languages: engine.languages().into_iter().map(str::to_owned).collect(),
             warnings: source.decoder.warnings().to_vec(),
         }),
         Err(error) => Err(failure(&error)),
     }
-}
-
-/// Codes of the languages that the engine has heard.
-pub(super) fn heard(engine: &(impl Engine + ?Sized)) -> Vec<String> {
-    engine.languages().into_iter().map(str::to_owned).collect()
 }
 
 /// Pass the recording to the engine piece by piece.

@@ -126,7 +126,7 @@ mod tests {
     fn the_mean_of_all_tokens_counts() {
         let second = Duration::from_secs(2);
         let unlikely = segment("what", -3.0, 2);
-        assert!(is_doubtful(&[unlikely.clone()], second, true));
+        assert!(is_doubtful(std::slice::from_ref(&unlikely), second, true));
         let likely = segment("go forward", -0.1, 8);
         assert!(!is_doubtful(&[unlikely, likely], second, true));
     }

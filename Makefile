@@ -54,11 +54,12 @@ accuracy: build ## Count the words that each engine hears wrong, and write docs/
 bench-peers: build ## Compare with Home Assistant's server of faster-whisper, same weights and clips (PEERS=… are arguments)
 	@tests/accuracy/peers target/release $(PEERS)
 
-.PHONY: real-forks
-real-forks: deps ## Fork a process that holds real Whisper 200 times (FORKS=…): each must hear the same
+.PHONY: forks
+forks: deps ## Fork a process that holds each engine's model 200 times (FORKS=…): each must hear the same
+	@tests/engines/setup
 	@tests/weights/setup
-	STT_REQUIRE_WEIGHTS=1 STT_REAL_FORKS=$(or $(FORKS),200) \
-		$(CARGO) test --locked --features fault-engine,whisper --test processes forks::alone::real -- --nocapture
+	STT_REQUIRE_WEIGHTS=1 STT_FORKS=$(or $(FORKS),200) \
+		$(CARGO) test --locked --features fault-engine,whisper --test processes forks:: -- --nocapture
 
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor

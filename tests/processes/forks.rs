@@ -50,9 +50,13 @@ pub(super) fn trials() -> Vec<Trial> {
     CASES.iter().map(trial).collect()
 }
 
-/// Forks in all, and between two runs.
-const FORKS: usize = 200;
+/// Forks between two runs of the parent.
 const ROUND: usize = 50;
+
+/// Forks in all: `STT_FORKS`, which `make forks` sets, or as many as take little time.
+fn forks(quick: usize) -> usize {
+    std::env::var("STT_FORKS").map_or(quick, |number| number.parse().unwrap())
+}
 
 /// CPU time in seconds after which a child spins for nothing: SIGXCPU ends it. One that works needs
 /// a second; threads that spin while they wait for each other take more where the CPUs have other
@@ -82,7 +86,7 @@ pub(super) fn as_a_zygote_is_started() {
 
 fn pocketsphinx_transcribes_alike() {
     let settings = EngineSettings::Pocketsphinx(PocketsphinxSettings::default());
-    every_fork_transcribes_alike(&[settings], FORKS, 4, GOFORWARD.text);
+    every_fork_transcribes_alike(&[settings], forks(60), 4, GOFORWARD.text);
 }
 
 fn vosk_transcribes_alike() {
@@ -95,7 +99,8 @@ fn vosk_transcribes_alike() {
         library: kaldi::library(),
         ..VoskSettings::of(folder.path().into())
     };
-    every_fork_transcribes_alike(&[EngineSettings::Vosk(settings)], FORKS, 4, GOFORWARD.text);
+    let settings = [EngineSettings::Vosk(settings)];
+    every_fork_transcribes_alike(&settings, forks(200), 4, GOFORWARD.text);
 }
 
 /// A job of this engine starts and ends threads all the time. They spin while they wait for each
@@ -103,20 +108,18 @@ fn vosk_transcribes_alike() {
 fn whisper_transcribes_alike() {
     let folder = tempfile::TempDir::new().unwrap();
     let engines = [2, 1].map(|threads| whisper(folder.path(), ggml::TOY, threads));
-    every_fork_transcribes_alike(&engines, FORKS, 2, HEARD);
+    every_fork_transcribes_alike(&engines, forks(200), 2, HEARD);
 }
 
-/// With OpenAI's weights a child takes a second or more, so there are few. `make real-forks` sets
-/// the variable.
+/// With OpenAI's weights a child takes half a second or more, so there are few.
 fn real_whisper_transcribes_alike() {
     let Some(file) = weights("ggml-tiny.en.bin") else {
         return;
     };
-    let forks = std::env::var("STT_REAL_FORKS").map_or(10, |number| number.parse().unwrap());
     let mut settings = stt_isolated::engine::whisper::WhisperSettings::of(file);
     settings.threads = 1;
     let settings = [EngineSettings::Whisper(settings)];
-    every_fork_transcribes_alike(&settings, forks, 2, "Go forward 10 meters.");
+    every_fork_transcribes_alike(&settings, forks(10), 2, "Go forward 10 meters.");
 }
 
 /// The text that the models hear. Each word is as much work as the clip.

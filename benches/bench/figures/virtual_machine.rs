@@ -10,7 +10,7 @@ const FACTS: &[(&str, &str, &str)] = &[("dying_cgroups", "21-leaks", "dying cgro
 
 /// Facts that are shown next to those of this machine.
 pub const BESIDE: &[&str] = &[
-    "100 × 260 MB leaked",
+    "30 × 260 MB leaked",
     "slot free after the kill",
     "fault rounds",
     "the supervisor's own memory",

@@ -291,7 +291,7 @@ fn words_about_a_wrong_file_have_their_bound() {
         ),
     ] {
         fs::write(&file, text).unwrap();
-        let remarks = Catalogue::read(&[file.clone()]).remarks;
+        let remarks = Catalogue::read(std::slice::from_ref(&file)).remarks;
         assert!(
             remarks.len() <= 2 && remarks[0].contains(words),
             "{words}: {}",

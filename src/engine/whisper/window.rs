@@ -1,7 +1,7 @@
 //! Cuts the model's window of thirty seconds to the length of a piece.
 //!
 //! The encoder's work grows with the window, so a piece of 3 s need not cost as much as 30 s. Two
-//! rules keep the text right (decision 49 has the figures).
+//! rules keep the text right (decision 47 has the figures).
 
 use std::ffi::c_int;
 

@@ -38,7 +38,7 @@ pub struct Common {
 pub struct CheckModel {
     #[command(flatten)]
     pub common: Common,
-    /// The file of a whisper.cpp model, or the folder of a Vosk model
+    /// The file of a whisper.cpp model, or the folder of a model for Vosk or sherpa-onnx
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
 }

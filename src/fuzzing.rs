@@ -9,7 +9,7 @@ pub use crate::{
     catalogue::fuzzing::catalogue,
     config::fuzzing::config,
     dispatch::fuzzing::job_messages,
-    engine::exec::fuzzing::program,
+    engine::{exec::fuzzing::program, sherpa::onnx::fuzzing::onnx},
 };
 
 #[cfg(test)]
@@ -92,5 +92,5 @@ mod tests {
         };
     }
 
-    replay! { catalogue config decode job_messages multipart program raw wyoming }
+    replay! { catalogue config decode job_messages multipart onnx program raw wyoming }
 }

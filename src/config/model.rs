@@ -78,7 +78,7 @@ macro_rules! model_table {
             /// # Errors
             /// The reason why no engine can use it as a model.
             pub(super) fn find(path: &Path, kind: FileType) -> Result<Self, String> {
-                let mut reason = None;
+                let mut reason: Option<String> = None;
                 $(
                     $(#[cfg($cfg)])?
                     match engine::$name::$settings::find(path, kind) {
@@ -89,7 +89,12 @@ macro_rules! model_table {
                                 ..Self::default()
                             });
                         }
-                        Some(Err(why)) => reason = reason.or(Some(why)),
+                        Some(Err(why)) => {
+                            reason = Some(match reason {
+                                Some(before) => format!("{before}; {why}"),
+                                None => why,
+                            });
+                        }
                         None => {}
                     }
                 )*

@@ -16,6 +16,8 @@ macro_rules! engines {
             Pocketsphinx: pocketsphinx::PocketsphinxSettings,
             /// Vosk, from the shared library of its Python package.
             Vosk: vosk::VoskSettings,
+            /// Models in ONNX, run by sherpa-onnx.
+            Sherpa: sherpa::SherpaSettings,
             /// A program that the administrator provides.
             Exec: exec::ExecSettings,
             /// OpenAI's Whisper, run by whisper.cpp.

@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub mod null;
 pub mod pocketsphinx;
 mod samples;
+pub mod sherpa;
 pub mod vosk;
 #[cfg(feature = "whisper")]
 pub mod whisper;

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Run this binary, even if its file was replaced meanwhile, as `stt-isolated <command>`, born in
-/// `cgroup`. It gets an environment of three variables, `stdin` and `stderr` as given, and
+/// `cgroup`. It gets an environment of four variables, `stdin` and `stderr` as given, and
 /// `/dev/null` as stdout.
 pub(super) fn exec_self(
     command: &str,
@@ -32,6 +32,8 @@ pub(super) fn exec_self(
         CString::new("GLIBC_TUNABLES=glibc.malloc.hugetlb=1")?,
         // Otherwise whisper.cpp would run a debugger before it aborts.
         CString::new("GGML_NO_BACKTRACE=1")?,
+        // Otherwise some builds of ONNX Runtime (1.32.0 of PyPI) report their use to its makers.
+        CString::new("ORT_DISABLE_TELEMETRY=1")?,
     ];
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         let ends = std::iter::once(std::ptr::null());

@@ -18,6 +18,7 @@ pub mod journal;
 pub mod kaldi;
 pub mod look;
 pub mod manager;
+pub mod onnx;
 pub mod process;
 pub mod speech;
 pub mod tmux;

@@ -15,5 +15,6 @@ mod matrix;
 mod models;
 mod modes;
 mod real;
+mod sherpa;
 mod vosk;
 mod whisper;

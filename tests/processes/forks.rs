@@ -22,17 +22,18 @@ use nix::sys::resource::{Resource, setrlimit};
 use stt_isolated::{
     engine::{
         AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, SAMPLE_RATE,
-        pocketsphinx::PocketsphinxSettings, vosk::VoskSettings,
+        pocketsphinx::PocketsphinxSettings, sherpa::SherpaSettings, vosk::VoskSettings,
     },
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
     request::Ask,
 };
 
-use crate::common::{clips::GOFORWARD, ggml, kaldi, speech::weights};
+use crate::common::{clips::GOFORWARD, ggml, kaldi, onnx, speech::weights};
 
 /// The cases by their names.
 const CASES: &[(&str, fn())] = &[
     ("pocketsphinx", pocketsphinx_transcribes_alike),
+    ("sherpa", sherpa_transcribes_alike),
     ("vosk", vosk_transcribes_alike),
     ("whisper", whisper_transcribes_alike),
     ("real_whisper", real_whisper_transcribes_alike),
@@ -101,6 +102,14 @@ fn vosk_transcribes_alike() {
     };
     let settings = [EngineSettings::Vosk(settings)];
     every_fork_transcribes_alike(&settings, forks(200), 4, GOFORWARD.text);
+}
+
+/// With real weights of Whisper, in 8 bits.
+fn sherpa_transcribes_alike() {
+    let mut settings = SherpaSettings::of(onnx::whisper("tiny.en"));
+    settings.library = onnx::library();
+    let settings = [EngineSettings::Sherpa(settings)];
+    every_fork_transcribes_alike(&settings, forks(50), 4, "Go forward 10 meters.");
 }
 
 /// A job of this engine starts and ends threads all the time. They spin while they wait for each

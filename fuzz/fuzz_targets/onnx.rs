@@ -1,0 +1,5 @@
+//! Fuzzes the files of models, whose metadata are read before they are loaded.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stt_isolated::fuzzing::onnx(data));

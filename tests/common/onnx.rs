@@ -1,4 +1,5 @@
-//! Models in the format of ONNX, as sherpa-onnx wants them, that "hear" one text in every recording.
+//! Models in the format of ONNX, as sherpa-onnx wants them, that "hear" one text in every
+//! recording.
 //!
 //! Inputs, outputs and metadata are those of published models. Instead of a network they have a
 //! table of what to say at which time.

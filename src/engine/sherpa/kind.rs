@@ -303,8 +303,8 @@ pub(super) fn look(folder: &Path, kind: Option<Kind>) -> Result<Model, String> {
     })
 }
 
-/// Check that the list of tokens is one, and has those of the model: the library leaves out the text
-/// of a token that is not there.
+/// Check that the list of tokens is one, and has those of the model: the library leaves out the
+/// text of a token that is not there.
 fn check_tokens(path: &Path, metadata: &Metadata) -> Result<(), String> {
     crate::engine::files::check(path)?;
     let mut text = Vec::new();

@@ -6,9 +6,9 @@
 //!   zygote that has loaded a model can be forked, and jobs share the weights, which it copies into
 //!   its own memory.
 //! - It ends the process at most mistakes. So files, languages and words are checked first.
-//! - With Whisper it hears the first 29.5 s of what it is given. With Whisper, Moonshine and FireRedASR
-//!   it writes a limited number of tokens for each second. Both cut text off without a word: see
-//!   [`pieces`].
+//! - With Whisper it hears the first 29.5 s of what it is given. With Whisper, Moonshine and
+//!   FireRedASR it writes a limited number of tokens for each second. Both cut text off without a
+//!   word: see [`pieces`].
 //! - If a computation fails, it writes a line to standard error and returns an empty result.
 
 mod ffi;

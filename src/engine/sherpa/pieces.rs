@@ -1,8 +1,9 @@
 //! Cuts what a model cannot hear at once, and notices if a text was cut off.
 //!
 //! The library gives Whisper 10 s of silence after each piece, and hears at most 29.5 s. With some
-//! models it stops after a number of tokens for each second of the piece, whatever is left to say. English needs about three
-//! tokens a second, and languages of other alphabets twice or three times as many.
+//! models it stops after a number of tokens for each second of the piece, whatever is left to say.
+//! English needs about three tokens a second, and languages of other alphabets twice or three times
+//! as many.
 
 use super::result::Heard;
 use crate::audio::SAMPLE_RATE;
@@ -16,11 +17,12 @@ pub(super) const LONGEST: usize = 2940 * FRAME;
 /// Tokens after which the library stops in any case: half of Whisper's context.
 const MOST_TOKENS: usize = 448 / 2;
 
-/// Samples of which a piece is not cut further: 2 s. A text that is longer than that repeats itself.
+/// Samples of which a piece is not cut further: 2 s. A text that is longer than that repeats
+/// itself.
 const SHORTEST: usize = 2 * SAMPLE_RATE as usize;
 
-/// Whether the library stopped before the text of a piece of this many samples was at its end, after
-/// `tokens_a_second`.
+/// Whether the library stopped before the text of a piece of this many samples was at its end,
+/// after `tokens_a_second`.
 pub(super) fn is_cut_off(heard: &Heard, samples: usize, tokens_a_second: usize) -> bool {
     // The library may count a few frames less: Moonshine's are 24 ms.
     let frames = (samples / FRAME).saturating_sub(10);

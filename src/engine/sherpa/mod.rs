@@ -21,8 +21,8 @@ mod settings;
 use std::{
     borrow::Cow,
     ffi::CString,
-    fs,
-    ops::ControlFlow,
+    fs, iter,
+    ops::{ControlFlow, Range},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -242,7 +242,7 @@ impl HearsSamples for Sherpa {
         }
         self.set_language(options).map_err(failed)?;
         let hotwords = self.hotwords(options);
-        let mut parts = vec![0..samples.len()];
+        let mut parts: Vec<Range<usize>> = iter::once(0..samples.len()).collect();
         while let Some(part) = parts.pop() {
             if !audio.is_wanted() {
                 return Ok(());

@@ -15,7 +15,7 @@ pub enum Error {
     Read(#[source] io::Error),
     /// The path is a folder, a pipe or a device.
     #[error(
-        "not a regular file; the folder of a model for Vosk is tried with `stt-isolated check-model FOLDER` and copied \
+        "not a regular file; the folder of a model is tried with `stt-isolated check-model FOLDER` and copied \
          there by hand"
     )]
     NotAFile,

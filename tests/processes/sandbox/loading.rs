@@ -30,6 +30,19 @@ pub(super) const ALL: &[(&str, Expect, Try)] = &[
             _ => Ok(()),
         }
     }),
+    ("load::a_readable_folder_can_be_listed", Fine, || {
+        let mut entries = fs::read_dir("/usr/lib").map_err(|e| e.to_string())?;
+        let first = entries.next().ok_or("no entry")?;
+        first.map(drop).map_err(|e| e.to_string())
+    }),
+    (
+        "load::no_other_folder_can_be_listed",
+        Fine,
+        || match fs::read_dir("/var/tmp") {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    ),
     ("load::a_library_can_be_opened", Fine, || {
         let handle = unsafe { libc::dlopen(c"libpthread.so.0".as_ptr(), libc::RTLD_NOW) };
         let other = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };

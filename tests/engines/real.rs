@@ -395,7 +395,10 @@ mod alone {
         println!("weights {size:.0} MiB; processes {all:.0?}; they share {shared:.0} MiB");
         // Everything that they share: the weights, the program, its libraries.
         assert!(shared <= 1.15 * size + 30.0, "{shared} MiB");
-        assert!(shared >= 0.8 * size, "the weights are not shared: {shared} MiB");
+        assert!(
+            shared >= 0.8 * size,
+            "the weights are not shared: {shared} MiB"
+        );
         for job in &jobs {
             let (own, _) = memory(job);
             assert!(own <= 0.9 * size + 60.0, "{own} MiB");

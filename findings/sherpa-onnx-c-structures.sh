@@ -3,8 +3,8 @@
 #
 # Seen with: sherpa-onnx-core 1.12.9, 1.13.8 and 2.0.1 from PyPI (x86-64), gcc 12, binutils 2.40.
 #
-# Guess before the run: at the latest version 2.0 has another soname than 1.x, or symbol versions, so
-# that a program that was built with the header of 1.x does not start with the library of 2.0.
+# Guess before the run: version 2.0 has another soname than 1.x, or symbol versions. So a program
+# that was built with the header of 1.x does not start with the library of 2.0.
 #
 # Seen: all three libraries have the soname `libsherpa-onnx-c-api.so`, without a number and without
 # symbol versions. The structure that a caller fills in for SherpaOnnxCreateOfflineRecognizer has

@@ -411,7 +411,10 @@ fn a_folder_in_the_models_directory_is_served() {
             .to_string()
             .contains("zipformer")
     });
-    assert!(daemon.log().contains(remark), "{}", daemon.log());
+    // The log arrives in another way than the answers.
+    wait_until("the other folder is remarked on", LONG, || {
+        daemon.log().contains(remark)
+    });
 }
 
 /// A copy of the English model, in which `change` then does something.

@@ -107,6 +107,10 @@ fuzz: deps ## Fuzz every parser of hostile bytes, each for TIME=… seconds (60)
 test-vm: deps ## Run the service under real systemd and cgroups (QEMU, no KVM needed)
 	@tests/vm/run
 
+.PHONY: test-vm-full
+test-vm-full: deps ## The same with the cases that take minutes: upgrades, removal, drop-ins, leaks, programs
+	@tests/vm/run --full
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt
@@ -114,7 +118,6 @@ fmt: ## Format the code
 .PHONY: lint
 lint: ## Check format, lints (every warning is an error) and the licences of crates
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --all-targets --locked --features fault-engine,whisper -- -D warnings
 	$(CARGO) fmt --check --manifest-path packaging/pages/Cargo.toml
 	$(CARGO) clippy --all-targets --locked --manifest-path packaging/pages/Cargo.toml --target-dir target/pages -- -D warnings

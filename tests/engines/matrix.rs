@@ -129,7 +129,7 @@ impl Served {
         let (head, own) = &engine.config;
         let config = format!(
             "[health]\ninterval = \"0s\"\n[breaker]\ncrashes = 0\n[spares]\nmin = 1\nmax = 1\n\
-             [limits]\nmax_audio = \"5s\"\nstall = \"5s\"\n[models.default]\nmode = {mode:?}\n{head}{own}"
+             [limits]\nmax_audio = \"5s\"\nstall = \"15s\"\n[models.default]\nmode = {mode:?}\n{head}{own}"
         );
         let folder = TempDir::new().unwrap();
         let wyoming = folder.path().join("wyoming.sock");

@@ -40,12 +40,18 @@ fn resolve(url: &str, mirror: Option<String>, endpoint: Option<String>) -> Resul
         "" => base.clone(),
         rest => format!("{}/{rest}", base.trim_end_matches('/')),
     };
-    let parsed = Url::parse(&whole).ok();
-    let fits = |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http");
-    parsed.filter(fits).ok_or(Error::Address {
-        variable,
-        value: base,
-    })
+    let parsed = |url: &str| {
+        let fits = |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http");
+        Url::parse(url).ok().filter(fits)
+    };
+    // A base without a host would make a host of the first part of the path.
+    match parsed(&base).and_then(|_| parsed(&whole)) {
+        Some(url) => Ok(url),
+        None => Err(Error::Address {
+            variable,
+            value: base,
+        }),
+    }
 }
 
 /// True if a request to `from` may be sent on to `to`. HTTPS leads only to HTTPS. Without it, as to

@@ -140,7 +140,7 @@ fn languages_are_found_out_told_and_translated() {
     );
     let answer = verbose(&daemon, goforward().field("language", "de-AT"));
     assert_eq!(answer["language"], "german");
-    // What one request told does not stay for the next.
+    // A language that one request told does not stay for the next.
     assert_eq!(verbose(&daemon, goforward())["language"], "english");
     let refused = daemon.post(&goforward().field("language", "tlh"));
     refused.assert_refusal(400, "invalid_parameter", Some("language"));
@@ -431,7 +431,7 @@ const ENCODER: &str = "tiny.en-encoder.int8.onnx";
 const DECODER: &str = "tiny.en-decoder.int8.onnx";
 const WORDS: &str = "tiny.en-tokens.txt";
 
-/// What is wrong with a model, what its folder then has, and the complaint about it.
+/// A fault of a model, the files of its folder then, and the complaint about it.
 type Mistake = (&'static str, fn(&Path), &'static str);
 
 const MISTAKES: [Mistake; 10] = [

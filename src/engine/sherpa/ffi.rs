@@ -206,7 +206,7 @@ impl Sherpa {
     }
 }
 
-/// What to do about another version.
+/// The remedy for another version.
 const GET_IT: &str = "the package sherpa-onnx-core 2.0.1 of PyPI has it";
 
 /// Owns the strings that structures for the library point to.

@@ -267,7 +267,7 @@ impl HearsSamples for Sherpa {
 }
 
 impl Sherpa {
-    /// What is said in `samples`; `None` if they are too long for the model, or if it could not
+    /// The speech in `samples`; `None` if they are too long for the model, or if it could not
     /// finish its text.
     fn hear(
         &mut self,

@@ -59,7 +59,7 @@ pub struct SherpaSettings {
     pub itn: bool,
     /// A model that adds punctuation: its file, or its folder; empty: none.
     pub punctuation: PathBuf,
-    /// What the files of the model say.
+    /// Facts that the files of the model tell.
     #[serde(skip)]
     facts: Facts,
 }
@@ -94,7 +94,7 @@ impl Unit {
     }
 }
 
-/// What the model's files tell; nothing until they were looked at.
+/// Facts that the model's files tell; none until they were looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Facts {
     kind: Option<Kind>,

@@ -75,7 +75,7 @@ impl Bar {
     pub fn set(&mut self, have: u64) {
         let tenth = |bytes: u64| bytes.saturating_mul(10) / self.all.max(1);
         self.line.set_position(have);
-        // What was there before, and the time to read it, say nothing of the rate.
+        // Bytes that were there before, and the time to read them, say nothing of the rate.
         if have <= self.have {
             self.line.reset_eta();
         }

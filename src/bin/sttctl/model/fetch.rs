@@ -55,7 +55,7 @@ pub async fn fetch(
             if !source.old {
                 return Err(source.wrong_sum(found));
             }
-            // What an earlier run left may be to blame.
+            // The bytes that an earlier run left may be to blame.
             source.old = false;
             progress(Event::Note(
                 "its parts do not fit together: all is downloaded again",

@@ -39,6 +39,18 @@ pub trait AudioSource {
     /// The recording cannot be decoded further.
     fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError>;
 
+    /// All samples that are left, for engines that take a whole piece at once.
+    ///
+    /// # Errors
+    /// As [`Self::next_block`].
+    fn rest(&mut self) -> Result<Vec<f32>, EngineError> {
+        let mut samples = Vec::new();
+        while let Some(block) = self.next_block()? {
+            samples.extend_from_slice(block);
+        }
+        Ok(samples)
+    }
+
     /// Whether anybody still wants the transcript, for engines that can stop in the middle.
     fn is_wanted(&self) -> bool {
         true
@@ -112,15 +124,10 @@ pub trait Engine {
     /// to the next.
     fn begin(&mut self) {}
 
-    /// Code of the language that was heard in the recording so far, if the engine finds that out.
-    fn language(&self) -> Option<&str> {
-        None
-    }
-
     /// Codes of all languages that were heard in the recording so far, in the order in which they
     /// were first heard; empty if the engine does not find that out.
     fn languages(&self) -> Vec<&str> {
-        self.language().into_iter().collect()
+        Vec::new()
     }
 
     /// Before each request: return as soon as something can be read from `request`, the job's

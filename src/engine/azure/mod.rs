@@ -197,8 +197,8 @@ impl Engine for Azure {
         self.language = None;
     }
 
-    fn language(&self) -> Option<&str> {
-        self.language.as_deref()
+    fn languages(&self) -> Vec<&str> {
+        self.language.as_deref().into_iter().collect()
     }
 }
 

@@ -104,8 +104,8 @@ pub fn load(settings: &ExecSettings, scratch: Option<&Path>) -> Result<LoadedMod
 }
 
 impl Engine for Exec {
-    fn language(&self) -> Option<&str> {
-        self.language.as_deref()
+    fn languages(&self) -> Vec<&str> {
+        self.language.as_deref().into_iter().collect()
     }
 
     fn wait(&mut self, request: BorrowedFd<'_>) {

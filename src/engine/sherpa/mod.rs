@@ -221,8 +221,8 @@ impl Engine for Sherpa {
         self.language = None;
     }
 
-    fn language(&self) -> Option<&str> {
-        self.language.as_deref()
+    fn languages(&self) -> Vec<&str> {
+        self.language.as_deref().into_iter().collect()
     }
 }
 
@@ -233,10 +233,7 @@ impl HearsSamples for Sherpa {
         options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let mut samples = Vec::new();
-        while let Some(block) = audio.next_block()? {
-            samples.extend_from_slice(block);
-        }
+        let samples = audio.rest()?;
         if samples.is_empty() {
             return Ok(());
         }

@@ -109,10 +109,6 @@ impl Engine for Whisper {
         self.heard.clear();
     }
 
-    fn language(&self) -> Option<&str> {
-        self.heard.first().copied()
-    }
-
     fn languages(&self) -> Vec<&str> {
         self.heard.clone()
     }
@@ -129,10 +125,7 @@ impl HearsSamples for Whisper {
         options: &Ask,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        let mut samples = Vec::new();
-        while let Some(block) = audio.next_block()? {
-            samples.extend_from_slice(block);
-        }
+        let samples = audio.rest()?;
         if samples.len() < FEWEST_SAMPLES {
             return Ok(());
         }

@@ -5,8 +5,8 @@
 //!   a process that has loaded a model has one thread, and can be forked. A process that has run
 //!   OpenMP could not.
 //! - It reads weights into its own memory, which is in huge pages (see `isolation/exec.rs`) and
-//!   shared by the fork. Everything else that a transcription needs is its state, which is made in
-//!   the job, for each piece.
+//!   shared by the fork. Everything else that a transcription needs is its state. The state for the
+//!   first run is made before the fork, so that a job shares the caches that it does not fill.
 //! - It trusts the numbers in a model file: see [`file`].
 //! - It hears thirty seconds at once, unless it is told that the recording is shorter: see
 //!   [`window`].
@@ -26,8 +26,8 @@ mod words;
 use std::{ffi::c_int, ops::ControlFlow, time::Duration};
 
 use whisper_rs::{
-    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, get_lang_id,
-    get_lang_str,
+    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
+    get_lang_id, get_lang_str,
 };
 
 pub use self::settings::WhisperSettings;
@@ -65,6 +65,9 @@ const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 /// A loaded model, and what was heard of the recording at hand.
 pub struct Whisper {
     context: WhisperContext,
+    /// The state for the first run. Its caches (`base`: 28 MiB) are always made for the whole
+    /// window, and cleared.
+    fresh: Option<WhisperState>,
     settings: WhisperSettings,
     /// The languages that were heard, in the order in which they were first heard.
     heard: Vec<&'static str>,
@@ -97,8 +100,12 @@ pub fn load(settings: &WhisperSettings) -> Result<Whisper, EngineError> {
     };
     let context = WhisperContext::new_with_params(path, params)
         .map_err(|error| unusable(log::reason(error)))?;
+    let fresh = context
+        .create_state()
+        .map_err(|error| unusable(log::reason(error)))?;
     Ok(Whisper {
         context,
+        fresh: Some(fresh),
         settings: settings.clone(),
         heard: Vec::new(),
     })
@@ -186,7 +193,7 @@ impl Whisper {
     /// Transcribe a piece, in a window that is cut to it or in the whole one. Returns its language,
     /// if it was found out or told.
     fn hear(
-        &self,
+        &mut self,
         piece: &Piece<'_>,
         cut: bool,
         emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
@@ -210,8 +217,13 @@ impl Whisper {
             params.set_translate(piece.translate);
             params.set_tokens(&piece.prompt);
             // A new one for each run: it remembers random choices, and texts of earlier runs.
-            let state = self.context.create_state();
-            let state = state.map_err(|error| failed(log::reason(error)))?;
+            let state = match self.fresh.take() {
+                Some(state) => state,
+                None => self
+                    .context
+                    .create_state()
+                    .map_err(|error| failed(log::reason(error)))?,
+            };
             let mut emit = |segment: Segment| emit(segment.later(start));
             let (temperatures, audio) = (piece.temperatures, piece.audio);
             let ended = run::run(

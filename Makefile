@@ -76,8 +76,9 @@ bench-deps:
 bench = $(CARGO) bench --locked --features fault-engine --bench bench --
 
 .PHONY: bench
-bench: bench-deps ## Measure every figure next to its peers (15 minutes; a quiet machine, as root)
+bench: bench-deps build ## Measure every figure next to its peers (20 minutes; a quiet machine, as root)
 	$(bench) $(BENCH)
+	$(if $(BENCH),,@tests/accuracy/peers target/release)
 
 .PHONY: bench-quick
 bench-quick: bench-deps ## The same with as few runs as show that it works (2 minutes)

@@ -41,7 +41,7 @@ class _UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """A running daemon, which must end in good order when it is told to."""
 
-    def __init__(self, config, *, also=()):
+    def __init__(self, config, *, also=(), program=BINARY):
         """`also`: names and addresses of sockets beside that of HTTP."""
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
@@ -54,7 +54,7 @@ class Daemon:
             arguments += ["-l", address]
         # Where no cgroup is delegated to the test, jobs run without limits.
         arguments += ["-E", "STT_ISOLATED_ISOLATION__REQUIRE_CGROUP=false"]
-        arguments += [BINARY, "serve", "--config", str(file)]
+        arguments += [program, "serve", "--config", str(file)]
         if os.geteuid() == 0:
             arguments.append("--allow-root")
         self._log = (self.folder / "log").open("wb")

@@ -134,8 +134,27 @@ impl ApiError {
         }
     }
 
+    /// The body is compressed.
+    pub(super) fn compressed(encoding: &str) -> Self {
+        let message = format!(
+            "the body has the content-encoding `{encoding}`; send it as it is: recordings are compressed by their own \
+             formats"
+        );
+        Self {
+            last: true,
+            ..Self::new(Code::UnsupportedEncoding, message)
+        }
+    }
+
     /// The upload cannot be stored.
     pub(super) fn storage(error: &std::io::Error) -> Self {
+        if [libc::EMFILE, libc::ENFILE]
+            .map(Some)
+            .contains(&error.raw_os_error())
+        {
+            let message = "the service has as many files open as it may (LimitNOFILE= of its unit)";
+            return Self::new(Code::TooManyFiles, message);
+        }
         let message = format!("the upload cannot be stored: {error}");
         Self::new(Code::StorageFull, message)
     }

@@ -11,6 +11,14 @@ use super::{
 };
 use crate::problems::Problems;
 
+/// Names of OpenAI's models. Programs ask for one of them unless they are told another.
+const OPENAI: [&str; 4] = [
+    "whisper-1",
+    "gpt-4o-mini-transcribe",
+    "gpt-4o-transcribe",
+    "gpt-transcribe",
+];
+
 /// The whole file. `config/stt-isolated.toml` gives the reason for each default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,7 +61,7 @@ pub struct File {
 impl Default for File {
     fn default() -> Self {
         let model = ModelTable {
-            aliases: vec!["whisper-1".into()],
+            aliases: OPENAI.map(str::to_owned).to_vec(),
             ..ModelTable::default()
         };
         Self {

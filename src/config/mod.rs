@@ -11,6 +11,7 @@ mod found;
 #[allow(clippy::expect_used, clippy::panic)]
 pub(crate) mod fuzzing;
 mod health;
+mod hints;
 mod http;
 mod identity;
 mod isolation;
@@ -37,6 +38,7 @@ pub use clients::{Clients, Share, ShareOverride};
 pub use error::{ConfigError, Problem};
 pub use file::File;
 pub use health::Health;
+pub use hints::Hints;
 pub use http::Http;
 pub use isolation::Isolation;
 pub use jobs::Jobs;

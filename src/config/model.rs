@@ -4,7 +4,10 @@ use std::{fs::FileType, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{limits::LimitsOverride, mode::Mode, recycle::RecycleOverride, spares::SparesOverride};
+use super::{
+    hints::Hints, limits::LimitsOverride, mode::Mode, recycle::RecycleOverride,
+    spares::SparesOverride,
+};
 use crate::{
     engine::{self, Circumstances, EngineConfig, EngineKind, EngineSettings},
     problems::Problems,
@@ -26,6 +29,9 @@ macro_rules! model_table {
             /// Other names that clients may use for this model (`whisper-1`).
             #[serde(default)]
             pub aliases: Vec<String>,
+            /// What becomes of hints that it cannot use.
+            #[serde(default)]
+            pub hints: Hints,
             /// How its requests are served, if not by `isolation.mode`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub mode: Option<Mode>,

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access::Access, breaker::Breaker, health::Health, http::Http, isolation::Isolation, jobs::Jobs,
-    limits::Limits, memory::Memory, mode::Mode, recycle::Recycle, service::Service, spares::Spares,
-    stamp::Stamp, zygote::Zygote,
+    access::Access, breaker::Breaker, health::Health, hints::Hints, http::Http,
+    isolation::Isolation, jobs::Jobs, limits::Limits, memory::Memory, mode::Mode, recycle::Recycle,
+    service::Service, spares::Spares, stamp::Stamp, zygote::Zygote,
 };
 use crate::engine::EngineSettings;
 
@@ -49,6 +49,8 @@ pub struct Model {
     pub name: String,
     /// Other names that clients may use.
     pub aliases: Vec<String>,
+    /// What becomes of hints that it cannot use.
+    pub hints: Hints,
     /// How its requests are served.
     pub mode: Mode,
     /// The engine, its settings and its files.

@@ -93,7 +93,10 @@ fn a_job_of_whisper_has_one_thread_unless_told_otherwise() {
         assert_eq!(remarks.is_empty(), remark.is_empty(), "{remarks}");
         assert!(remarks.contains(remark), "{remarks}");
         // 51865 tokens: multilingual, from before `large-v3`.
-        assert!(settings.speaks("de") && !settings.speaks("yue"));
+        assert!(
+            settings.understands("de-at").as_deref() == Some("de")
+                && settings.understands("yue").is_none()
+        );
     }
 }
 
@@ -478,7 +481,8 @@ fn a_program_says_what_it_can_do() {
     assert_eq!(engine.needs().reach.files, files);
     let capabilities = engine.capabilities();
     assert!(capabilities.words && capabilities.prompt && !capabilities.translation);
-    assert!(engine.speaks("DE-at") && !engine.speaks("fr"));
+    assert_eq!(engine.understands("de-at").as_deref(), Some("de"));
+    assert_eq!(engine.understands("fr"), None);
     assert_eq!(engine.language(), None);
 }
 

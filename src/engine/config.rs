@@ -6,7 +6,11 @@ use std::{fmt::Debug, fs::FileType, path::Path, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Capabilities, EngineError, LoadedModel};
-use crate::{isolation::Needs, language::primary_language, problems::Problems};
+use crate::{
+    isolation::Needs,
+    language::{nearest, primary_language},
+    problems::Problems,
+};
 
 /// An engine, set up for one model. Each engine implements this in its own folder; `list.rs` names
 /// them all.
@@ -75,12 +79,14 @@ pub trait EngineConfig: Debug {
         }
     }
 
-    /// Whether the model can transcribe the language with this ISO 639-1 code; a region after the
-    /// code is ignored.
-    fn speaks(&self, language: &str) -> bool {
-        let known = self.languages();
-        let primary = primary_language(language);
-        known.is_empty() || known.iter().any(|code| code.eq_ignore_ascii_case(primary))
+    /// The language that `tag` (from [`crate::language::tag`]) asks for, as the engine is told it:
+    /// the nearest of those that it declared, or the code alone if it declared none. `None` if the
+    /// model cannot transcribe it.
+    fn understands(&self, tag: &str) -> Option<String> {
+        match self.languages().as_slice() {
+            [] => Some(primary_language(tag).to_owned()),
+            known => nearest(tag, known).map(str::to_owned),
+        }
     }
 
     /// Why its jobs cannot serve several requests (mode `hybrid`); `None` if they can.

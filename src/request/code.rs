@@ -165,6 +165,8 @@ codes! {
     InvalidParameter: "invalid_parameter", 400, Never, Refused, Protocol;
     /// The body cannot be taken apart, or ends in the middle.
     InvalidBody: "invalid_body", 400, Never, Refused, Protocol;
+    /// The body is compressed.
+    UnsupportedEncoding: "unsupported_encoding", 415, Never, Refused, Protocol;
     /// The bytes are not an HTTP/1.1 request. Two other statuses name its cause: 414 and 431.
     InvalidHttp: "invalid_http", 400, Never, Refused, Protocol;
     /// This client may not use the service.
@@ -183,6 +185,8 @@ codes! {
     UploadTooLarge: "upload_too_large", 413, Never, Refused, Protocol;
     /// The upload cannot be stored.
     StorageFull: "storage_full", 507, Never, Refused, Protocol;
+    /// The service has as many files open as it may.
+    TooManyFiles: "too_many_files", 503, Later, Refused, Protocol;
     /// The service reached a state that cannot occur.
     InternalError: "internal_error", 500, Never, Refused, Protocol;
 }

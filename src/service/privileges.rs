@@ -2,7 +2,10 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid},
+};
 
 use super::error::ServeError;
 use crate::isolation::sandbox::privileges;
@@ -18,6 +21,20 @@ pub(super) fn give_up(allow_root: bool) -> Result<(), ServeError> {
         return Err(ServeError::Root);
     }
     Ok(privileges::give_up()?)
+}
+
+/// Open files that are enough for `http.max_connections` of 512 and all jobs: as in the unit.
+const ENOUGH_FILES: u64 = 16_384;
+
+/// Let this process open as many files as it may. The usual soft limit of 1024 is for programs that
+/// use `select`.
+pub(super) fn open_more_files() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let more = hard.min(ENOUGH_FILES);
+    if more > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, more, hard)?;
+    }
+    Ok(())
 }
 
 /// The user and the group "nobody" of every distribution, who own no files.

@@ -42,6 +42,7 @@ const IDLE_AGAIN: Duration = Duration::from_millis(500);
 /// The service cannot start; a signal is not an error.
 pub fn serve(config: Config, load: &Load<'_>, allow_root: bool) -> Result<(), ServeError> {
     privileges::give_up(allow_root)?;
+    privileges::open_more_files()?;
     heap::keep_little();
     let level = log::start(config.service.log_level);
     // One thread runs everything: zygotes must be made by a thread that never ends, and nothing

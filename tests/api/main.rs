@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asr;
 mod documentation;
 mod formats;
 mod malformed;

@@ -71,6 +71,11 @@ fn read_until(raw: &mut Raw, end: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// OpenAI's type of a stream's usage has no seconds.
+fn no_tokens() -> Value {
+    json!({"type": "tokens", "input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
+}
+
 #[test]
 fn joined_deltas_are_the_text() {
     let daemon = Daemon::start("");
@@ -85,7 +90,8 @@ fn joined_deltas_are_the_text() {
     assert_eq!(joined(&events), whole["text"].as_str().unwrap());
     assert_eq!(events.len(), segments.len() + 1);
     let done = events.last().unwrap();
-    assert_eq!(done["usage"], whole["usage"]);
+    assert_eq!(done["usage"], no_tokens());
+    assert_eq!(done["stt"]["audio_ms"], whole["stt"]["audio_ms"]);
     assert_eq!(done["stt"]["warnings"], json!([]));
 }
 
@@ -109,8 +115,20 @@ fn silence_is_a_stream_of_one_event() {
     let events = streamed(&daemon.post(&form));
     assert_eq!(joined(&events), "");
     assert_eq!(events.len(), 1);
-    let usage = json!({"type": "duration", "seconds": 1});
-    assert_eq!(events[0]["usage"], usage);
+    assert_eq!(events[0]["usage"], no_tokens());
+}
+
+#[test]
+fn a_stream_is_the_same_whatever_the_format() {
+    let daemon = Daemon::start("");
+    let form = Form::of("a.wav", &GOFORWARD.wav()).field("stream", "true");
+    for format in ["json", "text", "srt", "vtt", "verbose_json"] {
+        let answer = daemon.post(&form.clone().field("response_format", format));
+        assert_eq!(answer.header("content-type"), "text/event-stream");
+        let events = streamed(&answer);
+        assert_eq!(joined(&events), GOFORWARD.text, "{format}");
+        assert_eq!(events.last().unwrap()["type"], "transcript.text.done");
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn answers_are_json_or_text_with_figures() {
         let usage = json!({"type": "duration", "seconds": 3});
         assert_eq!(
             answer.json(),
-            json!({"text": GOFORWARD.text, "usage": usage})
+            json!({"text": GOFORWARD.text, "languages": [{"code": "en"}], "usage": usage})
         );
     }
     let begin = Instant::now();

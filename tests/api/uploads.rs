@@ -136,7 +136,7 @@ fn malformed_forms_are_refused() {
             .assert_refusal(404, "model_not_found", Some("model"));
         let many = (0..1000).fold(Form::default(), |form, n| form.field(&n.to_string(), ""));
         daemon.post(&many).assert_refusal(400, parameter, Some("0"));
-        let many = (0..100).fold(Form::default(), |form, _| form.field("keywords[]", ""));
+        let many = (0..1025).fold(Form::default(), |form, _| form.field("keywords[]", ""));
         daemon.post(&many).assert_refusal(400, "invalid_body", None);
     });
 }

@@ -218,7 +218,7 @@ fn mistakes_have_the_common_codes() {
         (
             transcribe(json!({"language": "../.."})),
             "invalid_parameter",
-            "ISO",
+            "code such as",
         ),
         (
             transcribe(json!({"name": 5})),

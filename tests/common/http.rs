@@ -61,7 +61,7 @@ impl Answer {
         assert_eq!(self.status, 200, "{self:?}");
         let json = self.json();
         let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["text", "usage"]);
+        assert_eq!(keys, ["languages", "text", "usage"]);
         json["text"].as_str().unwrap().to_owned()
     }
 

@@ -25,6 +25,15 @@ use tempfile::TempDir;
 /// Settings for models that need not be quick: no spares, and one thread for each job.
 const QUIET: &str = "[spares]\nmin = 0\nmax = 0\n[limits]\ncpus = 1.0\n";
 
+/// Names of the default model.
+const DEFAULT: [&str; 5] = [
+    "default",
+    "whisper-1",
+    "gpt-4o-mini-transcribe",
+    "gpt-4o-transcribe",
+    "gpt-transcribe",
+];
+
 /// Writes a model that hears `text` in everything.
 fn write(file: &Path, text: &'static str) {
     Ggml::english(segment(0.0, text, 2.0)).write(file);
@@ -59,7 +68,7 @@ fn said(daemon: &Daemon, model: &str) -> String {
 fn a_reload_serves_new_files() {
     let daemon = Daemon::start(QUIET);
     let models = daemon.folder().join("models");
-    assert_eq!(names(&daemon), ["default", "whisper-1"]);
+    assert_eq!(names(&daemon), DEFAULT);
     fs::create_dir(&models).unwrap();
     write(&models.join("tiny.en.bin"), "go forward");
     fs::write(models.join("broken.bin"), "no model at all").unwrap();
@@ -67,7 +76,7 @@ fn a_reload_serves_new_files() {
     symlink(models.join("tiny.en.bin"), models.join("link.bin")).unwrap();
     nix::unistd::mkfifo(&models.join("fifo.bin"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Until then nobody looks.
-    assert_eq!(names(&daemon), ["default", "whisper-1"]);
+    assert_eq!(names(&daemon), DEFAULT);
 
     let log = reload(&daemon);
     assert!(log.contains("models added: broken, tiny.en"), "{log}");
@@ -80,7 +89,7 @@ fn a_reload_serves_new_files() {
     }
     assert_eq!(
         names(&daemon),
-        ["broken", "default", "whisper-1", "tiny.en"]
+        [&["broken"], &DEFAULT[..], &["tiny.en"]].concat()
     );
     assert_eq!(said(&daemon, "tiny.en"), "go forward");
     assert_eq!(said(&daemon, ""), GOFORWARD.text);
@@ -111,7 +120,7 @@ fn a_reload_serves_new_files() {
     assert!(tiny[4].ends_with('M') && tiny[6].ends_with('M'), "{tiny:?}");
     assert_eq!(
         (tiny[7..].join(" "), row("default")[9]),
-        ("of 512M".into(), "whisper-1")
+        ("of 512M".into(), "whisper-1,")
     );
     assert!(
         table.contains("! model broken is not ready (failed): the model "),

@@ -10,6 +10,8 @@ use crate::{config::Mode, dispatch::Report, units::milliseconds};
 pub(super) struct Cost<'a> {
     pub(super) report: &'a Report,
     pub(super) mode: Mode,
+    /// What could not be done as asked; the job's own warnings follow.
+    pub(super) warnings: &'a [String],
 }
 
 impl Cost<'_> {
@@ -32,7 +34,7 @@ impl Cost<'_> {
         if let Ok(value) = HeaderValue::from_str(&self.isolation()) {
             headers.insert("x-stt-isolation", value);
         }
-        for warning in &report.figures.warnings {
+        for warning in self.warnings() {
             // A header may not have other characters.
             let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
             let warning: String = warning.chars().map(printable).collect();
@@ -55,8 +57,12 @@ impl Cost<'_> {
             "audio_ms": milliseconds(report.figures.audio),
             "pid": report.pid,
             "isolation": self.isolation(),
-            "warnings": report.figures.warnings,
+            "warnings": self.warnings().collect::<Vec<_>>(),
         })
+    }
+
+    fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter().chain(&self.report.figures.warnings)
     }
 
     fn isolation(&self) -> String {

@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{options::Task, upload};
+use super::{options::Page, upload};
 use crate::config::Http;
 
 thread_local! {
@@ -28,20 +28,25 @@ pub fn multipart(data: &[u8]) {
         return;
     };
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
-    for task in [Task::Transcribe, Task::Translate] {
-        let whole = receive(task, &uri, &headers, body, body.len().max(1));
-        let pieces = receive(task, &uri, &headers, body, 1 + body.len() % 61);
+    for page in [
+        Page::Transcriptions,
+        Page::Translations,
+        Page::Asr,
+        Page::DetectLanguage,
+    ] {
+        let whole = receive(page, &uri, &headers, body, body.len().max(1));
+        let pieces = receive(page, &uri, &headers, body, 1 + body.len() % 61);
         assert_eq!(whole, pieces);
     }
 }
 
 /// Everything understood of the body, or the error, as text.
-fn receive(task: Task, uri: &Uri, headers: &HeaderMap, body: &[u8], piece: usize) -> String {
+fn receive(page: Page, uri: &Uri, headers: &HeaderMap, body: &[u8], piece: usize) -> String {
     let pieces: Vec<Bytes> = body.chunks(piece).map(Bytes::copy_from_slice).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
     let (limits, folder) = (Http::default(), env::temp_dir());
     let receive = upload::receive(
-        task,
+        page,
         uri,
         headers,
         Body::from_stream(stream),

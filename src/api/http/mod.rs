@@ -1,6 +1,7 @@
 //! OpenAI's transcription API over HTTP/1.1.
 
 mod admission;
+mod asr;
 mod balanced;
 mod connection;
 mod cost;
@@ -26,10 +27,11 @@ use axum::{
     http::HeaderValue,
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, get},
 };
 use tokio::sync::watch;
 
+use self::{options::Page, transcriptions::page};
 use super::{App, Listener, error::ApiError, server};
 
 /// Id of a request. Each request gets a new one, and the answer carries it as `x-request-id`.
@@ -56,10 +58,12 @@ pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch
 }
 
 /// All pages with their methods.
-fn pages() -> [(&'static str, MethodRouter<App>); 9] {
+fn pages() -> [(&'static str, MethodRouter<App>); 11] {
     [
-        ("/v1/audio/transcriptions", post(transcriptions::transcribe)),
-        ("/v1/audio/translations", post(transcriptions::translate)),
+        ("/v1/audio/transcriptions", page(Page::Transcriptions)),
+        ("/v1/audio/translations", page(Page::Translations)),
+        ("/asr", page(Page::Asr)),
+        ("/detect-language", page(Page::DetectLanguage)),
         ("/v1/models", get(models::list)),
         ("/v1/models/{model}", get(models::show)),
         ("/v1/stats", get(stats::show)),

@@ -17,10 +17,7 @@ mod tests {
     use serde_json::Value;
 
     use super::{
-        super::{
-            options::{NAMES, Task},
-            pages,
-        },
+        super::{options::Page, pages},
         DESCRIPTION,
     };
 
@@ -49,13 +46,14 @@ mod tests {
 
     #[test]
     fn every_parameter_is_described_and_no_other() {
-        for (path, task) in [
-            ("/v1/audio/transcriptions", Task::Transcribe),
-            ("/v1/audio/translations", Task::Translate),
+        for (path, page) in [
+            ("/v1/audio/transcriptions", Page::Transcriptions),
+            ("/v1/audio/translations", Page::Translations),
+            ("/asr", Page::Asr),
+            ("/detect-language", Page::DetectLanguage),
         ] {
             let post = &description()["paths"][path]["post"];
-            let taken = NAMES.iter().filter(|(_, field)| field.belongs_to(task));
-            let mut taken: BTreeSet<&str> = taken.map(|(name, _)| *name).collect();
+            let mut taken: BTreeSet<&str> = page.names().into_iter().map(|name| name.0).collect();
             let parameters = post["parameters"].as_array().unwrap().iter();
             let in_query = parameters.map(|parameter| {
                 assert_eq!(parameter["in"], "query");
@@ -63,7 +61,7 @@ mod tests {
             });
             assert_eq!(in_query.collect::<BTreeSet<_>>(), taken, "{path}");
             let form = &post["requestBody"]["content"]["multipart/form-data"]["schema"];
-            taken.insert("file");
+            taken.insert(page.recording());
             assert_eq!(keys(&form["properties"]), taken, "{path}");
         }
     }

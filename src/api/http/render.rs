@@ -7,16 +7,20 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use isolang::Language;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::asr;
 use super::options::{Format, Granularities, Options, Task};
 use crate::{
     engine::EngineSettings,
-    language::primary_language,
+    language::{english_name, primary_language},
     transcript::{BETWEEN, Decoding, Segment, Transcript},
 };
+
+/// Media type of every answer that is not JSON. OpenAI's service sends subtitles with it, too, and
+/// clients take any other type for JSON.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Format and details of the answer.
 #[derive(Clone, Debug)]
@@ -27,7 +31,7 @@ pub(super) struct Shape {
     /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
     /// Code of the language of the text, if it is known.
-    language: Option<String>,
+    pub(super) language: Option<String>,
 }
 
 impl Shape {
@@ -39,7 +43,7 @@ impl Shape {
         };
         Self {
             task: options.task,
-            format: options.format,
+            format: options.format(),
             granularities: options.granularities,
             logprobs: options.logprobs,
             language: known.map(str::to_owned),
@@ -56,31 +60,47 @@ impl Shape {
                 });
                 Json(Plain {
                     text: transcript.text(),
+                    languages: self.languages(transcript),
                     logprobs,
                     usage: usage(transcript.duration),
                 })
                 .into_response()
             }
-            Format::Text => of_type(
-                "text/plain; charset=utf-8",
-                format!("{}\n", transcript.text()),
-            ),
-            Format::Srt => of_type("application/x-subrip; charset=utf-8", transcript.srt()),
-            Format::Vtt => of_type("text/vtt; charset=utf-8", transcript.vtt()),
+            Format::Text => of_type(TEXT, format!("{}\n", transcript.text())),
+            Format::Srt => of_type(TEXT, transcript.srt()),
+            Format::Vtt => of_type(TEXT, transcript.vtt()),
             Format::Verbose => Json(self.verbose(transcript, cost)).into_response(),
+            Format::Lines => of_type(TEXT, asr::lines(transcript)),
+            Format::Tsv => of_type(TEXT, asr::tsv(transcript)),
+            Format::Whisper => {
+                let words = self.granularities.words();
+                Json(asr::Whisper::of(transcript, self.code(transcript), words)).into_response()
+            }
+            Format::Language => Json(asr::detected(self.code(transcript))).into_response(),
         }
     }
 
+    /// The languages of the recording, as OpenAI's `gpt-transcribe` gives them: those that were
+    /// found out, or the one that is known.
+    fn languages<'a>(&'a self, transcript: &'a Transcript) -> Vec<Code<'a>> {
+        codes(self.language.as_deref(), &transcript.languages)
+    }
+
+    /// Code of the language, if it is known or was found out.
+    fn code<'a>(&'a self, transcript: &'a Transcript) -> Option<&'a str> {
+        let known = self.language.as_deref();
+        known.or(transcript.languages.first().map(String::as_str))
+    }
+
     fn verbose<'a>(&self, transcript: &'a Transcript, cost: Value) -> Verbose<'a> {
-        let language = self.language.as_deref();
-        let language = language.or(transcript.languages.first().map(String::as_str));
+        let language = self.code(transcript);
         let segments = transcript.segments.as_slice();
         Verbose {
             task: match self.task {
                 Task::Transcribe => "transcribe",
                 Task::Translate => "translate",
             },
-            language: english_name(language),
+            language: name_of(language),
             languages: &transcript.languages,
             duration: seconds(transcript.duration),
             text: transcript.text(),
@@ -94,9 +114,15 @@ impl Shape {
     /// The parts of a segment that the answer needs.
     pub(super) fn keep(&self, segment: Segment) -> Segment {
         match self.format {
-            Format::Verbose => segment,
+            Format::Verbose | Format::Whisper => segment,
             Format::Json if self.logprobs => segment,
-            Format::Json | Format::Text | Format::Srt | Format::Vtt => segment.bare(),
+            Format::Json
+            | Format::Text
+            | Format::Srt
+            | Format::Vtt
+            | Format::Lines
+            | Format::Tsv
+            | Format::Language => segment.bare(),
         }
     }
 }
@@ -108,9 +134,26 @@ impl Shape {
 #[derive(Serialize)]
 struct Plain<'a> {
     text: String,
+    languages: Vec<Code<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Logprobs<'a>>,
     usage: Value,
+}
+
+/// A language in OpenAI's answers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Code<'a> {
+    code: &'a str,
+}
+
+/// The languages `heard` in a recording, or the `known` one if none was to be found out.
+pub(super) fn codes<'a>(known: Option<&'a str>, heard: &'a [String]) -> Vec<Code<'a>> {
+    let heard = heard.iter().map(String::as_str);
+    let mut codes: Vec<_> = heard.map(|code| Code { code }).collect();
+    if codes.is_empty() {
+        codes.extend(known.map(primary_language).map(|code| Code { code }));
+    }
+    codes
 }
 
 /// Answer in the format `verbose_json`.
@@ -193,7 +236,7 @@ fn mean_logprob(segment: &Segment) -> f32 {
 
 /// A segment with all fields that OpenAI's have. Fields that only Whisper can fill get values with
 /// which no client takes the segment for a bad one.
-fn described(id: usize, segment: &Segment) -> Value {
+pub(super) fn described(id: usize, segment: &Segment) -> Value {
     let unknown = || Decoding {
         seek: Duration::ZERO,
         tokens: Vec::new(),
@@ -234,27 +277,24 @@ pub(super) fn usage(duration: Duration) -> Value {
     json!({"type": "duration", "seconds": duration.as_secs().saturating_add(started)})
 }
 
+/// Usage in a stream's last event. There OpenAI's type counts tokens and knows no seconds, and some
+/// clients refuse an event without them. No tokens are counted here: `stt` has the figures.
+pub(super) fn no_tokens() -> Value {
+    json!({"type": "tokens", "input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
+}
+
 /// Seconds with three decimal digits, which is finer than anyone can hear.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Name of the language as OpenAI gives it (`english`). The code itself if it has no name, and
 /// `unknown` without a code.
-fn english_name(code: Option<&str>) -> String {
-    let Some(code) = code else {
-        return "unknown".into();
-    };
-    let primary = primary_language(code);
-    let language = Language::from_639_1(primary).or_else(|| Language::from_639_3(primary));
-    language.map_or_else(
-        || primary.to_owned(),
-        |language| {
-            // For names like `Modern Greek (1453-)`.
-            let name = language.to_name().split(" (").next().unwrap_or_default();
-            name.strip_prefix("Modern ").unwrap_or(name).to_lowercase()
-        },
-    )
+pub(super) fn name_of(code: Option<&str>) -> String {
+    match code {
+        Some(code) => english_name(code).unwrap_or_else(|| primary_language(code).to_owned()),
+        None => "unknown".into(),
+    }
 }
 
 fn of_type(kind: &'static str, body: String) -> Response {
@@ -279,9 +319,9 @@ mod tests {
             ("eng", "english"),
             ("zz", "zz"),
         ] {
-            assert_eq!(english_name(Some(code)), name);
+            assert_eq!(name_of(Some(code)), name);
         }
-        assert_eq!(english_name(None), "unknown");
+        assert_eq!(name_of(None), "unknown");
     }
 
     #[test]

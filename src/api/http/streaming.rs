@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     cost::Cost,
-    render::{Logprobs, usage},
+    render::{Code, Logprobs, codes, no_tokens},
 };
 use crate::{
     api::{
@@ -25,26 +25,39 @@ use crate::{
     transcript::{Segment, Transcript},
 };
 
+/// How a request is answered.
+pub(super) struct Way {
+    /// The model, as the client called it.
+    pub(super) model: String,
+    pub(super) mode: Mode,
+    pub(super) with_logprobs: bool,
+    /// Code of the language of the text, if it is known.
+    pub(super) language: Option<String>,
+    /// What could not be done as asked.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Way {
+    fn cost<'a>(&'a self, report: &'a Report) -> Cost<'a> {
+        Cost {
+            report,
+            mode: self.mode,
+            warnings: &self.warnings,
+        }
+    }
+}
+
 /// Answer with events, as soon as there is the first one. A request that fails before gets an
 /// ordinary answer.
 ///
 /// The request is cancelled if the answer's body is dropped, because the client hung up or stopped
 /// reading.
-pub(super) async fn answer(
-    mut ticket: Ticket,
-    model: &str,
-    mode: Mode,
-    with_logprobs: bool,
-) -> Response {
-    let first = match word::next(&mut ticket, model).await {
+pub(super) async fn answer(mut ticket: Ticket, way: Way) -> Response {
+    let first = match word::next(&mut ticket, &way.model).await {
         Word::Finished(report) => {
             if let Some(error) = ApiError::of_outcome(&report.outcome) {
                 let mut response = error.into_response();
-                Cost {
-                    report: &report,
-                    mode,
-                }
-                .tell(response.headers_mut());
+                way.cost(&report).tell(response.headers_mut());
                 return response;
             }
             Word::Finished(report)
@@ -54,9 +67,7 @@ pub(super) async fn answer(
     };
     let telling = Telling {
         ticket,
-        model: model.to_owned(),
-        mode,
-        with_logprobs,
+        way,
         said: Transcript::default(),
         first: Some(first),
         is_over: false,
@@ -72,9 +83,7 @@ pub(super) async fn answer(
 /// State of a streamed answer.
 struct Telling {
     ticket: Ticket,
-    model: String,
-    mode: Mode,
-    with_logprobs: bool,
+    way: Way,
     said: Transcript,
     /// The event that came before there was a body.
     first: Option<Word>,
@@ -89,7 +98,7 @@ impl Telling {
             }
             let word = match telling.first.take() {
                 Some(first) => first,
-                None => word::next(&mut telling.ticket, &telling.model).await,
+                None => word::next(&mut telling.ticket, &telling.way.model).await,
             };
             let event = telling.event(word);
             // Only data: OpenAI's events have neither names nor numbers.
@@ -109,7 +118,7 @@ impl Telling {
                     delta: format!("{between}{}", segment.text),
                     logprobs: self.logprobs(between, std::slice::from_ref(&segment)),
                 });
-                self.said.segments.push(if self.with_logprobs {
+                self.said.segments.push(if self.way.with_logprobs {
                     segment
                 } else {
                     segment.bare()
@@ -131,18 +140,20 @@ impl Telling {
         if let Some(error) = ApiError::of_outcome(&report.outcome) {
             return data(&error.body());
         }
-        let mode = self.mode;
         data(&Done {
             kind: "transcript.text.done",
             text: self.said.text(),
+            languages: codes(self.way.language.as_deref(), &report.figures.languages),
             logprobs: self.logprobs("", &self.said.segments),
-            usage: usage(report.figures.audio),
-            stt: Cost { report, mode }.object(),
+            usage: no_tokens(),
+            stt: self.way.cost(report).object(),
         })
     }
 
     fn logprobs<'a>(&self, before: &'a str, segments: &'a [Segment]) -> Option<Logprobs<'a>> {
-        self.with_logprobs.then_some(Logprobs { before, segments })
+        self.way
+            .with_logprobs
+            .then_some(Logprobs { before, segments })
     }
 }
 
@@ -162,6 +173,7 @@ struct Done<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     text: String,
+    languages: Vec<Code<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Logprobs<'a>>,
     usage: Value,

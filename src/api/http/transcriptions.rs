@@ -1,4 +1,4 @@
-//! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: one upload, one job, one answer.
+//! The pages that take a recording: one upload, one job, one answer.
 
 use std::time::Instant;
 
@@ -7,9 +7,10 @@ use axum::{
     extract::{Request, State},
     http::header,
     response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
 };
 
-use super::{App, RequestId, cost::Cost, fit, options::Task, render::Shape, streaming, upload};
+use super::{App, RequestId, cost::Cost, fit, options::Page, render::Shape, streaming, upload};
 use crate::{
     api::{
         Peer,
@@ -25,28 +26,19 @@ use crate::{
 /// The client of a request: the request's id, the peer, and its share of the service.
 type Client = (Extension<RequestId>, Extension<Peer>, Extension<Share>);
 
-/// Handle a request to transcribe.
-pub(super) async fn transcribe(
-    State(app): State<App>,
-    client: Client,
-    request: Request,
-) -> Result<Response, ApiError> {
-    serve(Task::Transcribe, app, client, request).await
-}
-
-/// Handle a request to translate into English.
-pub(super) async fn translate(
-    State(app): State<App>,
-    client: Client,
-    request: Request,
-) -> Result<Response, ApiError> {
-    serve(Task::Translate, app, client, request).await
+/// The handler of a page that takes a recording.
+pub(super) fn page(page: Page) -> MethodRouter<App> {
+    post(
+        move |State(app): State<App>, client: Client, request: Request| async move {
+            serve(page, app, client, request).await
+        },
+    )
 }
 
 /// Receive the upload, run the job, and answer. If the client hangs up, the server drops this,
 /// which cancels the job.
 async fn serve(
-    task: Task,
+    page: Page,
     app: App,
     (Extension(RequestId(request_id)), Extension(peer), Extension(share)): Client,
     request: Request,
@@ -74,7 +66,7 @@ async fn serve(
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
     let directory = app.spool_directory(&config);
     let upload = tokio::select! {
-        upload = upload::receive(task, &head.uri, &head.headers, body, &config.http, directory) => upload?,
+        upload = upload::receive(page, &head.uri, &head.headers, body, &config.http, directory) => upload?,
         () = app.dispatcher.aborted() => {
             return Err(ApiError::refused(&Refusal::ShuttingDown, ""));
         }
@@ -85,15 +77,16 @@ async fn serve(
     let model = config
         .model(&name)
         .ok_or_else(|| ApiError::model_not_found(&name, &config))?;
-    fit::check(&upload.options, &name, model)?;
-    let shape = Shape::of(&upload.options, &model.engine);
-    let stream = upload.options.stream;
-    let mut ask = upload.options.ask;
+    let mut options = upload.options;
+    let warnings = fit::fit(&mut options, &name, model)?;
+    let shape = Shape::of(&options, &model.engine);
+    let stream = options.stream;
+    let mut ask = options.ask;
     ask.fault = fault;
     let request = dispatch::Submission {
         model: name.clone(),
         ask,
-        own_limits: upload.options.own_limits,
+        own_limits: options.own_limits,
         recording: upload.recording,
         upload: Some(took),
         request_id,
@@ -105,7 +98,14 @@ async fn serve(
         .submit(request)
         .map_err(|refusal| ApiError::refused(&refusal, &name))?;
     if stream {
-        return Ok(streaming::answer(ticket, &name, model.mode, shape.logprobs).await);
+        let way = streaming::Way {
+            model: name,
+            mode: model.mode,
+            with_logprobs: shape.logprobs,
+            language: shape.language,
+            warnings,
+        };
+        return Ok(streaming::answer(ticket, way).await);
     }
     let mut transcript = Transcript::default();
     let report = loop {
@@ -120,6 +120,7 @@ async fn serve(
     let cost = Cost {
         report: &report,
         mode: model.mode,
+        warnings: &warnings,
     };
     let mut response = match ApiError::of_outcome(&report.outcome) {
         Some(error) => error.into_response(),

@@ -32,6 +32,10 @@ pub(super) fn info(config: &Config) -> Value {
         "version": version,
         "models": models,
         "supports_transcript_streaming": true,
+        // Home Assistant takes both for true if they are missing. Engines hear the recording as it
+        // is, and the detector of speech follows the level by itself.
+        "prefers_auto_gain_enabled": false,
+        "prefers_noise_reduction_enabled": false,
         // The client marks the end of the recording.
         "requires_external_vad": true,
     }]})

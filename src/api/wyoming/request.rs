@@ -16,11 +16,9 @@ use crate::{
     api::{App, Peer, error::ApiError, patience::Patience},
     config::{Config, Share},
     dispatch::{self, OwnLimits},
+    language::tag,
     request::Ask,
 };
-
-/// Longest language code, in bytes.
-const MAX_LANGUAGE: usize = 16;
 
 /// While a job is reserved, a live recording must average at least 1/SLOWEST of real time.
 const SLOWEST: u64 = 2;
@@ -32,6 +30,8 @@ pub(super) struct Request {
     config: Arc<Config>,
     share: Share,
     wish: Wish,
+    /// The wished language, as the engine is told it.
+    language: Option<String>,
     format: Option<Format>,
     /// Bytes of the recording so far, including announced ones.
     size: u64,
@@ -54,6 +54,7 @@ impl Request {
             config,
             share,
             wish: Wish::default(),
+            language: None,
             format: None,
             size: 0,
             live: None,
@@ -79,16 +80,18 @@ impl Request {
         let name = &self.config.split_fault(name.clone()).0;
         let model = self.config.model(name);
         let model = model.ok_or_else(|| Problem::model_not_found(name, &self.config))?;
-        if let Some(language) = &wish.language {
-            let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-            if language.len() > MAX_LANGUAGE || !language.bytes().all(is_code) {
-                let text = "`language` must be an ISO 639-1 code such as `en`";
-                return Err(Problem::parameter(text));
-            }
-            if !model.engine.speaks(language) {
-                let text = format!("the model `{name}` does not know the language `{language}`");
-                return Err(Problem::parameter(text));
-            }
+        let asked = wish.language.as_deref();
+        if let Some(asked) = asked.filter(|asked| !asked.eq_ignore_ascii_case("auto")) {
+            let tag = tag(asked).ok_or_else(|| {
+                let text = "`language` must be a language's code such as `en`, or its name";
+                Problem::parameter(text)
+            })?;
+            self.language = Some(model.engine.understands(&tag).ok_or_else(|| {
+                let text = format!("the model `{name}` does not know the language `{tag}`");
+                Problem::parameter(text)
+            })?);
+        } else {
+            self.language = None;
         }
         self.wish = wish;
         Ok(())
@@ -157,11 +160,10 @@ impl Request {
     fn begin(&self, format: Format, app: &App, peer: &Peer) -> Result<Live, ApiError> {
         let name = self.model();
         let (name, fault) = self.config.split_fault(name);
-        let language = self.wish.language.as_deref();
         Live::begin(&app.dispatcher, |recording| dispatch::Submission {
             model: name,
             ask: Ask {
-                language: language.map(str::to_ascii_lowercase),
+                language: self.language.clone(),
                 media_type: Some(format.media_type()),
                 fault,
                 ..Ask::default()
@@ -190,7 +192,8 @@ impl Request {
                 _ => None,
             }
         };
-        self.wish.language.clone().or_else(known)
+        let wished = self.language.is_some().then(|| self.wish.language.clone());
+        wished.flatten().or_else(known)
     }
 
     /// Take samples that were announced.

@@ -53,6 +53,7 @@ impl General<'_> {
         Model {
             name: name.into(),
             aliases: table.aliases.clone(),
+            hints: table.hints,
             mode,
             files: files.iter().map(|file| Stamp::of(file)).collect(),
             engine,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::{
     engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
     isolation::{Needs, Preload, Profile, Reach},
-    language::primary_language,
+    language::{nearest, primary_language},
     problems::Problems,
     units::time,
 };
@@ -172,10 +172,8 @@ impl AzureSettings {
         let Some(asked) = asked else {
             return self.languages.first().map(String::as_str);
         };
-        let mut known = self.languages.iter();
-        let exact = known.clone().find(|have| same(have, asked));
-        let alike = || known.find(|have| same(primary_language(have), primary_language(asked)));
-        exact.or_else(alike).map(String::as_str)
+        let known: Vec<&str> = self.languages.iter().map(String::as_str).collect();
+        nearest(asked, &known)
     }
 
     /// The languages without their regions, each once.
@@ -275,6 +273,10 @@ impl EngineConfig for AzureSettings {
         self.primary_languages()
     }
 
+    fn understands(&self, tag: &str) -> Option<String> {
+        self.language(Some(tag)).map(str::to_owned)
+    }
+
     fn no_thread(&self) -> Option<&'static str> {
         Some(
             "the engine \"azure\" is not run in mode \"thread\": the key would lie in the service's \
@@ -286,10 +288,6 @@ impl EngineConfig for AzureSettings {
         // In a test build a request can ask that its handles are kept: see `super::KEEP_HANDLES`.
         cfg!(feature = "fault-engine")
     }
-}
-
-fn same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(&b.replace('_', "-"))
 }
 
 /// The port of a WebSocket's address, and whether its traffic is unencrypted; `None` if `url` is

@@ -36,6 +36,7 @@
 //!   `nan-confidence` `nan-figures`: segments that cannot be. Answer: 502 `worker_misbehaved`.
 //! - `options`: answers with what it was told of prompt, keywords, temperature and translation.
 //!   Answer: 200.
+//! - `language`: answers with the language that it was told. Answer: 200.
 //! - `plant=MARK`: leaves MARK in its stack, heap and static memory; answers. Answer: 200.
 //! - `escape-…`: one attempt to get out, see [`escape`]. Answer: 502 `worker_misbehaved`, or
 //!   200 with `denied …`.
@@ -106,6 +107,7 @@ impl HearsSamples for Fault {
         let text = match options.fault.as_deref() {
             None => Some(TEXT.into()),
             Some("options") => Some(told(options)),
+            Some("language") => Some(options.language.clone().unwrap_or("none".into())),
             Some(fault) => misbehave(fault, length, emit)?,
         };
         if let Some(text) = text {

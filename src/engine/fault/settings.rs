@@ -71,9 +71,9 @@ impl EngineConfig for FaultSettings {
         None
     }
 
-    fn speaks(&self, _: &str) -> bool {
+    fn understands(&self, tag: &str) -> Option<String> {
         // It is told every language, and hears none.
-        true
+        Some(tag.to_owned())
     }
 
     fn takes_faults(&self) -> bool {

@@ -47,8 +47,8 @@ impl EngineConfig for NullSettings {
         None
     }
 
-    fn speaks(&self, _: &str) -> bool {
+    fn understands(&self, tag: &str) -> Option<String> {
         // It accepts every language.
-        true
+        Some(tag.to_owned())
     }
 }

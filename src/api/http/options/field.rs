@@ -1,6 +1,6 @@
 //! All known parameters and their names.
 
-use super::Task;
+use super::{Page, Task};
 
 /// A parameter, independent of the name that the client used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub(in crate::api::http) enum Field {
     Prompt,
     Keywords,
     Format,
+    Output,
+    Task,
+    Encode,
+    WordTimes,
     Temperature,
     Granularities,
     Stream,
@@ -24,7 +28,7 @@ pub(in crate::api::http) enum Field {
 }
 
 /// Every parameter with each of its names: clients write lists with and without brackets.
-pub(in crate::api::http) const NAMES: [(&str, Field); 20] = [
+pub(in crate::api::http) const NAMES: [(&str, Field); 24] = [
     ("model", Field::Model),
     ("language", Field::Language),
     ("languages", Field::Languages),
@@ -33,6 +37,10 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 20] = [
     ("keywords", Field::Keywords),
     ("keywords[]", Field::Keywords),
     ("response_format", Field::Format),
+    ("output", Field::Output),
+    ("task", Field::Task),
+    ("encode", Field::Encode),
+    ("word_timestamps", Field::WordTimes),
     ("temperature", Field::Temperature),
     ("timestamp_granularities", Field::Granularities),
     ("timestamp_granularities[]", Field::Granularities),
@@ -47,17 +55,54 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 20] = [
     ("deadline", Field::Deadline),
 ];
 
+/// The words of whisper-asr-webservice, which Bazarr speaks, and ours that it lacks.
+pub(in crate::api::http) const ASR_NAMES: [(&str, Field); 12] = [
+    ("encode", Field::Encode),
+    ("task", Field::Task),
+    ("language", Field::Language),
+    ("initial_prompt", Field::Prompt),
+    ("vad_filter", Field::Vad),
+    ("word_timestamps", Field::WordTimes),
+    ("output", Field::Output),
+    ("model", Field::Model),
+    ("channel", Field::Channel),
+    ("vad", Field::Vad),
+    ("memory_limit", Field::MemoryLimit),
+    ("deadline", Field::Deadline),
+];
+
+impl Page {
+    /// Every parameter that the page takes, with each of its names.
+    pub(in crate::api::http) fn names(self) -> Vec<(&'static str, Field)> {
+        let is_taken = |(_, field): &(&str, Field)| match self {
+            Self::Transcriptions => true,
+            Self::Translations => field.belongs_to(Task::Translate),
+            Self::Asr => true,
+            // Nothing but the language is told.
+            Self::DetectLanguage => !matches!(
+                field,
+                Field::Task | Field::Language | Field::Prompt | Field::WordTimes | Field::Output
+            ),
+        };
+        let all = match self {
+            Self::Transcriptions | Self::Translations => &NAMES[..],
+            Self::Asr | Self::DetectLanguage => &ASR_NAMES[..],
+        };
+        all.iter().copied().filter(is_taken).collect()
+    }
+}
+
 impl Field {
-    pub(super) fn of(name: &str, task: Task) -> Option<Self> {
-        let known = NAMES.iter().find(|(known, _)| *known == name);
+    pub(super) fn of(name: &str, page: Page) -> Option<Self> {
+        let mut known = page.names().into_iter();
         known
-            .map(|(_, field)| *field)
-            .filter(|field| field.belongs_to(task))
+            .find(|(known, _)| *known == name)
+            .map(|(_, field)| field)
     }
 
     /// True if the page of this task accepts the parameter. A translation is always in English and
     /// always whole.
-    pub(in crate::api::http) fn belongs_to(self, task: Task) -> bool {
+    fn belongs_to(self, task: Task) -> bool {
         let only_transcribing = matches!(
             self,
             Self::Language

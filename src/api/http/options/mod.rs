@@ -4,9 +4,10 @@ mod field;
 mod values;
 
 use field::Field;
-#[cfg(test)]
-pub(super) use field::NAMES;
-use values::{boolean, chunking, detector, fixed_detector, format_of, language, time};
+use values::{
+    Commas, boolean, chunking, detector, fixed_detector, format_of, language, list, output, raw,
+    task, time, word_times,
+};
 
 use crate::{api::error::ApiError, dispatch::OwnLimits, request::Ask};
 
@@ -57,9 +58,41 @@ pub(super) enum Format {
     Vtt,
     /// All details, as JSON.
     Verbose,
+    /// One segment on each line.
+    Lines,
+    /// Start, end (in milliseconds) and text of each segment on a line, with tabs between them.
+    Tsv,
+    /// The JSON that Whisper's own program writes.
+    Whisper,
+    /// Only the language, as JSON.
+    Language,
 }
 
-/// The task for a recording. Each task has its own page.
+/// The pages that take a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Page {
+    /// OpenAI's `/v1/audio/transcriptions`.
+    #[default]
+    Transcriptions,
+    /// OpenAI's `/v1/audio/translations`.
+    Translations,
+    /// Whisper-asr-webservice's `/asr`.
+    Asr,
+    /// Whisper-asr-webservice's `/detect-language`.
+    DetectLanguage,
+}
+
+impl Page {
+    /// Name of the form's part that is the recording.
+    pub(super) fn recording(self) -> &'static str {
+        match self {
+            Self::Transcriptions | Self::Translations => "file",
+            Self::Asr | Self::DetectLanguage => "audio_file",
+        }
+    }
+}
+
+/// The task for a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
     /// Transcribe in the spoken language.
@@ -73,14 +106,20 @@ pub(super) enum Task {
 /// as absent.
 #[derive(Debug, Default)]
 pub(super) struct Options {
-    /// Transcription or translation, by the page.
+    /// The page that was asked.
+    pub(super) page: Page,
+    /// Transcription or translation.
     pub(super) task: Task,
+    /// True if the recording is samples without a header: 16 bits, mono, 16 kHz.
+    pub(super) is_raw: bool,
     /// Name or alias of the model; `None` means the default one.
     pub(super) model: Option<String>,
     /// The request that is passed to the job.
     pub(super) ask: Ask,
-    /// Format of the answer.
-    pub(super) format: Format,
+    /// Format of the answer, as OpenAI's parameter says; `None` until the end if it is not given.
+    format: Option<Format>,
+    /// Format of the answer, as the parameter of whisper-asr-webservice says.
+    output: Option<Format>,
     /// True if the answer is streamed.
     pub(super) stream: bool,
     /// Parts of the transcript that get times.
@@ -111,9 +150,14 @@ impl Granularities {
 }
 
 impl Options {
-    /// Options of a request for `task` before any parameter.
-    pub(super) fn of(task: Task) -> Self {
+    /// Options of a request for `page` before any parameter.
+    pub(super) fn of(page: Page) -> Self {
+        let task = match page {
+            Page::Translations => Task::Translate,
+            Page::Transcriptions | Page::Asr | Page::DetectLanguage => Task::Transcribe,
+        };
         Self {
+            page,
             task,
             ask: Ask {
                 translate: task == Task::Translate,
@@ -123,12 +167,22 @@ impl Options {
         }
     }
 
+    /// Format of the answer. A stream has the same events whatever the format.
+    pub(super) fn format(&self) -> Format {
+        let usual = match self.page {
+            Page::Transcriptions | Page::Translations => Format::Json,
+            Page::Asr => Format::Lines,
+            Page::DetectLanguage => Format::Language,
+        };
+        self.format.or(self.output).unwrap_or(usual)
+    }
+
     /// Find the parameter called `name`. It must be allowed here and not be repeated.
     pub(super) fn field(&self, name: &str) -> Result<Field, ApiError> {
         if name.starts_with("chunking_strategy[") && name != "chunking_strategy[type]" {
             return Err(fixed_detector(name));
         }
-        let field = Field::of(name, self.task).ok_or_else(|| {
+        let field = Field::of(name, self.page).ok_or_else(|| {
             let shown: String = name.chars().take(100).collect();
             let message = format!("the parameter `{shown}` is not supported");
             ApiError::parameter(&shown, message)
@@ -151,43 +205,63 @@ impl Options {
         }
         match field {
             Field::Model => self.model = Some(value),
-            Field::Language => self.ask.language = Some(language(name, &value)?),
+            Field::Language => self.ask.language = language(name, &value)?,
             Field::Languages => {
-                let language = language(name, &value)?;
-                if !self.ask.languages.contains(&language) {
-                    self.ask.languages.push(language);
-                }
-                if self.ask.languages.len() > MAX_LANGUAGES {
-                    let what = format!("`{name}` are more than {MAX_LANGUAGES} languages");
-                    return Err(mistake(what));
+                for one in list(&value, Commas::Separate) {
+                    let Some(language) = language(name, &one)? else {
+                        continue;
+                    };
+                    if !self.ask.languages.contains(&language) {
+                        self.ask.languages.push(language);
+                    }
+                    if self.ask.languages.len() > MAX_LANGUAGES {
+                        let what = format!("`{name}` are more than {MAX_LANGUAGES} languages");
+                        return Err(mistake(what));
+                    }
                 }
             }
             Field::Prompt => self.ask.prompt = Some(value).filter(|text| !text.trim().is_empty()),
             Field::Keywords => {
-                self.ask.keywords.push(value);
+                self.ask.keywords.extend(list(&value, Commas::Belong));
                 if self.ask.keywords.iter().map(String::len).sum::<usize>() > MAX_VALUE {
                     return Err(mistake(format!(
                         "`keywords` are longer than {MAX_VALUE} bytes together"
                     )));
                 }
             }
-            Field::Format => self.format = format_of(name, &value)?,
+            Field::Format => self.format = Some(format_of(name, &value)?),
+            Field::Output => self.output = Some(output(name, &value, self.page)?),
+            Field::Task => {
+                self.task = task(name, &value, self.page)?;
+                self.ask.translate = self.task == Task::Translate;
+            }
+            Field::Encode => self.is_raw = raw(name, &value, self.page)?,
+            Field::WordTimes => self.granularities.words = word_times(name, &value, self.page)?,
             Field::Temperature => {
                 let temperature: f32 = (value.parse().ok())
                     .filter(|number| (0.0..=1.0).contains(number))
                     .ok_or_else(|| mistake("`temperature` must be a number from 0 to 1".into()))?;
                 self.ask.temperature = Some(temperature).filter(|number| *number > 0.0);
             }
-            Field::Granularities => match value.as_str() {
-                "word" => self.granularities.words = true,
-                "segment" => self.granularities.segments = true,
-                _ => return Err(mistake("times are given by `word` or `segment`".into())),
-            },
+            Field::Granularities => {
+                for one in list(&value, Commas::Separate) {
+                    match one.as_str() {
+                        "word" => self.granularities.words = true,
+                        "segment" => self.granularities.segments = true,
+                        _ => return Err(mistake("times are given by `word` or `segment`".into())),
+                    }
+                }
+            }
             Field::Stream => self.stream = boolean(name, &value)?,
-            Field::Include => match value.as_str() {
-                "logprobs" => self.logprobs = true,
-                _ => return Err(mistake("nothing but `logprobs` can be included".into())),
-            },
+            Field::Include => {
+                if list(&value, Commas::Separate)
+                    .iter()
+                    .any(|one| one != "logprobs")
+                {
+                    return Err(mistake("nothing but `logprobs` can be included".into()));
+                }
+                self.logprobs = true;
+            }
             Field::Chunking => chunking(name, &value)?,
             Field::ChunkingType => detector(name, &value)?,
             Field::Channel => {
@@ -215,17 +289,21 @@ impl Options {
                 return Err(ApiError::parameter("languages", message));
             }
         }
-        if self.granularities != Granularities::default() && self.format != Format::Verbose {
-            let message = "only `response_format=verbose_json` has times";
-            return Err(ApiError::parameter("timestamp_granularities", message));
+        let format = self.format();
+        let has_times = matches!(format, Format::Verbose | Format::Whisper);
+        if self.granularities != Granularities::default() && !has_times {
+            let (parameter, message) = match self.page {
+                Page::Asr => ("word_timestamps", "only `output=json` has times of words"),
+                _ => (
+                    "timestamp_granularities",
+                    "only `response_format=verbose_json` has times",
+                ),
+            };
+            return Err(ApiError::parameter(parameter, message));
         }
-        if self.logprobs && self.format != Format::Json {
+        if self.logprobs && format != Format::Json {
             let message = "only `response_format=json` has logprobs";
             return Err(ApiError::parameter("include", message));
-        }
-        if self.stream && !matches!(self.format, Format::Json | Format::Text) {
-            let message = "a stream of events has no other `response_format` than json";
-            return Err(ApiError::parameter("stream", message));
         }
         Ok(self)
     }
@@ -260,7 +338,7 @@ mod tests {
             "chunking_strategy",
         ];
         let options = options(&names.map(|name| (name, ""))).unwrap();
-        assert_eq!(options.format, Format::Json);
+        assert_eq!(options.format(), Format::Json);
         assert!(!options.stream && options.granularities.segments());
         assert_eq!(options.ask.temperature, None);
     }
@@ -296,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_translation_has_no_language() {
-        let options = Options::of(Task::Translate);
+        let options = Options::of(Page::Translations);
         for name in [
             "prompt",
             "response_format",
@@ -358,7 +436,6 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused() {
         for pairs in [
-            [("stream", "true"), ("response_format", "srt")],
             [
                 ("timestamp_granularities", "word"),
                 ("response_format", "json"),
@@ -382,6 +459,6 @@ mod tests {
         assert_eq!(asked(&["en", "en"]).unwrap(), (Some("en".into()), vec![]));
         let several = vec!["en".into(), "de".into()];
         assert_eq!(asked(&["en", "de", "en"]).unwrap(), (None, several));
-        assert!(asked(&["en", "English"]).is_err());
+        assert!(asked(&["en", "klingonese"]).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Format;
+use super::{Format, Page, Task};
 use crate::api::error::ApiError;
 
 pub(super) fn format_of(name: &str, value: &str) -> Result<Format, ApiError> {
@@ -82,17 +82,100 @@ pub(super) fn time(name: &str, value: &str) -> Result<Duration, ApiError> {
     })
 }
 
-/// An ISO 639-1 code, optionally with a region.
-pub(super) fn language(name: &str, value: &str) -> Result<String, ApiError> {
-    let (primary, region) = value.split_once(['-', '_']).unwrap_or((value, "US"));
-    let alphabetic = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !(2..=3).contains(&primary.len())
-        || !alphabetic(primary)
-        || region.len() > 8
-        || !alphabetic(region)
+/// The tag of a language that is written as a code, a tag, a locale or an English name; `None` for
+/// `auto`, which leaves the language open.
+pub(super) fn language(name: &str, value: &str) -> Result<Option<String>, ApiError> {
+    if value.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    let tag = crate::language::tag(value).ok_or_else(|| {
+        let message = format!("`{name}` must be a language's code such as `en`, or its name");
+        ApiError::parameter(name, message)
+    })?;
+    Ok(Some(tag))
+}
+
+/// Meaning of a comma in a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commas {
+    /// It separates two values.
+    Separate,
+    /// It belongs to the value.
+    Belong,
+}
+
+/// The values of a list that is in one field: an array in JSON, values with commas, or one value.
+pub(super) fn list(value: &str, commas: Commas) -> Vec<String> {
+    if value.trim_start().starts_with('[')
+        && let Ok(values) = serde_json::from_str(value)
     {
-        let message = format!("`{name}` must be an ISO 639-1 code such as `en`");
+        return values;
+    }
+    match commas {
+        Commas::Belong => vec![value.to_owned()],
+        Commas::Separate => {
+            let values = value.split(',').map(str::trim);
+            let values = values.filter(|value| !value.is_empty());
+            values.map(str::to_owned).collect()
+        }
+    }
+}
+
+/// The format in the words of whisper-asr-webservice.
+pub(super) fn output(name: &str, value: &str, page: Page) -> Result<Format, ApiError> {
+    match (value, page) {
+        ("txt", Page::Asr) => Ok(Format::Lines),
+        ("json", Page::Asr) => Ok(Format::Whisper),
+        ("tsv", Page::Asr) => Ok(Format::Tsv),
+        ("srt" | "vtt", _) | ("json" | "verbose_json", Page::Transcriptions) => {
+            format_of(name, value)
+        }
+        ("txt", _) => Ok(Format::Text),
+        _ => {
+            let message = match page {
+                Page::Asr => "`output` must be txt, json, srt, vtt or tsv",
+                _ => "`output` must be txt, json, srt or vtt",
+            };
+            Err(ApiError::parameter(name, message))
+        }
+    }
+}
+
+/// The task. OpenAI's pages have one each, and accept its name.
+pub(super) fn task(name: &str, value: &str, page: Page) -> Result<Task, ApiError> {
+    match (value, page) {
+        ("transcribe", Page::Transcriptions | Page::Asr) => Ok(Task::Transcribe),
+        ("translate", Page::Translations | Page::Asr) => Ok(Task::Translate),
+        ("translate", _) => {
+            let message = "this page transcribes; /v1/audio/translations translates into English";
+            Err(ApiError::parameter(name, message))
+        }
+        _ => {
+            let message = "`task` must be transcribe (/v1/audio/transcriptions) or translate \
+                           (/v1/audio/translations)";
+            Err(ApiError::parameter(name, message))
+        }
+    }
+}
+
+/// Whether the recording comes as samples without a header. OpenAI's pages take it in a file.
+pub(super) fn raw(name: &str, value: &str, page: Page) -> Result<bool, ApiError> {
+    let is_raw = !boolean(name, value)?;
+    if is_raw && matches!(page, Page::Transcriptions | Page::Translations) {
+        let message = "raw samples are announced by their media type, such as \
+                       `audio/pcm;rate=16000`, not by `encode=false`";
         return Err(ApiError::parameter(name, message));
     }
-    Ok(value.to_ascii_lowercase())
+    Ok(is_raw)
+}
+
+/// Whether words get times. OpenAI's pages have another parameter for it.
+pub(super) fn word_times(name: &str, value: &str, page: Page) -> Result<bool, ApiError> {
+    let wanted = boolean(name, value)?;
+    if wanted && page != Page::Asr {
+        let message = "words get times by `response_format=verbose_json` with \
+                       `timestamp_granularities[]=word`";
+        return Err(ApiError::parameter(name, message));
+    }
+    Ok(wanted)
 }

@@ -20,8 +20,8 @@ use crate::{
     config::Http,
 };
 
-/// Largest number of parts in one body.
-const MAX_PARTS: usize = 64;
+/// Largest number of parts in one body: each of `keywords[]` is one.
+const MAX_PARTS: usize = 1024;
 
 /// Parse the form as it arrives. After a mistake, the rest is read and dropped.
 pub(super) async fn receive(
@@ -153,7 +153,7 @@ impl Parts {
         directory: &Path,
     ) -> Result<(), Trouble> {
         let name = content.field.name().unwrap_or_default().to_owned();
-        if name == "file" {
+        if name == self.options.page.recording() {
             if self.file.is_some() {
                 return Err(Trouble::Mistake(ApiError::given_twice(&name)));
             }
@@ -168,7 +168,9 @@ impl Parts {
 
     fn finish(self) -> Result<Upload, ApiError> {
         let file = self.file.ok_or_else(|| {
-            ApiError::parameter("file", "the part `file` with the recording is missing")
+            let part = self.options.page.recording();
+            let message = format!("the part `{part}` with the recording is missing");
+            ApiError::parameter(part, message)
         })?;
         file.finish(self.options)
     }

@@ -14,6 +14,7 @@ use symphonia::core::{
 use super::{
     AudioError, SAMPLE_RATE,
     bounds::{check_channel, check_channels, check_rate},
+    damage::Damage,
     formats::{
         Hint, audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
     },
@@ -22,6 +23,7 @@ use super::{
     raw::Raw,
     resample::Resampler,
     source::Source,
+    timeline::{Place, Timeline},
 };
 
 /// Shortest accepted recording, in samples: 0.1 s, the rule of OpenAI's service. No block but the
@@ -57,6 +59,9 @@ pub struct Decoder {
     end: End,
     /// Number of the decoded track.
     track: u32,
+    timeline: Timeline,
+    /// Silent frames that come before those of the last decoded packet.
+    silence: u64,
     decoder: Box<dyn AudioDecoder>,
     /// Number of frames that the track should have, if its container can be trusted.
     promised: Option<u64>,
@@ -73,8 +78,8 @@ pub struct Decoder {
     block: Vec<f32>,
     state: State,
     handed_out: u64,
-    /// Frames of the current stream decoded so far, before resampling.
-    decoded: u64,
+    /// Length of the recording when the current stream began, in seconds.
+    began: f64,
     barren: u64,
     failures: u32,
     restarts: u32,
@@ -99,25 +104,6 @@ enum State {
     Drained,
     /// `None` or an error was returned.
     Over,
-}
-
-/// Damage of a file that was read nevertheless.
-#[derive(Default)]
-struct Damage {
-    /// Number of packets that could not be decoded.
-    packets: u64,
-    /// The file ends before its audio does.
-    cut_off: bool,
-    /// The reason why the rest of the file was not read.
-    given_up: Option<String>,
-    /// Description of the first damage.
-    first: Option<String>,
-}
-
-impl Damage {
-    fn found(&mut self, what: impl ToString) {
-        self.first.get_or_insert_with(|| what.to_string());
-    }
 }
 
 impl Decoder {
@@ -157,10 +143,11 @@ impl Decoder {
         };
         let format = demuxer(source, &watch, hint)?;
         let track = audio_track(format.as_ref())?;
-        let (id, decoder, promised) = (
+        let (id, decoder, promised, timeline) = (
             track.id,
-            decoder_of(track)?,
+            decoder_of(format.as_ref(), track)?,
             promise(format.as_ref(), track),
+            Timeline::of(format.as_ref(), track),
         );
         Ok(Self {
             again: None,
@@ -168,6 +155,8 @@ impl Decoder {
             watch,
             end,
             track: id,
+            timeline,
+            silence: 0,
             decoder,
             promised,
             resampler: None,
@@ -180,7 +169,7 @@ impl Decoder {
             block: Vec::new(),
             state: State::Decoding,
             handed_out: 0,
-            decoded: 0,
+            began: 0.0,
             barren: 0,
             failures: 0,
             restarts: 0,
@@ -220,7 +209,7 @@ impl Decoder {
         }
         if self.ready.is_empty() {
             self.state = State::Over;
-            return Ok(None);
+            return self.damage.verdict().map(|()| None);
         }
         self.block.clear();
         let length = self.ready.len().min(LONGEST_BLOCK);
@@ -248,21 +237,7 @@ impl Decoder {
     /// last block, and at most three sentences.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let seconds = self.position().as_secs_f64();
-        let Damage {
-            packets,
-            cut_off,
-            given_up,
-            ..
-        } = &self.damage;
-        let cut_off =
-            cut_off.then(|| format!("the file ends early: {seconds:.1} s of audio were read"));
-        let given_up = given_up.as_ref().map(|reason| {
-            format!("the file is damaged ({reason}): only {seconds:.1} s of audio were read")
-        });
-        let packets =
-            (*packets > 0).then(|| format!("damaged packets that were skipped: {packets}"));
-        [cut_off, given_up, packets].into_iter().flatten().collect()
+        self.damage.warnings(self.position(), self.timeline.leap())
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.
@@ -284,7 +259,9 @@ impl Decoder {
     /// Decode until a block can be returned or everything is decoded.
     fn fill(&mut self) -> Result<(), AudioError> {
         while self.state == State::Decoding && self.ready.len() < SHORTEST {
-            if self.cursor < self.frames {
+            if self.silence > 0 {
+                self.convert_silence()?;
+            } else if self.cursor < self.frames {
                 self.convert()?;
             } else {
                 self.next_packet()?;
@@ -294,6 +271,15 @@ impl Decoder {
             return Err(self.nothing_usable());
         }
         Ok(())
+    }
+
+    /// Convert a part of the silence into `ready`.
+    fn convert_silence(&mut self) -> Result<(), AudioError> {
+        let piece = self.silence.min(PIECE as u64);
+        self.silence -= piece;
+        self.mono.clear();
+        self.mono.resize(piece as usize, 0.0);
+        self.resample()
     }
 
     /// Convert the next frames of the decoded packet into `ready`.
@@ -309,6 +295,10 @@ impl Decoder {
             &mut self.interleaved,
             &mut self.mono,
         );
+        self.resample()
+    }
+
+    fn resample(&mut self) -> Result<(), AudioError> {
         match &mut self.resampler {
             Some(resampler) => resampler.push(&self.mono, &mut self.ready),
             None => Ok(()),
@@ -366,11 +356,13 @@ impl Decoder {
         }
         let format = self.format.as_ref();
         let next = audio_track(format)
-            .and_then(|track| Ok((track.id, decoder_of(track)?, promise(format, track))));
+            .and_then(|track| Ok((track, decoder_of(format, track)?, promise(format, track))));
         match next {
-            Ok((id, decoder, promised)) => {
-                (self.track, self.decoder, self.promised) = (id, decoder, promised);
-                (self.cursor, self.frames, self.decoded) = (0, 0, 0);
+            Ok((track, decoder, promised)) => {
+                self.timeline.join(format, track);
+                (self.track, self.decoder, self.promised) = (track.id, decoder, promised);
+                (self.cursor, self.frames) = (0, 0);
+                self.began = self.timeline.seconds();
                 Ok(())
             }
             Err(error) => self.give_up(&error.to_string()),
@@ -380,19 +372,13 @@ impl Decoder {
     fn decode(&mut self, mut packet: Packet) -> Result<(), AudioError> {
         (self.cursor, self.frames) = (0, 0);
         if !is_decodable(&packet, self.decoder.codec_params()) {
-            self.damage.found("a packet is empty or too long");
-            self.damage.packets += 1;
-            return Ok(());
+            return self.skip_packet(&packet, "a packet is empty or too long");
         }
-        if is_mpeg(self.format_id()) && packet.trim_end >= packet.dur {
-            // The length of an MP3 is an estimate, or that of the first of several joined files.
-            // The last packet may be trimmed, but a packet that lies wholly after the "end" proves
-            // the estimate wrong.
-            packet.trim_end = units::Duration::ZERO;
-        }
+        let trims = self.trims(&mut packet);
         let mut decoded = measure(self.decoder.decode(&packet));
         if matches!(decoded, Err(Error::DecodeError(reason)) if reason.contains("signal spec"))
-            && let Ok(mut decoder) = audio_track(self.format.as_ref()).and_then(decoder_of)
+            && let format = self.format.as_ref()
+            && let Ok(mut decoder) = audio_track(format).and_then(|track| decoder_of(format, track))
         {
             // The MPEG decoder requires the rate and the channels of the first packet that it saw.
             decoded = measure(decoder.decode(&packet));
@@ -401,11 +387,7 @@ impl Decoder {
         let (rate, channels, frames) = match decoded {
             Ok((_, _, 0)) => return Ok(()),
             Ok(measures) => measures,
-            Err(error) => {
-                self.damage.found(error);
-                self.damage.packets += 1;
-                return Ok(());
-            }
+            Err(error) => return self.skip_packet(&packet, error),
         };
         let checked = check_rate(rate)
             .and_then(|()| check_channels(channels))
@@ -420,9 +402,54 @@ impl Decoder {
         }
         self.watch.progress();
         self.barren = 0;
-        self.frames = frames;
-        self.decoded += frames as u64;
+        self.damage.intact += 1;
+        self.place(&packet, trims, frames, rate);
         self.resample_from(rate)
+    }
+
+    /// Go on without a packet that cannot be decoded.
+    fn skip_packet(&mut self, packet: &Packet, reason: impl ToString) -> Result<(), AudioError> {
+        self.damage.found(reason);
+        self.damage.packets += 1;
+        self.timeline.lose(packet.block_dur().get());
+        Ok(())
+    }
+
+    /// Durations to trim from the start and from the end of what this packet decodes to. Only some
+    /// decoders trim, so none shall where the timeline can.
+    fn trims(&self, packet: &mut Packet) -> (units::Duration, units::Duration) {
+        if is_mpeg(self.format_id()) && packet.trim_end >= packet.dur {
+            // The length of an MP3 is an estimate, or that of the first of several joined files.
+            // The last packet may be trimmed, but a packet that lies wholly after the "end" proves
+            // the estimate wrong.
+            packet.trim_end = units::Duration::ZERO;
+        }
+        if self.timeline.is_by_clock() {
+            let none = units::Duration::ZERO;
+            (
+                std::mem::replace(&mut packet.trim_start, none),
+                std::mem::replace(&mut packet.trim_end, none),
+            )
+        } else {
+            Default::default()
+        }
+    }
+
+    /// Put the decoded frames where they belong.
+    fn place(
+        &mut self,
+        packet: &Packet,
+        (start, end): (units::Duration, units::Duration),
+        frames: usize,
+        rate: u32,
+    ) {
+        let (frames, start_trim) = (frames as u64, start);
+        let end = frames.saturating_sub(self.timeline.frames(end, rate));
+        let start = self.timeline.frames(start, rate).min(end);
+        let at = packet.pts.saturating_add(start_trim);
+        let Place { silence, skip } = self.timeline.place(at, end - start, rate);
+        self.silence = silence;
+        (self.cursor, self.frames) = ((start + skip) as usize, end as usize);
     }
 
     /// Make the resampler take `rate`, which may change in the middle of a file.
@@ -453,7 +480,7 @@ impl Decoder {
 
     fn finish(&mut self, cut_off: bool) -> Result<(), AudioError> {
         self.damage.cut_off = cut_off;
-        (self.cursor, self.frames) = (0, 0);
+        (self.cursor, self.frames, self.silence) = (0, 0, 0);
         self.state = State::Drained;
         match &mut self.resampler {
             Some(resampler) => resampler.finish(&mut self.ready),
@@ -464,22 +491,15 @@ impl Decoder {
     /// The error to report if not a single block was decoded.
     fn nothing_usable(&self) -> AudioError {
         let seconds = self.ready.len() as f64 / f64::from(SAMPLE_RATE);
-        match &self.damage {
-            Damage {
-                first: Some(what), ..
-            } => AudioError::Corrupt(what.clone()),
-            Damage { cut_off: true, .. } => {
-                AudioError::Corrupt(format!("it ends after {seconds:.3} s of audio"))
-            }
-            _ => AudioError::TooShort { seconds },
-        }
+        self.damage.nothing_usable(seconds)
     }
 
     /// True if the demuxer has ended before the announced number of frames. A tenth of a second may
     /// be lost to priming and rounding.
     fn is_short_of_promise(&self) -> bool {
+        let seconds = self.timeline.seconds() - self.began + 0.1;
         self.promised
-            .is_some_and(|promised| self.decoded + u64::from(self.rate() / 10) < promised)
+            .is_some_and(|promised| seconds < promised as f64 / f64::from(self.rate()))
     }
 
     /// True if the demuxer ran into the end of the file unexpectedly. This is the normal end if
@@ -502,8 +522,7 @@ impl Decoder {
         let (Some(base), Some(duration)) = (about.time_base, about.duration) else {
             return false;
         };
-        let decoded = self.decoded as f64 / f64::from(self.rate());
-        decoded + 0.5 < base.calc_duration_saturating(duration).as_secs_f64()
+        self.timeline.seconds() + 0.5 < base.calc_duration_saturating(duration).as_secs_f64()
     }
 
     /// Sample rate of the recording, in hertz.

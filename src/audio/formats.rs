@@ -155,11 +155,16 @@ pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
     track.num_frames.filter(|_| exact)
 }
 
-/// Makes the decoder for an audio track.
-pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioError> {
+/// Makes the decoder for an audio track. If the track is placed by its time stamps, the decoder
+/// drops no frames by itself.
+pub(super) fn decoder_of(
+    format: &dyn FormatReader,
+    track: &Track,
+) -> Result<Box<dyn AudioDecoder>, AudioError> {
     let Some(CodecParameters::Audio(params)) = &track.codec_params else {
         return Err(AudioError::NoAudioTrack);
     };
+    let by_clock = has_clock(format.format_info().format);
     if let Some(rate) = params.sample_rate {
         check_rate(rate)?;
     }
@@ -175,6 +180,14 @@ pub(super) fn decoder_of(track: &Track) -> Result<Box<dyn AudioDecoder>, AudioEr
         ));
     }
     let mut params = params.clone();
+    if by_clock && params.codec == codec::CODEC_ID_OPUS {
+        // The timeline drops what comes before the start, and this would drop it once more.
+        let pre_skip = params
+            .extra_data
+            .as_mut()
+            .and_then(|head| head.get_mut(10..12));
+        pre_skip.into_iter().for_each(|bytes| bytes.fill(0));
+    }
     if [codec::CODEC_ID_PCM_ALAW, codec::CODEC_ID_PCM_MULAW].contains(&params.codec) {
         // The reader of CAF reports the 8 bits in the file, but the decoder requires the 16 bits of
         // its output.
@@ -233,6 +246,21 @@ pub(super) fn is_mpeg(id: FormatId) -> bool {
 /// True for Matroska and WebM.
 pub(super) fn is_matroska(id: FormatId) -> bool {
     id == format::FORMAT_ID_MKV
+}
+
+/// True if packets have time stamps. Where they are only counted, a lost packet leaves no gap.
+pub(super) fn has_clock(id: FormatId) -> bool {
+    !is_raw(id) && !is_mpeg(id) && id != format::FORMAT_ID_ADTS
+}
+
+/// True if a file may be a piece out of a stream, whose first time stamp counts as its start.
+pub(super) fn starts_anywhere(id: FormatId) -> bool {
+    id == format::FORMAT_ID_FLAC
+}
+
+/// True for tracks that decide when a recording starts: not for subtitles.
+pub(super) fn is_heard_or_seen(track: &Track) -> bool {
+    !matches!(track.codec_params, Some(CodecParameters::Subtitle(_)))
 }
 
 /// Common name of a codec that senders use but this decoder does not know.

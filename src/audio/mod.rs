@@ -10,6 +10,7 @@ mod bounds;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 mod checks;
+mod damage;
 mod decode;
 mod error;
 mod formats;
@@ -22,6 +23,7 @@ mod pieces;
 mod raw;
 mod resample;
 mod source;
+mod timeline;
 mod vad;
 mod wav;
 

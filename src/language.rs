@@ -34,6 +34,44 @@ pub fn is_language_code(text: &str) -> bool {
     (2..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
+/// True if two tags name the same language, by codes of two letters or three: `de-AT` and `ger`.
+pub fn is_same_language(one: &str, other: &str) -> bool {
+    let one = one.to_ascii_lowercase();
+    let other = other.to_ascii_lowercase();
+    let (one, other) = (primary_language(&one), primary_language(&other));
+    one == other || language(one).is_some_and(|one| language(other) == Some(one))
+}
+
+/// The language of a code of two or three letters.
+fn language(code: &str) -> Option<Language> {
+    // ISO 639-2 has two codes for some languages. Containers of video use the older one.
+    const OLDER: [(&str, &str); 20] = [
+        ("alb", "sqi"),
+        ("arm", "hye"),
+        ("baq", "eus"),
+        ("bur", "mya"),
+        ("chi", "zho"),
+        ("cze", "ces"),
+        ("dut", "nld"),
+        ("fre", "fra"),
+        ("geo", "kat"),
+        ("ger", "deu"),
+        ("gre", "ell"),
+        ("ice", "isl"),
+        ("mac", "mkd"),
+        ("mao", "mri"),
+        ("may", "msa"),
+        ("per", "fas"),
+        ("rum", "ron"),
+        ("slo", "slk"),
+        ("tib", "bod"),
+        ("wel", "cym"),
+    ];
+    let newer = OLDER.iter().find(|(older, _)| *older == code);
+    let code = newer.map_or(code, |(_, newer)| newer);
+    Language::from_639_1(code).or_else(|| Language::from_639_3(code))
+}
+
 /// The language alone, without a region: `de` of `de-AT`.
 pub fn primary_language(tag: &str) -> &str {
     tag.split(['-', '_']).next().unwrap_or(tag)

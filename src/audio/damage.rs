@@ -13,6 +13,8 @@ pub(super) struct Damage {
     pub(super) packets: u64,
     /// The file ends before its audio does.
     pub(super) cut_off: bool,
+    /// Length that the file announces, in seconds, if it has less and nothing tells where.
+    pub(super) announced: Option<f64>,
     /// The reason why the rest of the file was not read.
     pub(super) given_up: Option<String>,
     /// Description of the first damage.
@@ -31,6 +33,9 @@ impl Damage {
         let cut_off = self
             .cut_off
             .then(|| format!("the file ends early: {seconds:.1} s of audio were read"));
+        let announced = self.announced.map(|announced| {
+            format!("{seconds:.1} s of audio were read, and the file announces {announced:.1} s")
+        });
         let given_up = self.given_up.as_ref().map(|reason| {
             format!("the file is damaged ({reason}): only {seconds:.1} s of audio were read")
         });
@@ -42,7 +47,7 @@ impl Damage {
         let leap = leap.map(|seconds| {
             format!("the time stamps leap by {seconds:.0} s: the times that follow are too early")
         });
-        [cut_off, given_up, packets, leap]
+        [cut_off, announced, given_up, packets, leap]
             .into_iter()
             .flatten()
             .collect()
@@ -67,7 +72,9 @@ impl Damage {
             Self {
                 first: Some(what), ..
             } => AudioError::Corrupt(what.clone()),
-            Self { cut_off: true, .. } => {
+            Self {
+                cut_off, announced, ..
+            } if *cut_off || announced.is_some() => {
                 AudioError::Corrupt(format!("it ends after {seconds:.3} s of audio"))
             }
             _ => AudioError::TooShort { seconds },

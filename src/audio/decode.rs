@@ -1,12 +1,12 @@
 //! Drives demuxer and decoder packet by packet, and decides when a file counts as damaged.
 
-use std::{cell::Cell, fs::File, sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use symphonia::core::{
     audio::GenericAudioBufferRef,
     codecs::audio::AudioDecoder,
     errors::Error,
-    formats::{FormatId, FormatReader},
+    formats::{FormatId, FormatReader, Track},
     packet::Packet,
     units,
 };
@@ -15,15 +15,15 @@ use super::{
     AudioError, SAMPLE_RATE,
     bounds::{check_channel, check_channels, check_rate},
     damage::Damage,
-    formats::{
-        Hint, audio_track, decoder_of, demuxer, is_decodable, is_matroska, is_mpeg, is_raw, promise,
-    },
+    formats::{Hint, decoder_of, demuxer, is_decodable, is_mpeg, is_raw, promise},
     intake::Watch,
+    mark::Mark,
     mix::append_mono,
     raw::Raw,
     resample::Resampler,
     source::Source,
     timeline::{Place, Timeline},
+    tracks::{self, Heard, Wanted},
 };
 
 /// Shortest accepted recording, in samples: 0.1 s, the rule of OpenAI's service. No block but the
@@ -45,6 +45,9 @@ const MOST_BARREN: u64 = 1 << 20;
 /// few milliseconds, for which the file needs no bytes.
 const MOST_RESTARTS: u32 = 64;
 
+/// How often an Ogg stream may lose pages. Each time costs the parsing of its headers.
+const MOST_GAPS: u32 = 4096;
+
 /// How often in a row the demuxer may fail before the rest is given up.
 const MOST_FAILURES: u32 = 16;
 
@@ -57,8 +60,11 @@ pub struct Decoder {
     format: Box<dyn FormatReader>,
     watch: Arc<Watch>,
     end: End,
-    /// Number of the decoded track.
-    track: u32,
+    /// The decoded track.
+    track: Track,
+    wanted: Wanted,
+    /// Warning about tracks that are not heard.
+    others: Option<String>,
     timeline: Timeline,
     /// Silent frames that come before those of the last decoded packet.
     silence: u64,
@@ -69,8 +75,6 @@ pub struct Decoder {
     /// Frames of the last decoded packet that were converted, and all of them.
     cursor: usize,
     frames: usize,
-    /// Number of the only decoded channel; `None` mixes all.
-    channel: Option<u16>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     /// Converted samples that were not returned yet.
@@ -107,7 +111,8 @@ enum State {
 }
 
 impl Decoder {
-    /// Finds the format of the file and prepares to decode its first audio track.
+    /// Finds the format of the file and prepares to decode the sound that the file itself enables,
+    /// all channels mixed.
     ///
     /// A regular file (or memfd) is read from its start; its offset is neither used nor changed.
     /// Anything else is read as a pipe, from front to back.
@@ -115,26 +120,32 @@ impl Decoder {
     /// # Errors
     /// The file is empty, is not audio, holds no audio that can be decoded, or cannot be read.
     pub fn open(file: impl Into<Arc<File>>, hint: Hint<'_>) -> Result<Self, AudioError> {
+        Self::open_for(file, hint, &Wanted::default())
+    }
+
+    /// Like [`Self::open`], for the wanted track and channel. If the recording has no such channel,
+    /// [`Self::next_block`] returns an error.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or the file has no such track.
+    pub fn open_for(
+        file: impl Into<Arc<File>>,
+        hint: Hint<'_>,
+        wanted: &Wanted,
+    ) -> Result<Self, AudioError> {
         let _mark = Mark::set();
         let raw = hint.mime.map(Raw::of).transpose()?.flatten();
         let source = Source::open(file, raw)?;
         let again = source.as_stream();
-        match (Self::of(source, hint), again) {
+        match (Self::of(source, hint, wanted), again) {
             (Err(AudioError::Corrupt(reason)), Some(again)) => {
-                Self::of_stream(again, hint).map_err(|_| AudioError::Corrupt(reason))
+                Self::of_stream(again, hint, wanted).map_err(|_| AudioError::Corrupt(reason))
             }
             (decoder, again) => Ok(Self { again, ..decoder? }),
         }
     }
 
-    /// Decode only this channel, counted from 0; `None` mixes all. If the recording has no such
-    /// channel, [`Self::next_block`] returns an error.
-    #[must_use]
-    pub fn listening_to(self, channel: Option<u16>) -> Self {
-        Self { channel, ..self }
-    }
-
-    fn of(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
+    fn of(source: Source, hint: Hint<'_>, wanted: &Wanted) -> Result<Self, AudioError> {
         let watch = source.watch();
         let end = if source.open_ended {
             End::Expected
@@ -142,19 +153,21 @@ impl Decoder {
             End::Unclear
         };
         let format = demuxer(source, &watch, hint)?;
-        let track = audio_track(format.as_ref())?;
-        let (id, decoder, promised, timeline) = (
-            track.id,
-            decoder_of(format.as_ref(), track)?,
-            promise(format.as_ref(), track),
-            Timeline::of(format.as_ref(), track),
-        );
+        let Heard {
+            track,
+            decoder,
+            others,
+        } = tracks::heard(format.as_ref(), wanted)?;
+        let promised = promise(format.as_ref(), &track);
+        let timeline = Timeline::of(format.as_ref(), &track);
         Ok(Self {
             again: None,
             format,
             watch,
             end,
-            track: id,
+            track,
+            wanted: wanted.clone(),
+            others,
             timeline,
             silence: 0,
             decoder,
@@ -162,7 +175,6 @@ impl Decoder {
             resampler: None,
             cursor: 0,
             frames: 0,
-            channel: None,
             interleaved: Vec::new(),
             mono: Vec::new(),
             ready: Vec::new(),
@@ -178,8 +190,8 @@ impl Decoder {
     }
 
     /// Like [`Self::of`], for a file that could not be decoded as the format that it claims.
-    fn of_stream(source: Source, hint: Hint<'_>) -> Result<Self, AudioError> {
-        let decoder = Self::of(source, hint)?;
+    fn of_stream(source: Source, hint: Hint<'_>, wanted: &Wanted) -> Result<Self, AudioError> {
+        let decoder = Self::of(source, hint, wanted)?;
         let end = if decoder.end == End::Unclear {
             End::Early
         } else {
@@ -222,9 +234,8 @@ impl Decoder {
     /// claim.
     #[must_use]
     pub fn announced(&self) -> Option<Duration> {
-        let track = audio_track(self.format.as_ref()).ok()?;
         let rate = self.decoder.codec_params().sample_rate?;
-        Duration::try_from_secs_f64(track.num_frames? as f64 / f64::from(rate)).ok()
+        Duration::try_from_secs_f64(self.track.num_frames? as f64 / f64::from(rate)).ok()
     }
 
     /// Length of the audio returned so far.
@@ -234,10 +245,11 @@ impl Decoder {
     }
 
     /// Warnings for the sender of a damaged file that was decoded nevertheless. Complete after the
-    /// last block, and at most three sentences.
+    /// last block, and at most five sentences.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.damage.warnings(self.position(), self.timeline.leap())
+        let damage = self.damage.warnings(self.position(), self.timeline.leap());
+        self.others.iter().cloned().chain(damage).collect()
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.
@@ -246,8 +258,7 @@ impl Decoder {
         let again = self.again.take();
         if let (Err(AudioError::Corrupt(_) | AudioError::TooShort { .. }), Some(again)) =
             (&filled, again)
-            && let Ok(second) = Self::of_stream(again, Hint::default())
-            && let mut second = second.listening_to(self.channel)
+            && let Ok(mut second) = Self::of_stream(again, Hint::default(), &self.wanted)
             && second.fill().is_ok()
         {
             *self = second;
@@ -291,7 +302,7 @@ impl Decoder {
         append_mono(
             &buffer,
             piece,
-            self.channel,
+            self.wanted.channel,
             &mut self.interleaved,
             &mut self.mono,
         );
@@ -316,12 +327,20 @@ impl Decoder {
                 if self.barren > MOST_BARREN {
                     return self.give_up("nothing but packets without audio follow");
                 }
-                if packet.track_id == self.track {
+                if packet.track_id == self.track.id {
                     return self.decode(packet);
                 }
                 Ok(())
             }
-            Ok(None) => self.finish(self.is_short_of_promise()),
+            Ok(None) => {
+                let is_short = self.is_short_of_promise();
+                let is_mpeg = is_mpeg(self.format_id());
+                if let Some(promised) = self.promised.filter(|_| is_short && is_mpeg) {
+                    // Nothing tells where in the file frames are missing.
+                    self.damage.announced = Some(promised as f64 / f64::from(self.rate()));
+                }
+                self.finish(is_short && !is_mpeg)
+            }
             Err(error) => self.demuxer_failed(&error),
         }
     }
@@ -348,25 +367,26 @@ impl Decoder {
         }
     }
 
-    /// Continue with the next of several concatenated streams.
+    /// Continue with the next of several concatenated streams, or behind a gap in this one.
     fn start_anew(&mut self) -> Result<(), AudioError> {
+        let Heard { track, decoder, .. } = match tracks::heard(self.format.as_ref(), &self.wanted) {
+            Ok(heard) => heard,
+            Err(error) => return self.give_up(&error.to_string()),
+        };
+        let goes_on = (track.id, track.time_base) == (self.track.id, self.track.time_base);
         self.restarts += 1;
-        if self.restarts > MOST_RESTARTS {
+        let most = if goes_on { MOST_GAPS } else { MOST_RESTARTS };
+        if self.restarts > most {
             return self.give_up("it starts anew again and again");
         }
-        let format = self.format.as_ref();
-        let next = audio_track(format)
-            .and_then(|track| Ok((track, decoder_of(format, track)?, promise(format, track))));
-        match next {
-            Ok((track, decoder, promised)) => {
-                self.timeline.join(format, track);
-                (self.track, self.decoder, self.promised) = (track.id, decoder, promised);
-                (self.cursor, self.frames) = (0, 0);
-                self.began = self.timeline.seconds();
-                Ok(())
-            }
-            Err(error) => self.give_up(&error.to_string()),
+        if !goes_on {
+            self.timeline.join(self.format.as_ref(), &track);
         }
+        self.began = self.timeline.seconds();
+        self.promised = promise(self.format.as_ref(), &track);
+        (self.track, self.decoder) = (track, decoder);
+        (self.cursor, self.frames) = (0, 0);
+        Ok(())
     }
 
     fn decode(&mut self, mut packet: Packet) -> Result<(), AudioError> {
@@ -377,8 +397,7 @@ impl Decoder {
         let trims = self.trims(&mut packet);
         let mut decoded = measure(self.decoder.decode(&packet));
         if matches!(decoded, Err(Error::DecodeError(reason)) if reason.contains("signal spec"))
-            && let format = self.format.as_ref()
-            && let Ok(mut decoder) = audio_track(format).and_then(|track| decoder_of(format, track))
+            && let Ok(mut decoder) = decoder_of(self.format.as_ref(), &self.track)
         {
             // The MPEG decoder requires the rate and the channels of the first packet that it saw.
             decoded = measure(decoder.decode(&packet));
@@ -391,7 +410,7 @@ impl Decoder {
         };
         let checked = check_rate(rate)
             .and_then(|()| check_channels(channels))
-            .and_then(|()| check_channel(self.channel, channels));
+            .and_then(|()| check_channel(self.wanted.channel, channels));
         if let Err(error) = checked {
             // The packets before this one were fine.
             return if self.resampler.is_some() {
@@ -503,26 +522,14 @@ impl Decoder {
     }
 
     /// True if the demuxer ran into the end of the file unexpectedly. This is the normal end if
-    /// nothing announces it: if the samples' length is left open, or in a Matroska stream that
-    /// cannot seek.
+    /// nothing announces it, because the samples' length is left open.
     fn is_cut_off(&self) -> bool {
         match self.end {
             End::Expected => false,
             End::Early => true,
             End::Unclear if is_raw(self.format_id()) => self.promised.is_some(),
-            End::Unclear if is_matroska(self.format_id()) => self.is_short_of_duration(),
             End::Unclear => true,
         }
-    }
-
-    /// True if half a second less was decoded than the container's header says. The header gives
-    /// the length of the longest track.
-    fn is_short_of_duration(&self) -> bool {
-        let about = self.format.media_info();
-        let (Some(base), Some(duration)) = (about.time_base, about.duration) else {
-            return false;
-        };
-        self.timeline.seconds() + 0.5 < base.calc_duration_saturating(duration).as_secs_f64()
     }
 
     /// Sample rate of the recording, in hertz.
@@ -532,36 +539,6 @@ impl Decoder {
 
     fn format_id(&self) -> FormatId {
         self.format.format_info().format
-    }
-}
-
-thread_local! {
-    static DECODING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True if this thread is inside the decoder.
-///
-/// Crafted files make Symphonia 0.6.1 panic: a Vorbis header whose codebooks have absurd dimensions
-/// or lengths, an MP4 sample at an offset beyond 2^63. If panics abort, they cannot be caught, but
-/// the panic hook still runs. There this function tells a bad recording from a bug of ours.
-#[must_use]
-pub fn is_decoding() -> bool {
-    DECODING.get()
-}
-
-/// While it exists, [`is_decoding`] returns true.
-struct Mark;
-
-impl Mark {
-    fn set() -> Self {
-        DECODING.set(true);
-        Self
-    }
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        DECODING.set(false);
     }
 }
 

@@ -26,6 +26,14 @@ pub enum AudioError {
         /// Number of channels in the recording.
         channels: usize,
     },
+    /// The requested track does not exist.
+    #[error("there is no audio track {asked}: the file has {tracks}, counted from 1")]
+    NoTrack {
+        /// The requested track, from 1.
+        asked: u16,
+        /// Number of audio tracks in the file.
+        tracks: usize,
+    },
     /// The container is known, but has no audio track.
     #[error("the file has no audio track: send a recording with sound")]
     NoAudioTrack,

@@ -8,7 +8,7 @@ use symphonia::{
             registry::CodecRegistry,
         },
         errors::Error,
-        formats::{FormatId, FormatReader, Track, TrackType, probe::Probe, well_known as format},
+        formats::{FormatId, FormatReader, Track, probe::Probe, well_known as format},
         io::MediaSourceStream,
         packet::Packet,
     },
@@ -18,7 +18,9 @@ use symphonia::{
 use super::{
     AudioError,
     bounds::{check_channels, check_rate},
+    flac,
     intake::Watch,
+    matroska, mp4, ogg,
     source::Source,
 };
 
@@ -59,13 +61,13 @@ fn probe() -> Probe {
     let mut probe = Probe::default();
     probe.register_format::<formats::AdtsReader<'_>>();
     probe.register_format::<formats::CafReader<'_>>();
-    probe.register_format::<formats::FlacReader<'_>>();
-    probe.register_format::<formats::IsoMp4Reader<'_>>();
+    probe.register_format::<flac::Reader<'_>>();
+    probe.register_format::<mp4::Reader<'_>>();
     probe.register_format::<formats::MpaReader<'_>>();
     probe.register_format::<formats::AiffReader<'_>>();
     probe.register_format::<formats::WavReader<'_>>();
-    probe.register_format::<formats::OggReader<'_>>();
-    probe.register_format::<formats::MkvReader<'_>>();
+    probe.register_format::<ogg::Reader<'_>>();
+    probe.register_format::<matroska::Reader<'_>>();
     probe
 }
 
@@ -128,30 +130,12 @@ fn described(hint: Hint<'_>) -> String {
     }
 }
 
-/// Finds the first audio track.
-pub(super) fn audio_track(format: &dyn FormatReader) -> Result<&Track, AudioError> {
-    format.first_track(TrackType::Audio).ok_or_else(|| {
-        // If a demuxer does not know a track's codec, it does not give the kind of the track.
-        if format
-            .tracks()
-            .iter()
-            .any(|track| track.codec_params.is_none())
-        {
-            AudioError::UnsupportedCodec("an unknown codec".into())
-        } else {
-            AudioError::NoAudioTrack
-        }
-    })
-}
-
 /// Number of frames in the track, if it is more than a guess. An MP3's number is a guess unless it
 /// comes with the encoder's delay, from the same header.
 pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
     let id = format.format_info().format;
-    let exact = is_raw(id)
-        || id == format::FORMAT_ID_FLAC
-        || id == format::FORMAT_ID_ISOMP4
-        || (is_mpeg(id) && track.delay.is_some());
+    let exact =
+        is_raw(id) || id == format::FORMAT_ID_FLAC || (is_mpeg(id) && track.delay.is_some());
     track.num_frames.filter(|_| exact)
 }
 
@@ -162,7 +146,7 @@ pub(super) fn decoder_of(
     track: &Track,
 ) -> Result<Box<dyn AudioDecoder>, AudioError> {
     let Some(CodecParameters::Audio(params)) = &track.codec_params else {
-        return Err(AudioError::NoAudioTrack);
+        return Err(AudioError::UnsupportedCodec("an unknown codec".into()));
     };
     let by_clock = has_clock(format.format_info().format);
     if let Some(rate) = params.sample_rate {
@@ -241,11 +225,6 @@ pub(super) fn is_mpeg(id: FormatId) -> bool {
         format::FORMAT_ID_MP3,
     ]
     .contains(&id)
-}
-
-/// True for Matroska and WebM.
-pub(super) fn is_matroska(id: FormatId) -> bool {
-    id == format::FORMAT_ID_MKV
 }
 
 /// True if packets have time stamps. Where they are only counted, a lost packet leaves no gap.

@@ -13,26 +13,34 @@ mod checks;
 mod damage;
 mod decode;
 mod error;
+mod flac;
 mod formats;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod intake;
+mod mark;
+mod matroska;
 mod mix;
+mod mp4;
+mod ogg;
 mod pieces;
 mod raw;
 mod resample;
 mod source;
 mod timeline;
+mod tracks;
 mod vad;
 mod wav;
 
 pub use bounds::{CHANNELS, RATES};
-pub use decode::{Decoder, is_decoding};
+pub use decode::Decoder;
 pub use error::AudioError;
 pub use formats::Hint;
 pub use intake::length;
+pub use mark::is_decoding;
 pub use pieces::{Cutter, Keep, Piece};
+pub use tracks::Wanted;
 
 /// Sample rate of all decoded audio, in hertz: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -5,6 +5,7 @@ mod formats;
 mod headers;
 mod pieces;
 mod raw;
+mod tracks;
 
 use std::{
     env,

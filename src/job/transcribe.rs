@@ -14,7 +14,7 @@ use super::{
     wire::Order,
 };
 use crate::{
-    audio::{self, AudioError, Cutter, Decoder, Hint, Keep},
+    audio::{self, AudioError, Cutter, Decoder, Hint, Keep, Wanted},
     engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
     request::{Ask, Code, Failure, Figures},
     transcript::Segment,
@@ -46,10 +46,12 @@ pub fn transcribe(
             return super::original::transcribe(engine, order, recording, report);
         }
     };
-    let open = || {
-        Decoder::open(Arc::clone(&recording), hint)
-            .map(|decoder| decoder.listening_to(order.ask.channel))
+    let wanted = Wanted {
+        channel: order.ask.channel,
+        track: order.ask.track,
+        language: order.ask.language.clone(),
     };
+    let open = || Decoder::open_for(Arc::clone(&recording), hint, &wanted);
     let decoder = open().map_err(|error| invalid(&error))?;
     let report = RefCell::new(report);
     let mut source = Source {

@@ -26,6 +26,8 @@ pub struct Ask {
     pub media_type: Option<String>,
     /// The only channel to listen to, counted from 0; `None` mixes all channels.
     pub channel: Option<u16>,
+    /// Number of the audio track to listen to, counted from 1; `None` leaves it to the file.
+    pub track: Option<u16>,
     /// Leave out everything that is not speech, if the engine does not do so itself.
     pub vad: bool,
     /// The service itself asks, to learn whether the model works. An engine must not contact a
@@ -48,6 +50,7 @@ impl Default for Ask {
             extension: None,
             media_type: None,
             channel: None,
+            track: None,
             vad: true,
             self_test: false,
             fault: None,

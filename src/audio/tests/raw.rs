@@ -1,6 +1,7 @@
 //! Raw samples, described only by their media type, and single channels.
 
 use super::*;
+use crate::audio::Wanted;
 
 /// Decodes a file that comes with this media type.
 fn hear_as(mime: &str, file: File) -> Result<Vec<f32>, AudioError> {
@@ -141,9 +142,12 @@ fn one_channel_can_be_listened_to() {
     for (codec, extension) in [("pcm_s16le", "wav"), ("flac", "flac")] {
         let bytes = encode(60.0, &format!("-c:a {codec} {pan}"), extension);
         let listen = |channel| {
-            let mut decoder = Decoder::open(memfd(&bytes), Hint::default())
-                .unwrap()
-                .listening_to(channel);
+            let wanted = Wanted {
+                channel,
+                ..Wanted::default()
+            };
+            let hint = Hint::default();
+            let mut decoder = Decoder::open_for(memfd(&bytes), hint, &wanted).unwrap();
             let mut samples = Vec::new();
             while let Some(block) = decoder.next_block()? {
                 samples.extend_from_slice(block);

@@ -22,13 +22,14 @@ pub(in crate::api::http) enum Field {
     Chunking,
     ChunkingType,
     Channel,
+    Track,
     Vad,
     MemoryLimit,
     Deadline,
 }
 
 /// Every parameter with each of its names: clients write lists with and without brackets.
-pub(in crate::api::http) const NAMES: [(&str, Field); 24] = [
+pub(in crate::api::http) const NAMES: [(&str, Field); 25] = [
     ("model", Field::Model),
     ("language", Field::Language),
     ("languages", Field::Languages),
@@ -50,6 +51,7 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 24] = [
     ("chunking_strategy", Field::Chunking),
     ("chunking_strategy[type]", Field::ChunkingType),
     ("channel", Field::Channel),
+    ("track", Field::Track),
     ("vad", Field::Vad),
     ("memory_limit", Field::MemoryLimit),
     ("deadline", Field::Deadline),

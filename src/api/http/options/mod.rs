@@ -268,6 +268,11 @@ impl Options {
                 let what = "`channel` must be the number of a channel, the first being 0";
                 self.ask.channel = Some(value.parse().map_err(|_| mistake(what.into()))?);
             }
+            Field::Track => {
+                let what = "`track` must be the number of an audio track, the first being 1";
+                let number = value.parse().ok().filter(|number| *number > 0);
+                self.ask.track = Some(number.ok_or_else(|| mistake(what.into()))?);
+            }
             Field::Vad => self.ask.vad = boolean(name, &value)?,
             Field::MemoryLimit => self.own_limits.memory = Some(value.parse().map_err(mistake)?),
             Field::Deadline => self.own_limits.deadline = Some(time(name, &value)?),
@@ -381,6 +386,7 @@ mod tests {
             "temperature",
             "model",
             "channel",
+            "track",
         ] {
             assert!(options.field(name).is_ok(), "{name}");
         }
@@ -424,6 +430,7 @@ mod tests {
             ),
             ("chunking_strategy[threshold]", "0.5"),
             ("channel", "-1"),
+            ("track", "0"),
             ("known_speaker_names[]", "Ann"),
         ] {
             assert!(options(&[(name, value)]).is_err(), "{name}={value}");

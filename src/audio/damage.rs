@@ -1,4 +1,4 @@
-//! Books of a damaged file: what was lost, what the sender is told, and when nothing counts as heard.
+//! Books of a damaged file: losses, words for the sender, and when nothing counts as heard.
 
 use std::time::Duration;
 

@@ -7,12 +7,15 @@
 mod common;
 
 mod asr;
+mod browser;
+mod differential;
 mod documentation;
 mod formats;
 mod malformed;
 mod openai;
 mod openapi;
 mod streaming;
+mod tracks;
 mod transcription;
 mod uploads;
 mod wyoming;

@@ -1,6 +1,9 @@
 //! A page as a real browser shows it.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -38,16 +41,55 @@ pub fn picture(page: &Path, picture: &Path, height: u32, is_dark: bool) {
     run(page, &[&file, &size, &scheme, "--hide-scrollbars"]);
 }
 
-#[track_caller]
-fn run(page: &Path, arguments: &[&str]) -> (String, Vec<String>) {
+/// A browser that shows a page of this machine until it is dropped.
+pub struct Visit {
+    browser: Child,
+    _home: TempDir,
+}
+
+/// Opens `address`, which begins with `http://127.0.0.1`. Sound plays without a click.
+pub fn visit(address: &str) -> Visit {
     let home = TempDir::new().unwrap();
-    let output = Command::new("chromium-headless-shell")
+    let browser = command(&home, "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        .args([
+            "--autoplay-policy=no-user-gesture-required",
+            "--remote-debugging-port=0",
+        ])
+        .arg(address)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("install chromium-headless-shell");
+    Visit {
+        browser,
+        _home: home,
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let _ = self.browser.kill();
+        let _ = self.browser.wait();
+    }
+}
+
+/// A browser that resolves names by `rules`.
+fn command(home: &TempDir, rules: &str) -> Command {
+    let mut command = Command::new("chromium-headless-shell");
+    command
         .env("HOME", home.path())
         .arg(format!("--user-data-dir={}", home.path().display()))
         // Its own sandbox is not for root; and what it is shown here is our own.
-        .args(["--no-sandbox", "--disable-gpu", "--enable-logging=stderr"])
-        // Nothing of a page may come from elsewhere.
-        .arg("--host-resolver-rules=MAP * ~NOTFOUND")
+        .args(["--no-sandbox", "--disable-gpu"])
+        .arg(format!("--host-resolver-rules={rules}"));
+    command
+}
+
+#[track_caller]
+fn run(page: &Path, arguments: &[&str]) -> (String, Vec<String>) {
+    let home = TempDir::new().unwrap();
+    // Nothing of a page may come from elsewhere.
+    let output = command(&home, "MAP * ~NOTFOUND")
+        .arg("--enable-logging=stderr")
         .args(arguments)
         .arg(format!("file://{}", page.display()))
         .output()

@@ -62,6 +62,15 @@ const KINDS: [Kind; 27] = [
     ("ogg", "-c:a flac", "-page_duration 200000"),
 ];
 
+/// Streams without a container, whose frames are only counted, and FLAC, which numbers them.
+const STREAMS: [Kind; 3] = [
+    ("flac", "-c:a flac", ""),
+    ("mp3", "-c:a libmp3lame -b:a 64k", ""),
+    ("aac", "-c:a aac -b:a 96k", ""),
+];
+
+const FRAMES_ONLY: [Fate; 3] = [Fate::Plain, Fate::Cut, Fate::Damaged];
+
 const FRAGMENTED: &str = "-strict -2 -movflags +frag_keyframe+empty_moov -frag_duration 300000";
 
 const SHORT_CLUSTERS: &str = "-cluster_time_limit 300";
@@ -297,6 +306,12 @@ fn compare(case: &Case, folder: &Path, number: usize) -> (String, bool) {
 fn sound_is_where_ffmpeg_plays_it() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("goforward.raw"), GOFORWARD.samples()).unwrap();
+    let streams = FRAMES_ONLY.iter().flat_map(|fate| {
+        STREAMS.iter().map(|kind| Case {
+            kind: *kind,
+            fate: *fate,
+        })
+    });
     let cases: Vec<Case> = FATES
         .iter()
         .flat_map(|fate| {
@@ -305,6 +320,7 @@ fn sound_is_where_ffmpeg_plays_it() {
                 fate: *fate,
             })
         })
+        .chain(streams)
         .collect();
     let next = AtomicUsize::new(0);
     let lines = Mutex::new(Vec::new());

@@ -168,3 +168,22 @@ fn a_file_that_is_mostly_damage_is_refused() {
     assert!(heard.warnings[0].starts_with("damaged packets that were skipped: "));
     assert!(heard.warnings[0].ends_with(" %)"), "{:?}", heard.warnings);
 }
+
+#[test]
+fn defaults_of_fragments_belong_to_a_track_by_its_number() {
+    let picture = "-f lavfi -i color=s=32x32:r=5:d=3 -map 1:v -map 0:a -c:v mpeg4";
+    let flags = "-movflags +frag_keyframe+empty_moov";
+    let film = encode(60.0, &format!("{picture} -c:a aac {flags}"), "mp4");
+    let boxes: Vec<usize> = (0..film.len() - 4)
+        .filter(|at| &film[*at..at + 4] == b"trex")
+        .collect();
+    let [first, second] = boxes[..] else {
+        panic!("{boxes:?}");
+    };
+    // Each has 32 bytes, of which 4 come before its name, as Chromium writes them in any order.
+    let mut swapped = film.clone();
+    swapped[first - 4..first + 28].copy_from_slice(&film[second - 4..second + 28]);
+    swapped[second - 4..second + 28].copy_from_slice(&film[first - 4..first + 28]);
+    assert!(swapped != film);
+    assert!(hear_well(memfd(&swapped)) == hear_well(memfd(&film)));
+}

@@ -15,7 +15,7 @@ use super::{
     AudioError, SAMPLE_RATE,
     bounds::{check_channel, check_channels, check_rate},
     damage::Damage,
-    formats::{Hint, decoder_of, demuxer, is_decodable, is_mpeg, is_raw, promise},
+    formats::{Hint, decoder_of, demuxer, is_decodable, is_mpeg, is_raw, promise, starts_anywhere},
     intake::Watch,
     mark::Mark,
     mix::append_mono,
@@ -467,6 +467,11 @@ impl Decoder {
         let start = self.timeline.frames(start, rate).min(end);
         let at = packet.pts.saturating_add(start_trim);
         let Place { silence, skip } = self.timeline.place(at, end - start, rate);
+        if silence > 0 && starts_anywhere(self.format_id()) {
+            // Where frames are numbered, a gap is damage.
+            self.damage.found("frames are missing");
+            self.damage.packets += 1;
+        }
         self.silence = silence;
         (self.cursor, self.frames) = ((start + skip) as usize, end as usize);
     }

@@ -83,7 +83,7 @@ impl Edits {
     }
 
     /// Time at which the media time `at` is presented, if the first edit has it.
-    pub(super) fn from_first(&self, at: i64) -> i64 {
+    pub(super) fn in_first(&self, at: i64) -> i64 {
         let Edit {
             media, at: start, ..
         } = self.edits[0];

@@ -169,7 +169,7 @@ impl<'s> Reader<'s> {
             trak.time = part.time.unwrap_or(trak.time);
             if is_first && trak.tables.offset().is_none() {
                 let time = i64::try_from(trak.time).unwrap_or(i64::MAX);
-                let start = Timestamp::new(trak.edits.from_first(time));
+                let start = Timestamp::new(trak.edits.in_first(time));
                 let id = trak.track.id;
                 let track = self.tracks.iter_mut().find(|track| track.id == id);
                 track.into_iter().for_each(|track| track.start_ts = start);

@@ -69,3 +69,39 @@ fn ebml(mut bytes: &[u8], count: usize) -> Option<(Vec<usize>, &[u8])> {
     }
     Some((lengths, bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(block: &[u8], flags: u8) -> Option<Vec<usize>> {
+        frames(block, flags).map(|frames| frames.iter().map(|frame| frame.len()).collect())
+    }
+
+    /// Bytes of a head, and as many others as the frames have.
+    fn block(head: &[u8], rest: usize) -> Vec<u8> {
+        [head, &vec![7; rest]].concat()
+    }
+
+    #[test]
+    fn frames_are_found_in_every_lacing() {
+        assert_eq!(lengths(&block(&[], 5), 0x80), Some(vec![5]));
+        let xiph = block(&[2, 255, 45, 0], 310);
+        assert_eq!(lengths(&xiph, 2), Some(vec![300, 0, 10]));
+        assert_eq!(lengths(&block(&[2], 9), 4), Some(vec![3, 3, 3]));
+        // 300, 300 − 60, and what is left.
+        let ebml = block(&[2, 0x41, 0x2c, 0x5f, 0xc3], 550);
+        assert_eq!(lengths(&ebml, 6), Some(vec![300, 240, 10]));
+    }
+
+    #[test]
+    fn lengths_that_contradict_the_block_are_damage() {
+        for flags in [2, 4, 6] {
+            assert_eq!(lengths(&[], flags), None);
+        }
+        assert_eq!(lengths(&block(&[1, 200], 100), 2), None);
+        assert_eq!(lengths(&block(&[1], 3), 4), None);
+        assert_eq!(lengths(&block(&[255], 3), 4), None);
+        assert_eq!(lengths(&block(&[2, 0x81, 0x80], 9), 6), None);
+    }
+}

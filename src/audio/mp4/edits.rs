@@ -128,3 +128,69 @@ fn entry(elst: &[u8], number: usize) -> Option<(u64, i64)> {
     };
     Some((wide_at(elst, at, wide)?, media))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The edits of a list in version 0, of a movie in milliseconds and a track of 48 kHz.
+    fn edits(entries: &[(u32, i32)]) -> Edits {
+        let mut elst = vec![0; 4];
+        elst.extend(u32::try_from(entries.len()).unwrap().to_be_bytes());
+        for (length, media) in entries {
+            elst.extend(length.to_be_bytes());
+            elst.extend(media.to_be_bytes());
+            elst.extend([0, 1, 0, 0]);
+        }
+        Edits::read(Some(&elst), 1_000, 48_000, false)
+    }
+
+    /// Time and trims of a packet of 1024 frames.
+    fn place(edits: &mut Edits, media: i64) -> Option<(i64, u64, u64)> {
+        let place = edits.present(media, 1_024)?;
+        Some((place.at, place.trim_start, place.trim_end))
+    }
+
+    #[test]
+    fn without_a_list_everything_is_presented() {
+        let mut edits = Edits::read(None, 1_000, 48_000, false);
+        assert_eq!(place(&mut edits, 4_096), Some((4_096, 0, 0)));
+    }
+
+    #[test]
+    fn priming_is_trimmed_and_the_start_is_late() {
+        let mut edits = edits(&[(500, -1), (100, 1_024)]);
+        assert_eq!(edits.start(), 24_000);
+        assert_eq!(place(&mut edits, 0), Some((22_976, 1_024, 0)));
+        assert_eq!(place(&mut edits, 1_024), Some((24_000, 0, 0)));
+        // 100 ms are 4800 frames, so the fifth packet is trimmed and the sixth is not presented.
+        assert_eq!(place(&mut edits, 5_120), Some((28_096, 0, 320)));
+        assert_eq!(place(&mut edits, 6_144), None);
+    }
+
+    #[test]
+    fn what_lies_between_two_edits_is_not_presented() {
+        let mut edits = edits(&[(64, 0), (64, 30_720)]);
+        assert_eq!(place(&mut edits, 2_048), Some((2_048, 0, 0)));
+        assert_eq!(place(&mut edits, 10_240), None);
+        // The decoder hears one packet more than is presented.
+        assert_eq!(place(&mut edits, 29_696), Some((2_048, 1_024, 0)));
+        assert_eq!(place(&mut edits, 30_720), Some((3_072, 0, 0)));
+    }
+
+    #[test]
+    fn absurd_lists_are_survived() {
+        for entries in [
+            &[(u32::MAX, i32::MAX); 3][..],
+            &[(0, -1); 9],
+            &[(u32::MAX, -1); 9],
+        ] {
+            let mut edits = edits(entries);
+            for media in [0, 1, i64::MAX - 1, i64::MAX] {
+                let _ = place(&mut edits, media);
+            }
+        }
+        let cut = Edits::read(Some(&[0, 0, 0, 0, 255, 255, 255, 255]), 0, 1, true);
+        assert_eq!(cut.start(), 0);
+    }
+}

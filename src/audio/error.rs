@@ -65,3 +65,11 @@ pub enum AudioError {
     #[error("the audio could not be read ({0}): send it again")]
     Read(#[source] io::Error),
 }
+
+impl AudioError {
+    /// True if the recording may be sound, but is of a kind that is not known here.
+    #[must_use]
+    pub fn is_unknown_kind(&self) -> bool {
+        matches!(self, Self::Unsupported(_) | Self::UnsupportedCodec(_))
+    }
+}

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    breaker::Breaker, clients::Clients, health::Health, http::Http, isolation::Isolation,
-    jobs::Jobs, limits::Limits, memory::Memory, model::ModelTable, recycle::Recycle,
-    service::Service, spares::Spares, zygote::Zygote,
+    audio::Audio, breaker::Breaker, clients::Clients, health::Health, http::Http,
+    isolation::Isolation, jobs::Jobs, limits::Limits, memory::Memory, model::ModelTable,
+    recycle::Recycle, service::Service, spares::Spares, zygote::Zygote,
 };
 use crate::problems::Problems;
 
@@ -34,6 +34,8 @@ pub struct File {
     pub service: Service,
     /// Clients' connections and uploads.
     pub http: Http,
+    /// How recordings are decoded.
+    pub audio: Audio,
     /// How jobs are isolated from each other.
     pub isolation: Isolation,
     /// How many jobs run, and how many requests wait for one.
@@ -70,6 +72,7 @@ impl Default for File {
             aliases: BTreeMap::new(),
             service: Service::default(),
             http: Http::default(),
+            audio: Audio::default(),
             isolation: Isolation::default(),
             jobs: Jobs::default(),
             memory: Memory::default(),
@@ -94,6 +97,7 @@ impl File {
         problems.within(&["breaker"], |problems| self.breaker.check(problems));
         problems.within(&["memory"], |problems| self.memory.check(problems));
         problems.within(&["http"], |problems| self.http.check(problems));
+        problems.within(&["audio"], |problems| self.audio.check(problems));
         problems.within(&["zygote"], |problems| self.zygote.check(problems));
         let directory = &self.models_directory;
         if !directory.as_os_str().is_empty() && !directory.is_dir() {

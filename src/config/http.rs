@@ -1,6 +1,6 @@
 //! Clients' connections and uploads: `[http]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,17 @@ impl Default for Http {
 }
 
 impl Http {
+    /// The folder of the unlinked files.
+    pub fn spool_folder(&self) -> PathBuf {
+        if !self.spool_directory.as_os_str().is_empty() {
+            return self.spool_directory.clone();
+        }
+        // systemd.exec(5): the folders of CacheDirectory=, separated by colons.
+        let cache = env::var_os("CACHE_DIRECTORY");
+        let cache = cache.and_then(|value| env::split_paths(&value).next());
+        cache.unwrap_or_else(env::temp_dir)
+    }
+
     /// Check every rule that the types cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if self.max_upload.bytes() == 0 {

@@ -2,6 +2,7 @@
 //! table is a file with its rules; the tables of engines are in `engine/`.
 
 mod access;
+mod audio;
 mod breaker;
 mod clients;
 mod error;
@@ -33,6 +34,7 @@ mod tests;
 mod zygote;
 
 pub use access::Access;
+pub use audio::{Audio, Converter};
 pub use breaker::Breaker;
 pub use clients::{Clients, Share, ShareOverride};
 pub use error::{ConfigError, Problem};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    access::Access, breaker::Breaker, health::Health, hints::Hints, http::Http,
+    access::Access, audio::Converter, breaker::Breaker, health::Health, hints::Hints, http::Http,
     isolation::Isolation, jobs::Jobs, limits::Limits, memory::Memory, mode::Mode, recycle::Recycle,
     service::Service, spares::Spares, stamp::Stamp, zygote::Zygote,
 };
-use crate::engine::EngineSettings;
+use crate::{engine::EngineSettings, isolation::Company};
 
 /// A validated configuration: every name resolves, and every value is possible.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub struct Model {
     pub mode: Mode,
     /// The engine, its settings and its files.
     pub engine: EngineSettings,
+    /// The program that converts recordings which the service cannot decode, if jobs may use one.
+    pub converter: Option<Converter>,
     /// The state of these files when the configuration was read.
     pub files: Vec<Option<Stamp>>,
     /// The limits of one job of this model.
@@ -66,10 +68,24 @@ pub struct Model {
 }
 
 impl Model {
-    /// True if the processes or thread of `other` can serve this model too: it has the same engine
-    /// and mode, and was loaded from the same files.
+    /// True if the processes or thread of `other` can serve this model too: it has the same
+    /// engine, mode and converter, and was loaded from the same files.
     pub fn loads_like(&self, other: &Self) -> bool {
-        (self.mode, &self.engine, &self.files) == (other.mode, &other.engine, &other.files)
+        self.mode == other.mode
+            && self.engine == other.engine
+            && self.converter == other.converter
+            && self.files == other.files
+    }
+
+    /// The other programs in the cgroup of each of its jobs.
+    pub fn company(&self) -> Company {
+        if self.engine.needs().profile.has_program() {
+            Company::Program
+        } else if self.converter.is_some() {
+            Company::Standby
+        } else {
+            Company::None
+        }
     }
 }
 

@@ -472,6 +472,33 @@ fn a_program_that_cannot_run_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_converter_must_be_a_program() {
+    let of = |path: &str| load(&format!("[audio]\nconverter = \"{path}\""), &[]);
+    for (path, reason) in [
+        ("ffmpeg", "ffmpeg is no absolute path"),
+        ("/no/such", "/no/such cannot be run: No such file"),
+        ("/etc/passwd", "/etc/passwd is no executable file"),
+        ("/usr", "/usr is no executable file"),
+    ] {
+        let mistake = of(path).unwrap_err();
+        assert!(
+            mistake.contains("test.toml:2: audio.converter"),
+            "{mistake}"
+        );
+        assert!(mistake.contains(reason), "{mistake}");
+        assert!(mistake.contains("apt install ffmpeg"), "{mistake}");
+    }
+    assert_eq!(of("").unwrap().models[0].converter, None);
+    let with = of("/bin/sh").unwrap();
+    let converter = with.models[0].converter.as_ref().unwrap();
+    assert_eq!(converter.program, Path::new("/bin/sh"));
+    // Another converter needs another zygote.
+    assert!(!with.models[0].loads_like(&of("").unwrap().models[0]));
+    let thread = "[audio]\nconverter = \"/bin/sh\"\n[isolation]\nmode = \"thread\"";
+    assert_eq!(load(thread, &[]).unwrap().models[0].converter, None);
+}
+
+#[test]
 fn a_program_says_what_it_can_do() {
     let text = "[models.m]\nengine = \"exec\"\n[models.m.exec]\ncommand = [\"/bin/sh\", \"-c\", \"/etc/profile\"]\n\
                 read = [\"/var\"]\nlanguages = [\"en\", \"de\"]\ncapabilities = [\"words\", \"prompt\"]";

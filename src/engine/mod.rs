@@ -22,6 +22,7 @@ use std::{ops::ControlFlow, os::fd::BorrowedFd, time::Duration};
 pub use self::{
     capabilities::Capabilities,
     config::{Circumstances, EngineConfig},
+    files::cannot_run,
     list::{EngineKind, EngineSettings},
 };
 pub use crate::audio::SAMPLE_RATE;

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{channel::Message, sandbox::confinement::Confinement};
+use super::{channel::Message, needs::StandbyProgram, sandbox::confinement::Confinement};
 
 /// Messages from supervisor to zygote.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Load {
     /// Only for engines that run a program. In a zygote: the folder of all scratch directories. In
     /// a job: its own one.
     pub scratch: Option<PathBuf>,
+    /// A program that each job can start for its request, if there is one.
+    pub standby: Option<StandbyProgram>,
     /// The engine's secret, if it is not in a file. It travels as a descriptor next to the message.
     #[serde(skip)]
     pub secret: Option<OwnedFd>,

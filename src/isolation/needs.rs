@@ -79,6 +79,27 @@ impl Profile {
     }
 }
 
+/// Processes of other programs in the cgroup of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// The job is alone.
+    None,
+    /// A program that the job can start for its request (`isolation::standby`).
+    Standby,
+    /// The engine's program, which has a scratch directory. There can be a standby next to it.
+    Program,
+}
+
+/// A program that each job can start once for its request (`isolation::standby`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyProgram {
+    /// The program, by its absolute path, and its arguments.
+    pub command: Vec<String>,
+    /// Folder of the files that can be its standard input. They have no names, so nothing can be
+    /// found in it.
+    pub inputs: PathBuf,
+}
+
 /// A program to be started, and what it may reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {

@@ -264,7 +264,7 @@ where
                     .filter(PidFd::is_own_child)
                     .ok_or_else(|| ProcessError::Protocol("no pidfd of a child of ours".into()))?;
                 let mut child = Child::new(pid, pidfd).map_err(ProcessError::Start)?;
-                child.leads = asked.slot.scratch().is_some();
+                child.leads = asked.slot.leads();
                 let is_confined = asked.slot.cgroup().is_some();
                 Ok(JobProcess {
                     child,

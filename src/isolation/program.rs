@@ -28,7 +28,7 @@ use super::{
 const AUDIO: i32 = 3;
 
 /// Exit status of a child that cannot execute the program, as in a shell.
-const CANNOT_EXECUTE: i32 = 127;
+pub(super) const CANNOT_EXECUTE: i32 = 127;
 
 /// Search path for programs that the program itself starts by name.
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
@@ -58,12 +58,6 @@ impl Program {
     /// It cannot be started. If it cannot be executed, [`Self::ended`] tells so.
     pub fn start(launch: &Launch<'_>, scratch: &Path) -> io::Result<Self> {
         let mut cage = Cage::new(launch, scratch).map_err(io::Error::other)?;
-        let strings = |texts: &[String]| -> io::Result<Vec<CString>> {
-            let strings = texts.iter().map(|text| CString::new(text.as_str()));
-            Ok(strings.collect::<Result<_, _>>()?)
-        };
-        let arguments = strings(launch.command)?;
-        let path = arguments.first().ok_or(io::ErrorKind::InvalidInput)?;
         let home = scratch.display();
         let mut environment = vec![
             PATH.into(),
@@ -76,12 +70,7 @@ impl Program {
             environment.retain(|variable| !variable.starts_with(&prefix));
             environment.push(prefix + value);
         }
-        let environment = strings(&environment)?;
-        let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-            let ends = std::iter::once(ptr::null());
-            strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
-        };
-        let (argv, envp) = (pointers(&arguments), pointers(&environment));
+        let executable = Executable::new(launch.command, &environment)?;
         let folder = CString::new(scratch.as_os_str().as_encoded_bytes())?;
 
         let (stdin_read, stdin) = pipe2(OFlag::O_CLOEXEC)?;
@@ -100,11 +89,8 @@ impl Program {
                 (&audio_read, AUDIO),
             ];
             // From here on there is only copied memory and plain system calls.
-            let _ = become_program(&mut cage, job, &targets, &folder).map(|()| {
-                // SAFETY: execve is async-signal-safe; path, argv and envp are NUL-terminated and
-                // live until it returns.
-                unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) }
-            });
+            let _ =
+                become_program(&mut cage, job, &targets, &folder).map(|()| executable.execute());
             exit_now(CANNOT_EXECUTE);
         };
         let ours = |end: OwnedFd| -> io::Result<Option<File>> {
@@ -136,8 +122,55 @@ impl AsFd for Program {
     }
 }
 
-/// In the forked child: drop everything that belongs to the job. Async-signal-safe.
-fn become_program(
+/// A program with arguments and environment, in the form that execve takes. It is made before the
+/// fork, so that executing allocates nothing.
+#[derive(Debug)]
+pub(super) struct Executable {
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    /// The strings to which the others point.
+    _strings: [Vec<CString>; 2],
+}
+
+impl Executable {
+    /// `command` is the program, by its absolute path, and its arguments.
+    ///
+    /// # Errors
+    /// There is no program, or a string has a NUL in it.
+    pub(super) fn new(command: &[String], environment: &[String]) -> io::Result<Self> {
+        let strings = |texts: &[String]| -> io::Result<Vec<CString>> {
+            let strings = texts.iter().map(|text| CString::new(text.as_str()));
+            Ok(strings.collect::<Result<_, _>>()?)
+        };
+        if command.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let strings = [strings(command)?, strings(environment)?];
+        let [argv, envp] = strings.each_ref().map(|strings| {
+            let ends = std::iter::once(ptr::null());
+            strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
+        });
+        Ok(Self {
+            argv,
+            envp,
+            _strings: strings,
+        })
+    }
+
+    /// Replace this process by the program; the error if that fails. Async-signal-safe.
+    pub(super) fn execute(&self) -> io::Error {
+        let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+        // SAFETY: execve is async-signal-safe. Both lists end with a null pointer, the first one
+        // has another element before it, and the strings to which they point are NUL-terminated and
+        // live as long as `self`.
+        unsafe { libc::execve(*argv, argv, envp) };
+        io::Error::last_os_error()
+    }
+}
+
+/// In the forked child: keep `targets`, the first descriptors in their order, and drop everything
+/// else that belongs to the job. Async-signal-safe.
+pub(super) fn become_program(
     cage: &mut Cage,
     job: u32,
     targets: &[(&OwnedFd, i32)],
@@ -165,7 +198,7 @@ fn become_program(
         return Err(io::Error::last_os_error());
     }
     cage.enter()?;
-    let (first, last, flags) = (AUDIO + 1, libc::c_uint::MAX, 0);
+    let (first, last, flags) = (targets.len(), libc::c_uint::MAX, 0);
     // SAFETY: every descriptor closed here belongs to a value that is never used again in this
     // process.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } < 0 {

@@ -14,6 +14,7 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 use super::{
     cgroup::{CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
     footprint::Footprint,
+    needs::Company,
     scratch::{Root, Scratch},
 };
 use crate::events;
@@ -69,7 +70,9 @@ struct Body {
     /// Counters of the leaf when the slot was taken or the job's previous request ended. They are
     /// needed because the leaf is older than the job, and the job may be older than its request.
     before: LeafUsage,
-    /// Directory to which the job's program may write, if it has one.
+    /// True if its job leads a process group, in which other programs can run.
+    leads: bool,
+    /// Directory to which the engine's program may write, if it has one.
     scratch: Option<Scratch>,
 }
 
@@ -134,12 +137,12 @@ impl Slots {
         Ok(self.inner.scratches()?.path().into())
     }
 
-    /// Take a free slot and confine it by `limits`, with a scratch directory if its job has a
-    /// `program`; `None` if all slots are in use.
+    /// Take a free slot and confine it by `limits`, with a scratch directory if the `company` of its
+    /// job needs one; `None` if all slots are in use.
     ///
     /// # Errors
     /// The slot's cgroup cannot be made or confined, or its scratch directory cannot be made.
-    pub fn take(&self, limits: LeafLimits, program: bool) -> Result<Option<Slot>, CgroupError> {
+    pub fn take(&self, limits: LeafLimits, company: Company) -> Result<Option<Slot>, CgroupError> {
         let body = {
             let mut pool = self.inner.pool();
             match pool.free.pop() {
@@ -165,11 +168,12 @@ impl Slots {
             leaf.renew()?;
             body.before = leaf.usage()?;
         }
-        if let Some(body) = &mut slot.body
-            && program
-        {
-            let scratch = self.inner.scratches()?.scratch(body.index);
-            body.scratch = Some(scratch.map_err(no_scratch)?);
+        if let Some(body) = &mut slot.body {
+            body.leads = company != Company::None;
+            if company == Company::Program {
+                let scratch = self.inner.scratches()?.scratch(body.index);
+                body.scratch = Some(scratch.map_err(no_scratch)?);
+            }
         }
         Ok(Some(slot))
     }
@@ -216,6 +220,7 @@ impl Body {
             stderr_write: write,
             limits: None,
             before: LeafUsage::default(),
+            leads: false,
             scratch: None,
         })
     }
@@ -235,6 +240,11 @@ impl Slot {
     /// The write end of the job's stderr.
     pub fn stderr(&self) -> Option<BorrowedFd<'_>> {
         Some(self.body.as_ref()?.stderr_write.as_fd())
+    }
+
+    /// True if the slot's job leads a process group, in which other programs can run.
+    pub(super) fn leads(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.leads)
     }
 
     /// Directory to which the program of the slot's job may write.
@@ -322,7 +332,7 @@ impl Slot {
     pub async fn release(mut self) {
         if let Some(body) = &mut self.body
             && let Some(leaf) = &mut body.leaf
-            && let Err(error) = clear(leaf, body.scratch.is_some()).await
+            && let Err(error) = clear(leaf, body.leads).await
         {
             let slot = body.index;
             tracing::error!(
@@ -355,10 +365,10 @@ impl Slot {
     }
 }
 
-/// If anything still lives in the leaf, kill it and make the leaf again. A `program` and its
-/// descendants were killed already and are only waited for.
-async fn clear(leaf: &mut Leaf, program: bool) -> Result<(), CgroupError> {
-    if program {
+/// If anything still lives in the leaf, kill it and make the leaf again. If the job was the leader
+/// of a process group, that was killed already and is only waited for.
+async fn clear(leaf: &mut Leaf, leader: bool) -> Result<(), CgroupError> {
+    if leader {
         emptied(leaf).await?;
     }
     if !leaf.is_populated()? {

@@ -18,10 +18,11 @@ use super::{
     channel::{self, Channel, ChannelError, Message},
     clone::{Forked, Parentage, SingleThreaded, exit_now, fork},
     message::{FromZygote, Load, ToZygote},
-    needs::{Needs, Preload},
+    needs::{Needs, Preload, StandbyProgram},
     pidfd::PidFd,
     sandbox::{CHANNEL, Sandbox, report_to_supervisor},
     secret,
+    standby::Standby,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -56,11 +57,12 @@ pub trait Work {
     fn rehearse(&self);
 
     /// Serve requests as a job, or say why the model cannot be loaded; the job ends when this
-    /// returns.
+    /// returns. The job can start its standby, if it has one.
     fn serve(
         &self,
         model: Result<&mut Self::Model, String>,
         channel: &'static Channel<Self::Answer, Self::Order>,
+        standby: Option<Standby>,
     );
 }
 
@@ -91,8 +93,8 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     set_name(&format!("zyg:{}", order.model))?;
     let start = || -> Result<_, String> {
         let needs = work.needs(&order)?;
-        let sandbox =
-            Sandbox::enter(&needs, order.scratch.as_deref()).map_err(|e| e.to_string())?;
+        let sandbox = Sandbox::enter(&needs, order.scratch.as_deref(), order.standby.as_ref())
+            .map_err(|e| e.to_string())?;
         let model = match needs.preload {
             Preload::BeforeFork => {
                 let model = work.load(&order)?;
@@ -139,8 +141,9 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
                     work.rehearse();
                 }
                 let load = || model.map_or_else(|| work.load(&order), Ok);
-                let status = match become_job::<W>(channel, &stderr, &mut sandbox, load) {
-                    Ok((channel, model)) => {
+                let standby = order.standby.as_ref();
+                let status = match become_job::<W>(channel, &stderr, &mut sandbox, standby, load) {
+                    Ok((channel, model, standby)) => {
                         let is_loaded = model.is_ok();
                         // Never dropped: freeing piece by piece memory that is shared with the
                         // zygote would first copy all of it (pocketsphinx: 50 ms), and the end of
@@ -149,7 +152,7 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
                         let model = model.as_mut().map(|model| &mut **model);
                         // A job has one channel for its whole life; a panic hook must reach it too.
                         let channel = Box::leak(Box::new(channel));
-                        work.serve(model.map_err(std::mem::take), channel);
+                        work.serve(model.map_err(std::mem::take), channel, standby);
                         i32::from(!is_loaded)
                     }
                     Err(error) => {
@@ -218,15 +221,20 @@ fn set_name(name: &str) -> io::Result<()> {
 /// The job's end of its channel.
 type JobChannel<W> = Channel<<W as Work>::Answer, <W as Work>::Order>;
 
-/// A job that has set itself up: its channel, and its model or why that cannot be loaded.
-type NewJob<W> = (JobChannel<W>, Result<<W as Work>::Model, String>);
+/// A job that has set itself up: its channel, its model or why that cannot be loaded, its standby.
+type NewJob<W> = (
+    JobChannel<W>,
+    Result<<W as Work>::Model, String>,
+    Option<Standby>,
+);
 
 /// In the forked child: drop everything of the zygote but its memory. `load` returns the model,
-/// which is in that memory or is loaded now.
+/// which is in that memory or is loaded now. `standby` is the program of its standby.
 fn become_job<W: Work>(
     channel: OwnedFd,
     stderr: &OwnedFd,
     sandbox: &mut Sandbox,
+    standby: Option<&StandbyProgram>,
     load: impl FnOnce() -> Result<W::Model, String>,
 ) -> io::Result<NewJob<W>> {
     // If the supervisor died before this call, the first read of the channel shows it.
@@ -255,7 +263,11 @@ fn become_job<W: Work>(
         let message = channel::encode(&W::violation(call), buffer);
         message.ok()
     });
+    let standby = standby
+        .map(|program| Standby::fork(&program.command))
+        .transpose()?;
+    sandbox.enter_late_domain()?;
     let model = load();
     sandbox.enter_job()?;
-    Ok((channel, model))
+    Ok((channel, model, standby))
 }

@@ -1,6 +1,7 @@
 //! A job's work: take a request, decode, transcribe, report, then wait for the next request or for
 //! dismissal.
 
+pub mod converter;
 mod original;
 mod report;
 mod seam;
@@ -31,7 +32,7 @@ use self::{
 use crate::{
     audio,
     engine::{EngineSettings, LoadedModel, null::Null},
-    isolation::{Load, Needs, exit_now, sealed, zygote},
+    isolation::{Load, Needs, Standby, exit_now, sealed, zygote},
     request::{Ask, Code, Failure},
     transcript::Segment,
 };
@@ -92,12 +93,17 @@ impl zygote::Work for Transcribing {
         // Rehearse with the null engine, because the real one is untrusted, and discard the result.
         let recording = self.recording.clone();
         let mut null = LoadedModel::Samples(Box::new(Null));
-        let _ = transcribe(&mut null, &self.order, recording, &mut Unheard);
+        let _ = transcribe(&mut null, &self.order, recording, &mut Unheard, &mut None);
     }
 
-    fn serve(&self, model: Result<&mut Self::Model, String>, channel: &'static JobChannel) {
+    fn serve(
+        &self,
+        model: Result<&mut Self::Model, String>,
+        channel: &'static JobChannel,
+        standby: Option<Standby>,
+    ) {
         match model {
-            Ok(model) => serve(model, channel),
+            Ok(model) => serve(model, channel, standby),
             Err(reason) => {
                 let _ = channel.send(&FromJob::LoadFailed(reason), &[]);
             }
@@ -110,7 +116,7 @@ static REQUEST: AtomicU64 = AtomicU64::new(0);
 
 /// Serve one request after the other. In mode `process` there is only one: the supervisor hangs up
 /// after it. If a message cannot be sent or received, the supervisor is gone and the job ends.
-fn serve(model: &mut LoadedModel, channel: &'static JobChannel) {
+fn serve(model: &mut LoadedModel, channel: &'static JobChannel, mut standby: Option<Standby>) {
     blame_the_recording(channel);
     if channel.send(&FromJob::Ready, &[]).is_err() {
         return;
@@ -136,7 +142,7 @@ fn serve(model: &mut LoadedModel, channel: &'static JobChannel) {
         seam.before(&mut order, channel);
         let mut report = ToSupervisor { channel, id };
         let recording = Arc::new(recording.into());
-        let last_word = match transcribe(model, &order, recording, &mut report) {
+        let last_word = match transcribe(model, &order, recording, &mut report, &mut standby) {
             Ok(figures) => FromJob::Done { id, figures },
             Err(failure) => FromJob::Failed { id, failure },
         };

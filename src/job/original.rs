@@ -56,6 +56,7 @@ pub(super) fn transcribe(
             decode: Duration::ZERO,
             transcribe: start.elapsed(),
             languages: engine.languages().into_iter().map(str::to_owned).collect(),
+            converted: false,
             warnings: Vec::new(),
         }),
         Err(error) => Err(failure(&error)),

@@ -10,20 +10,22 @@ use std::{
 };
 
 use super::{
+    converter::{self, Conversion},
     report::{Report, failure, too_long},
     wire::Order,
 };
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep, Wanted},
     engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
-    request::{Ask, Code, Failure, Figures},
+    isolation::Standby,
+    request::{Ask, Failure, Figures},
     transcript::Segment,
 };
 
 /// Length of audio between two progress messages: often enough for a deadline that grows with it.
 const PROGRESS_STEP: Duration = Duration::from_secs(1);
 
-/// Transcribe `recording`.
+/// Transcribe `recording`, with the `standby` as its converter if need be.
 ///
 /// # Errors
 /// The recording is unreadable or too long, or the engine failed.
@@ -32,6 +34,7 @@ pub fn transcribe(
     order: &Order,
     recording: Arc<File>,
     report: &mut dyn Report,
+    standby: &mut Option<Standby>,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
     let hint = Hint {
@@ -52,10 +55,17 @@ pub fn transcribe(
         language: order.ask.language.clone(),
     };
     let open = || Decoder::open_for(Arc::clone(&recording), hint, &wanted);
-    let decoder = open().map_err(|error| invalid(&error))?;
+    let (decoder, conversion) = match open() {
+        Ok(decoder) => (decoder, None),
+        Err(error) => {
+            let converted = converter::decode(&error, &recording, &wanted, standby)?;
+            (converted.0, Some(converted.1))
+        }
+    };
     let report = RefCell::new(report);
     let mut source = Source {
         decoder,
+        conversion,
         decode: start.elapsed(),
         samples: 0,
         told: Duration::ZERO,
@@ -88,13 +98,17 @@ pub fn transcribe(
     }
     match result {
         Ok(()) | Err(EngineError::Stopped) => Ok(Figures {
+            converted: source.conversion.is_some(),
             audio: position(source.samples),
             decode: source.decode,
             transcribe: start.elapsed().saturating_sub(source.decode),
             languages: engine.languages().into_iter().map(str::to_owned).collect(),
-            warnings: source.decoder.warnings().to_vec(),
+            warnings: source.warnings(),
         }),
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(match &mut source.conversion {
+            Some(conversion) => conversion.failure(&error),
+            None => failure(&error),
+        }),
     }
 }
 
@@ -154,14 +168,12 @@ impl AudioSource for OnePiece<'_> {
     }
 }
 
-fn invalid(error: &AudioError) -> Failure {
-    Failure::new(Code::InvalidAudio, error.to_string())
-}
-
 /// The decoder as the engine sees it: it measures, reports progress, and stops at the model's
 /// limit.
 struct Source<'a, 'r> {
     decoder: Decoder,
+    /// The converter whose output is decoded, if it is not the recording itself.
+    conversion: Option<Conversion>,
     decode: Duration,
     /// Number of samples given to the engine so far.
     samples: u64,
@@ -189,14 +201,27 @@ impl Source<'_, '_> {
         open: impl Fn() -> Result<Decoder, AudioError>,
     ) -> Result<(), EngineError> {
         let says_it_is_short = |length| length <= self.limit;
+        // A pipe or a converter cannot be read twice.
         let is_file = matches!(audio::length(recording), Ok(Some(_)));
-        if !is_file || self.decoder.announced().is_some_and(says_it_is_short) {
+        if !is_file
+            || self.conversion.is_some()
+            || self.decoder.announced().is_some_and(says_it_is_short)
+        {
             return Ok(());
         }
         while self.next_block()?.is_some() {}
         self.decoder = open()?;
         self.samples = 0;
         Ok(())
+    }
+
+    /// Warnings for the client, once the work is done.
+    fn warnings(&mut self) -> Vec<String> {
+        let mut warnings = self.decoder.warnings();
+        let position = position(self.samples);
+        let conversion = self.conversion.as_mut();
+        warnings.extend(conversion.and_then(|conversion| conversion.warning(position)));
+        warnings
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Figures {
     /// ISO 639 codes of the languages that were heard, in the order in which they were first heard;
     /// empty if the engine does not find that out.
     pub languages: Vec<String>,
+    /// True if the administrator's converter read the recording. The job cannot use it again.
+    pub converted: bool,
     /// Whole sentences that the client should read although the request succeeded.
     pub warnings: Vec<String>,
 }

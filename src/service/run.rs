@@ -1,6 +1,6 @@
 //! The life of the service from configuration to exit.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -73,7 +73,6 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     let (stop, stopping) = watch::channel(false);
     let app = App {
         dispatcher: dispatcher.clone(),
-        spool_directory: Arc::new(spool_directory()),
         connections: connections.clone(),
     };
     let router = http::router(app.clone());
@@ -209,11 +208,4 @@ fn all_tried(dispatcher: &Dispatcher) -> Result<bool, ServeError> {
         return Err(ServeError::NoModel(failures.join("\n")));
     }
     Ok(true)
-}
-
-/// Folder for large uploads if the configuration does not name one.
-fn spool_directory() -> PathBuf {
-    // systemd.exec(5): the folders of CacheDirectory=, separated by colons.
-    let cache = env::var_os("CACHE_DIRECTORY").and_then(|value| env::split_paths(&value).next());
-    cache.unwrap_or_else(env::temp_dir)
 }

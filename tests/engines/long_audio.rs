@@ -76,7 +76,7 @@ fn hear(
         ask: Ask::default(),
     };
     let mut heard = Heard::default();
-    let result = job::transcribe(engine, &order, recording.into(), &mut heard);
+    let result = job::transcribe(engine, &order, recording.into(), &mut heard, &mut None);
     assert!(heard.progress.is_sorted());
     (heard, result)
 }

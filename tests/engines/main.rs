@@ -8,6 +8,7 @@ mod common;
 
 mod after_fork;
 mod azure;
+mod converter;
 mod exec;
 mod faults;
 mod long_audio;

@@ -64,7 +64,7 @@ async fn serve(
     app.dispatcher
         .announce(&request_id, peer.uid(), share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
-    let directory = app.spool_directory(&config);
+    let directory = &config.http.spool_folder();
     let upload = tokio::select! {
         upload = upload::receive(page, &head.uri, &head.headers, body, &config.http, directory) => upload?,
         () = app.dispatcher.aborted() => {

@@ -2,8 +2,8 @@
 
 use crate::{
     config::{
-        file::File, limits::Limits, mode::Mode, model::ModelTable, resolved::Model, source::Source,
-        stamp::Stamp,
+        audio::Converter, file::File, limits::Limits, mode::Mode, model::ModelTable,
+        resolved::Model, source::Source, stamp::Stamp,
     },
     engine::Circumstances,
     names::valid_name,
@@ -49,13 +49,23 @@ impl General<'_> {
         if let Some(what) = refusal {
             problems.add("mode", what);
         }
-        let files = engine.needs().reach.files;
+        // In the service itself, recordings are never given to a program.
+        let converter = file.audio.converter().filter(|_| mode != Mode::Thread);
+        let converter = converter.map(|program| Converter {
+            program: program.into(),
+            recordings: file.http.spool_folder(),
+        });
+        let program = converter
+            .as_ref()
+            .map(|converter| converter.program.clone());
+        let files = engine.needs().reach.files.into_iter().chain(program);
         Model {
             name: name.into(),
             aliases: table.aliases.clone(),
             hints: table.hints,
             mode,
-            files: files.iter().map(|file| Stamp::of(file)).collect(),
+            files: files.map(|file| Stamp::of(&file)).collect(),
+            converter,
             engine,
             limits,
             spares,

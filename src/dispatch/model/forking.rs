@@ -179,8 +179,7 @@ impl Forks<'_> {
             return Ok(None);
         };
         let limits = self.model.limits.of_cgroup();
-        let has_program = self.model.engine.needs().profile.has_program();
-        let slot = self.shared.slots.take(limits, has_program);
+        let slot = self.shared.slots.take(limits, self.model.company());
         let Some(slot) = slot.map_err(|error| ForkFailure::Job(error.to_string()))? else {
             return Ok(None);
         };

@@ -117,7 +117,7 @@ fn work(
             Ok(recording) => {
                 let recording = Arc::new(File::from(recording));
                 let mut report = ToClient(request.as_ref());
-                job::transcribe(&mut model, &order, recording, &mut report)
+                job::transcribe(&mut model, &order, recording, &mut report, &mut None)
             }
             Err(error) => Err(Failure::new(
                 Code::EngineFailed,

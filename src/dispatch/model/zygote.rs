@@ -31,7 +31,10 @@ use crate::{
         environment,
         sandbox::{self, Confinement},
     },
-    job::wire::{JobProcess, ZygoteProcess},
+    job::{
+        converter,
+        wire::{JobProcess, ZygoteProcess},
+    },
     request::Outcome,
 };
 
@@ -200,6 +203,7 @@ fn order(shared: &Shared, model: &Model) -> Result<Load, String> {
         model: model.name.clone(),
         settings: model.engine.encode().map_err(|error| error.to_string())?,
         scratch,
+        standby: model.converter.as_ref().map(converter::program),
         secret: secret(model)?,
     })
 }
@@ -246,9 +250,8 @@ fn leaf(tree: &Tree, model: &str) -> Result<Leaf, CgroupError> {
 /// A slot for a self-test, as soon as there is one.
 async fn free_slot(shared: &Shared, model: &Model) -> Result<Slot, String> {
     let limits = model.limits.of_cgroup();
-    let has_program = model.engine.needs().profile.has_program();
     loop {
-        let slot = shared.slots.take(limits, has_program);
+        let slot = shared.slots.take(limits, model.company());
         if let Some(slot) = slot.map_err(|error| error.to_string())? {
             return Ok(slot);
         }

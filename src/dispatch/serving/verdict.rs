@@ -128,7 +128,7 @@ impl Verdict {
 /// Whether the job can serve another request.
 fn leaves_the_job_sound(last: &Last) -> bool {
     match last {
-        Last::Done(_) => true,
+        Last::Done(figures) => !figures.converted,
         // After any other failure nobody knows the state of its library or its decoder.
         Last::Failed(failure) => failure.code.group() == Group::Recording && !failure.is_broken,
         Last::Violation(_)

@@ -43,6 +43,7 @@ pub(super) fn served(open: &OpenRequest, report: &Report, worker: &Worker) {
                 page_cache_bytes = report.usage.page_cache,
                 page_faults = report.usage.page_faults,
                 call,
+                converted = report.figures.converted.then_some(true),
                 "{}",
                 summary(report)
             )

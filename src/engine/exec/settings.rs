@@ -3,14 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel},
+    engine::{Capabilities, Circumstances, EngineConfig, EngineError, LoadedModel, cannot_run},
     isolation::{Needs, Preload, Profile, Reach},
     language::is_language_code,
     problems::Problems,
@@ -183,18 +182,12 @@ fn command(command: &[String], problems: &mut Problems) {
         return problems.add(KEY, what);
     };
     let path = Path::new(program);
-    let about = path.metadata();
-    let executable =
-        |about: &std::fs::Metadata| about.is_file() && about.permissions().mode() & 0o111 != 0;
-    if !path.is_absolute() {
-        let what = "is no absolute path; write where the program is (\"/usr/bin/python3\")";
-        problems.add(KEY, format!("{program} {what}"));
-    } else if !about.as_ref().is_ok_and(executable) {
-        let what = match about {
-            Ok(_) => "is no executable file".into(),
-            Err(error) => format!("cannot be run: {error}"),
+    if let Some(reason) = cannot_run(path) {
+        let way = match path.is_absolute() {
+            true => "",
+            false => "; write where the program is (\"/usr/bin/python3\")",
         };
-        problems.add(KEY, format!("{program} {what}"));
+        problems.add(KEY, format!("{reason}{way}"));
     }
     if command.iter().any(|argument| argument.contains('\0')) {
         problems.add(KEY, "an argument cannot have a zero byte");

@@ -34,6 +34,7 @@ macro_rules! table {
                 "STDOUT" => Some(1),
                 "STDERR" => Some(2),
                 "CHANNEL" => Some(super::CHANNEL.cast_unsigned()),
+                "STANDBY" => Some(super::STANDBY.cast_unsigned()),
                 "OWN_PID" => Some(OWN_PID),
                 $(stringify!($name) => Some($name),)*
                 // All of them fit: they are flags and codes of 32 bits, and only their types

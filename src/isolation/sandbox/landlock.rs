@@ -5,16 +5,17 @@
 use std::{
     io,
     ops::Range,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    path_beneath_rules,
 };
 
-use crate::isolation::Reach;
+use crate::isolation::{Reach, StandbyProgram};
 
 /// Folders of shared libraries, and the index in which the dynamic linker finds them. Missing ones
 /// are skipped.
@@ -116,14 +117,33 @@ fn without_files() -> Result<Ruleset, RulesetError> {
         .scope(Scope::from_all(NEWEST))
 }
 
-/// The rights of a program: it can read and execute the system's programs, libraries, a few facts
-/// and `files`. It can write in `scratch`. With `network` it can reach other machines.
+/// Add the rights that any program has: it can read and execute the system's programs, libraries,
+/// a few facts and `files`.
+fn with_programs(
+    created: RulesetCreated,
+    files: &[PathBuf],
+) -> Result<RulesetCreated, RulesetError> {
+    let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    created
+        .add_rules(path_beneath_rules(SYSTEM, run))?
+        .add_rules(path_beneath_rules(
+            PYTHONS.map(|minor| format!("/etc/python3.{minor}")),
+            run,
+        ))?
+        .add_rules(path_beneath_rules(files, run))?
+        .add_rules(path_beneath_rules(
+            NOTHING,
+            AccessFs::ReadFile | AccessFs::WriteFile,
+        ))
+}
+
+/// The rights of an engine's program: those of any program with `files`. It can write in `scratch`.
+/// With `network` it can reach other machines.
 fn for_program(
     files: &[PathBuf],
     scratch: &Path,
     network: bool,
 ) -> Result<RulesetCreated, RulesetError> {
-    let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let forbidden =
         AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
     let write = AccessFs::from_all(NEWEST) & !forbidden;
@@ -133,17 +153,9 @@ fn for_program(
         everything()?
     };
     let more: &[&str] = if network { &NETWORK } else { &[] };
-    created
-        .add_rules(path_beneath_rules(SYSTEM.iter().chain(more), run))?
-        .add_rules(path_beneath_rules(
-            PYTHONS.map(|minor| format!("/etc/python3.{minor}")),
-            run,
-        ))?
-        .add_rules(path_beneath_rules(files, run))?
-        .add_rules(path_beneath_rules(
-            NOTHING,
-            AccessFs::ReadFile | AccessFs::WriteFile,
-        ))?
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    with_programs(created, files)?
+        .add_rules(path_beneath_rules(more, read))?
         .add_rules(path_beneath_rules([scratch], write))
 }
 
@@ -160,17 +172,32 @@ fn but(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
         .add_rules(reach.ports.iter().map(connect))
 }
 
-/// Confine this process to reading libraries and the rights of `reach`. Returns the version of
-/// Landlock's interface in force, 0 for none.
+/// Add the rights of `standby`, if there is one, and of its inputs.
+fn with_standby(
+    created: RulesetCreated,
+    standby: Option<&StandbyProgram>,
+) -> Result<RulesetCreated, RulesetError> {
+    let Some(StandbyProgram { command, inputs }) = standby else {
+        return Ok(created);
+    };
+    let program: Vec<PathBuf> = command.iter().take(1).map(PathBuf::from).collect();
+    with_programs(created, &program)?.add_rules(path_beneath_rules([inputs], AccessFs::ReadFile))
+}
+
+/// Confine this process to reading libraries, the rights of `reach`, and those of the `standby` of
+/// its jobs. Returns the version of Landlock's interface in force, 0 for none.
 ///
 /// # Errors
 /// The kernel has Landlock but refuses.
-pub(super) fn confine(reach: &Reach) -> Result<u32, RulesetError> {
-    put_in_force(but(reach)?)
+pub(super) fn confine(
+    reach: &Reach,
+    standby: Option<&StandbyProgram>,
+) -> Result<u32, RulesetError> {
+    put_in_force(with_standby(but(reach)?, standby)?)
 }
 
 /// Confine this process to the rights of programs whose scratch directories are in the folder
-/// `scratches`.
+/// `scratches`, and to those of the `standby` of its jobs.
 ///
 /// # Errors
 /// As [`confine`].
@@ -178,8 +205,10 @@ pub(super) fn confine_for_programs(
     files: &[PathBuf],
     scratches: &Path,
     network: bool,
+    standby: Option<&StandbyProgram>,
 ) -> Result<u32, RulesetError> {
-    put_in_force(for_program(files, scratches, network)?)
+    let ruleset = for_program(files, scratches, network)?;
+    put_in_force(with_standby(ruleset, standby)?)
 }
 
 fn put_in_force(ruleset: RulesetCreated) -> Result<u32, RulesetError> {
@@ -238,6 +267,19 @@ impl Domain {
         network: bool,
     ) -> Result<Self, RulesetError> {
         Ok(Self(for_program(files, scratch, network)?.into()))
+    }
+
+    /// A domain with the rights of any program, for `program`. It can write nothing, and reads
+    /// `input` even if it opens that anew.
+    ///
+    /// # Errors
+    /// The kernel has Landlock but refuses.
+    pub(super) fn for_standby(program: &Path, input: BorrowedFd<'_>) -> Result<Self, RulesetError> {
+        let mut ruleset = with_programs(everything()?, &[program.into()])?;
+        // Landlock takes no rule for a file that has no path, such as a memfd, and does not forbid
+        // to open it anew.
+        let _ = (&mut ruleset).add_rule(PathBeneath::new(input, AccessFs::ReadFile));
+        Ok(Self(ruleset.into()))
     }
 
     /// Enter the domain, which cannot be left again. Each process that enters is alone in it: it

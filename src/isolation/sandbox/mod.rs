@@ -24,6 +24,10 @@
 //! neighbours), applied between fork and execve. Then the job takes step 3 like any other. Job and
 //! program cannot signal or trace each other.
 //!
+//! If the administrator configured a program for all jobs (`isolation::standby`), a forked job makes
+//! a standby before it enters its Landlock domain. So the zygote keeps the rights of a program in
+//! the first two steps. The job gives them up in step 3, except that it can start the standby once.
+//!
 //! Engines that ask a remote service ([`Profile::Network`]) keep some rights: their jobs open
 //! sockets to the service's port and to name servers (`policy/network.toml`), and read the files
 //! for that.
@@ -43,7 +47,7 @@ mod seccomp;
 mod tests;
 pub(super) mod violation;
 
-use std::{io, path::Path};
+use std::{io, os::fd::BorrowedFd, path::Path};
 
 use nix::unistd::Pid;
 
@@ -59,12 +63,16 @@ use self::{
     privileges::PrivilegeError,
     seccomp::Threads,
 };
-use crate::isolation::{Launch, Needs, Preload, Profile};
+use crate::isolation::{Launch, Needs, Preload, Profile, Reach, StandbyProgram};
 
 /// Descriptor through which a zygote or a job talks to the supervisor. When a job starts, it has
 /// only this one, stdin, stdout and stderr. The policies allow sending and receiving on this
 /// descriptor only.
 pub(super) const CHANNEL: i32 = 3;
+
+/// Descriptor through which a job starts its standby, if it has one. The policies allow sending on
+/// it.
+pub(super) const STANDBY: i32 = CHANNEL + 1;
 
 pub(super) use violation::report_to_supervisor;
 
@@ -100,31 +108,56 @@ pub struct Sandbox {
     status: OwnStatus,
     landlock: u32,
     profile: Profile,
-    /// Landlock domain of the jobs. `None` if the job starts a program: it then makes a domain in
-    /// which nothing is allowed.
+    /// Rights of the jobs' Landlock domain. `None` if the job starts its engine's program: it then
+    /// makes a domain in which nothing is allowed.
+    rights: Option<Rights>,
+    /// That domain. `None` if the job has a standby: it makes its domain after that.
     domain: Option<Domain>,
+    has_standby: bool,
     /// The threads to which a job's filter applies.
     threads: Threads,
     forking: Program,
     job: Program,
 }
 
+/// The rights of a job in its Landlock domain.
+#[derive(Debug)]
+enum Rights {
+    Nothing,
+    /// Libraries, and these.
+    Of(Reach),
+}
+
+impl Rights {
+    fn domain(&self) -> Result<Domain, ::landlock::RulesetError> {
+        match self {
+            Self::Nothing => Domain::of_nothing(),
+            Self::Of(reach) => Domain::of(reach),
+        }
+    }
+}
+
 impl Sandbox {
     /// Enter stage 1 with the rights of `needs.profile`. From now on this process can read shared
     /// libraries, reach the contents of `needs.reach`, and write nothing. It must have one thread.
     ///
-    /// `scratches` is the folder of the scratch directories, if jobs run programs.
+    /// `scratches` is the folder of the scratch directories, if jobs run programs. `standby` is the
+    /// program that each job can start, if there is one.
     ///
     /// # Errors
     /// A required restriction cannot be applied; the process must not continue.
-    pub fn enter(needs: &Needs, scratches: Option<&Path>) -> Result<Self, SandboxError> {
+    pub fn enter(
+        needs: &Needs,
+        scratches: Option<&Path>,
+        standby: Option<&StandbyProgram>,
+    ) -> Result<Self, SandboxError> {
         let Needs {
             preload,
             profile,
             ref reach,
             small_pages: _,
         } = *needs;
-        let policy = Policy::load(profile)?;
+        let policy = Policy::load(profile, standby.is_some())?;
         let status = OwnStatus::open()?;
         privileges::give_up()?;
         privileges::limit(profile)?;
@@ -133,16 +166,18 @@ impl Sandbox {
             Preload::BeforeFork => (Stage::Fork, Threads::Own),
             Preload::AfterFork => (Stage::Load, Threads::All),
         };
-        let domain = match (profile, preload) {
+        let rights = match (profile, preload) {
             (Profile::Program { .. }, _) => None,
-            (_, Preload::BeforeFork) => Some(Domain::of_nothing()?),
-            (_, Preload::AfterFork) => Some(Domain::of(reach)?),
+            (_, Preload::BeforeFork) => Some(Rights::Nothing),
+            (_, Preload::AfterFork) => Some(Rights::Of(reach.clone())),
         };
+        let ready = rights.as_ref().filter(|_| standby.is_none());
+        let domain = ready.map(Rights::domain).transpose()?;
         let landlock = match (profile, scratches) {
             (Profile::Program { network, .. }, Some(scratches)) => {
-                landlock::confine_for_programs(&reach.files, scratches, network)?
+                landlock::confine_for_programs(&reach.files, scratches, network, standby)?
             }
-            _ => landlock::confine(reach)?,
+            _ => landlock::confine(reach, standby)?,
         };
         let loading = Program::new(&policy.rules(Stage::Load), Others::Forbidden);
         seccomp::install(&loading, Threads::Own).map_err(SandboxError::Seccomp)?;
@@ -150,7 +185,9 @@ impl Sandbox {
             status,
             landlock,
             profile,
+            rights,
             domain,
+            has_standby: standby.is_some(),
             threads,
             forking: Program::new(&policy.changes(Stage::Load, Stage::Fork), Others::AsBefore),
             job: Program::new(&policy.changes(last, Stage::Job), Others::AsBefore),
@@ -176,17 +213,28 @@ impl Sandbox {
         })
     }
 
-    /// Enter the Landlock domain of a job. This is the first half of stage 3: the domain's
-    /// descriptor is still open, and the library has no threads yet.
+    /// Enter the Landlock domain of a job, unless it first makes a standby. This is the first half
+    /// of stage 3: the domain's descriptor is still open, and the library has no threads yet.
     ///
     /// # Errors
     /// As [`Self::enter`].
     pub(super) fn enter_domain(&self) -> io::Result<()> {
-        if self.profile.has_program() {
-            // Through this group the supervisor kills all that the program leaves behind.
+        if self.profile.has_program() || self.has_standby {
+            // Through this group the supervisor kills all that other programs leave behind.
             nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         }
         self.domain.as_ref().map_or(Ok(()), Domain::enter)
+    }
+
+    /// Enter the Landlock domain of a job that has made its standby.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub(super) fn enter_late_domain(&self) -> io::Result<()> {
+        match &self.rights {
+            Some(rights) if self.has_standby => rights.domain().map_err(io::Error::other)?.enter(),
+            _ => Ok(()),
+        }
     }
 
     /// Enter stage 3 with all threads. It cannot be left again.
@@ -222,6 +270,19 @@ impl Cage {
         let domain = Domain::for_program(launch.files, scratch, launch.network)?;
         let signals = landlock::keeps_signals_in();
         let rules = Policy::of_program(launch.network, launch.jit, signals)?;
+        let filter = Program::new(&rules, Others::Forbidden);
+        Ok(Self { domain, filter })
+    }
+
+    /// Prepare a cage in which `program` can use what any program needs, and can read `input`. It
+    /// can write nothing but its open descriptors.
+    ///
+    /// # Errors
+    /// As [`Sandbox::enter`].
+    pub(super) fn of_standby(program: &Path, input: BorrowedFd<'_>) -> Result<Self, SandboxError> {
+        let domain = Domain::for_standby(program, input)?;
+        let (network, jit, signals) = (false, false, landlock::keeps_signals_in());
+        let rules = Policy::of_program(network, jit, signals)?;
         let filter = Program::new(&rules, Others::Forbidden);
         Ok(Self { domain, filter })
     }

@@ -24,8 +24,27 @@ impl Stage {
     /// Every stage in the order of a process's life.
     pub const ALL: [Self; 3] = [Self::Load, Self::Fork, Self::Job];
 
-    /// Policy files for a profile at this stage, in addition to those of the later stages.
-    fn files(self, profile: Profile) -> Vec<File> {
+    /// Policy files for a profile at this stage, in addition to those of the later stages. With
+    /// `standby`, each job has a program that it can start.
+    fn files(self, profile: Profile, standby: bool) -> Vec<File> {
+        let mut files = self.files_alone(profile);
+        match (profile, self) {
+            _ if !standby => {}
+            // A forked job makes a standby, which must be allowed everything that a program may do.
+            // The files of the engine come first, because they allow calls that the program's only
+            // answer.
+            (Profile::Library, Self::Fork) => files.extend(of_standby()),
+            (Profile::Network, Self::Fork) => {
+                files.push(NETWORK);
+                files.extend(of_standby());
+            }
+            (_, Self::Job) => files.insert(0, STANDBY_HOST),
+            _ => {}
+        }
+        files
+    }
+
+    fn files_alone(self, profile: Profile) -> Vec<File> {
         match (profile, self) {
             (Profile::Library | Profile::Network, Self::Load) => vec![LOAD],
             (Profile::Library | Profile::Network, Self::Fork) => vec![FORK],
@@ -59,6 +78,14 @@ fn of_program(network: bool, jit: bool, signals: bool) -> impl Iterator<Item = F
     files.chain([LOAD, PROGRAM, PROGRAM_REFUSED])
 }
 
+/// Policy files of a job that still has to start its standby.
+fn of_standby() -> impl Iterator<Item = File> {
+    let (network, jit, signals) = (false, false, true);
+    [PROGRAM_START]
+        .into_iter()
+        .chain(of_program(network, jit, signals))
+}
+
 /// A policy file: name and contents.
 type File = (&'static str, &'static str);
 
@@ -85,6 +112,10 @@ const PROGRAM_START: File = (
 const PROGRAM_HOST: File = (
     "program-host.toml",
     include_str!("policy/program-host.toml"),
+);
+const STANDBY_HOST: File = (
+    "standby-host.toml",
+    include_str!("policy/standby-host.toml"),
 );
 const JOB: File = ("job.toml", include_str!("policy/job.toml"));
 const NETWORK: File = ("network.toml", include_str!("policy/network.toml"));
@@ -147,16 +178,17 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Read the policies of this build for processes of this profile.
-    pub(super) fn load(profile: Profile) -> Result<Self, PolicyError> {
+    /// Read the policies of this build for processes of this profile. With `standby`, each job has
+    /// a program that it can start.
+    pub(super) fn load(profile: Profile, standby: bool) -> Result<Self, PolicyError> {
         let mut stages = [Rules::new(), Rules::new(), Rules::new()];
         for (stage, all) in Stage::ALL.into_iter().zip(&mut stages) {
-            *all = read(stage.files(profile))?;
+            *all = read(stage.files(profile, standby))?;
         }
         Ok(Self { stages })
     }
 
-    /// Rules for the program of an engine "exec". `signals` is true if Landlock keeps its signals
+    /// Rules for the program of an engine "exec", or of a standby. `signals` is true if Landlock keeps its signals
     /// in.
     pub(super) fn of_program(
         network: bool,

@@ -32,7 +32,7 @@ const PROFILES: [Profile; 2] = [Profile::Library, Profile::Network];
 const OF_NETWORK: &str = "connect recvfrom sendmmsg sendto setsockopt socket";
 
 fn policy() -> Policy {
-    Policy::load(Profile::Library).unwrap()
+    Policy::load(Profile::Library, false).unwrap()
 }
 
 /// Run `code` like the kernel (Documentation/networking/filter.rst), with the instructions that our
@@ -108,14 +108,16 @@ fn stricter(older: u32, newer: u32) -> u32 {
 
 #[test]
 fn the_filters_of_each_stage_together_do_what_its_policy_says() {
-    for profile in PROFILES {
-        follow(profile, &Stage::ALL);
-        // This job loads its model itself.
-        follow(profile, &[Stage::Load, Stage::Job]);
-    }
     let (network, jit) = (true, true);
     let program = Profile::Program { network, jit };
-    follow(program, &[Stage::Load, Stage::Job]);
+    for standby in [false, true] {
+        for profile in PROFILES {
+            follow(profile, standby, &Stage::ALL);
+            // This job loads its model itself.
+            follow(profile, standby, &[Stage::Load, Stage::Job]);
+        }
+        follow(program, standby, &[Stage::Load, Stage::Job]);
+    }
 }
 
 /// Extra rights that settings can give a program: network and jit.
@@ -163,7 +165,7 @@ fn tries(rules: &Rules, call: u32) -> Vec<[u64; 6]> {
 #[test]
 fn a_program_gets_the_answers_of_its_policy_whatever_was_in_force_before() {
     for (network, jit) in EXTRAS {
-        let load = Policy::load(Profile::Program { network, jit }).unwrap();
+        let load = Policy::load(Profile::Program { network, jit }, false).unwrap();
         let load = Program::new(&load.rules(Stage::Load), Others::Forbidden);
         for signals in [false, true] {
             let rules = Policy::of_program(network, jit, signals).unwrap();
@@ -240,8 +242,60 @@ fn no_settings_let_a_program_do_what_none_may() {
     assert!(kill(&all, 4711) && !kill(&none, 4711) && !kill(&none, u64::MAX - 1) && kill(&none, 0));
 }
 
-fn follow(profile: Profile, stages: &[Stage]) {
-    let policy = Policy::load(profile).unwrap();
+#[test]
+fn a_standby_gets_the_answers_of_its_policy_whatever_job_made_it() {
+    let (network, jit) = (true, true);
+    let profiles = PROFILES
+        .into_iter()
+        .chain([Profile::Program { network, jit }]);
+    for (profile, signals) in profiles.flat_map(|profile| [(profile, false), (profile, true)]) {
+        let rules = Policy::of_program(false, false, signals).unwrap();
+        let own = Program::new(&rules, Others::Forbidden);
+        let job = Policy::load(profile, true).unwrap();
+        // A job of a loaded zygote, and one that will load its model itself.
+        let job = [Stage::Load, Stage::Fork].map(|stage| job.rules(stage));
+        let of_program = matches!(profile, Profile::Program { .. });
+        for rules_of_job in job.iter().take(if of_program { 1 } else { 2 }) {
+            let before = Program::new(rules_of_job, Others::Forbidden);
+            for call in 0..600 {
+                for arguments in tries(&rules, call) {
+                    let expected = meaning(&rules, call, arguments);
+                    let both = stricter(run(&before, call, arguments), run(&own, call, arguments));
+                    assert_eq!(both, expected, "{profile:?}: {call} with {arguments:x?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_job_with_a_standby_may_do_nothing_else_than_start_it_and_await_it() {
+    for profile in PROFILES {
+        let [without, with] = [false, true].map(|standby| {
+            let policy = Policy::load(profile, standby).unwrap();
+            policy.rules(Stage::Job)
+        });
+        let more = ["poll", "ppoll", "waitid"].map(|name| name.parse::<Sysno>().ok().map(number));
+        let send = number(Sysno::sendmsg);
+        for call in 0..600 {
+            for arguments in tries(&with, call) {
+                let is_more = more.contains(&Some(call))
+                    || (call == send && arguments[0] as u32 == STANDBY.cast_unsigned());
+                if !is_more {
+                    let told = format!("{profile:?}: {call} with {arguments:x?}");
+                    let expected = meaning(&without, call, arguments);
+                    assert_eq!(meaning(&with, call, arguments), expected, "{told}");
+                }
+            }
+        }
+        let to = |fd: i32| meaning(&with, send, [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0]);
+        assert_eq!(to(STANDBY), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(to(STANDBY + 1), libc::SECCOMP_RET_TRAP);
+    }
+}
+
+fn follow(profile: Profile, standby: bool, stages: &[Stage]) {
+    let policy = Policy::load(profile, standby).unwrap();
     let mut filters = Vec::new();
     let mut before = None;
     for stage in stages.iter().copied() {
@@ -340,7 +394,8 @@ fn no_policy_allows_a_dangerous_call() {
 
 #[test]
 fn an_engine_with_a_network_may_do_nothing_else_that_is_dangerous() {
-    let rules = Policy::load(Profile::Network).unwrap().rules(Stage::Load);
+    let rules = Policy::load(Profile::Network, false).unwrap();
+    let rules = rules.rules(Stage::Load);
     let of_network: Vec<&str> = OF_NETWORK.split_ascii_whitespace().collect();
     let runs = |name: &str, call| {
         let rules = rules.get(&number(call)).map(Vec::as_slice);
@@ -360,7 +415,8 @@ fn an_engine_with_a_network_may_do_nothing_else_that_is_dangerous() {
 
 #[test]
 fn an_engine_with_a_network_has_no_sockets_but_for_tcp_and_name_servers() {
-    let rules = Policy::load(Profile::Network).unwrap().rules(Stage::Job);
+    let rules = Policy::load(Profile::Network, false).unwrap();
+    let rules = rules.rules(Stage::Job);
     let program = Program::new(&rules, Others::Forbidden);
     let refused = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
     let unknown = refused(libc::EAFNOSUPPORT);

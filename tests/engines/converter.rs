@@ -262,6 +262,7 @@ fn a_converter_that_fails_late_or_complains_still_serves() {
     let daemon = told();
     for (mode, warned) in [
         ("behave", ""),
+        ("reopen", ""),
         ("complain", ""),
         ("child", ""),
         ("read-model", ""),

@@ -281,8 +281,7 @@ impl Cage {
     /// As [`Sandbox::enter`].
     pub(super) fn of_standby(program: &Path, input: BorrowedFd<'_>) -> Result<Self, SandboxError> {
         let domain = Domain::for_standby(program, input)?;
-        let (network, jit, signals) = (false, false, landlock::keeps_signals_in());
-        let rules = Policy::of_program(network, jit, signals)?;
+        let rules = Policy::of_standby()?;
         let filter = Program::new(&rules, Others::Forbidden);
         Ok(Self { domain, filter })
     }

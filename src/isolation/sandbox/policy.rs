@@ -30,13 +30,15 @@ impl Stage {
         let mut files = self.files_alone(profile);
         match (profile, self) {
             _ if !standby => {}
-            // A forked job makes a standby, which must be allowed everything that a program may do.
-            // The files of the engine come first, because they allow calls that the program's only
-            // answer.
-            (Profile::Library, Self::Fork) => files.extend(of_standby()),
+            // A forked job makes a standby, so it must be allowed everything that the standby may do.
+            // Its own files come first, because they allow calls that the standby's only answer.
+            (Profile::Library, Self::Fork) => {
+                files.push(PROGRAM_START);
+                files.extend(OF_STANDBY);
+            }
             (Profile::Network, Self::Fork) => {
-                files.push(NETWORK);
-                files.extend(of_standby());
+                files.extend([PROGRAM_START, NETWORK]);
+                files.extend(OF_STANDBY);
             }
             (_, Self::Job) => files.insert(0, STANDBY_HOST),
             _ => {}
@@ -78,13 +80,8 @@ fn of_program(network: bool, jit: bool, signals: bool) -> impl Iterator<Item = F
     files.chain([LOAD, PROGRAM, PROGRAM_REFUSED])
 }
 
-/// Policy files of a job that still has to start its standby.
-fn of_standby() -> impl Iterator<Item = File> {
-    let (network, jit, signals) = (false, false, true);
-    [PROGRAM_START]
-        .into_iter()
-        .chain(of_program(network, jit, signals))
-}
+/// Policy files of a standby, in the same order.
+const OF_STANDBY: [File; 5] = [LOAD, STANDBY, STANDBY_REFUSED, PROGRAM, PROGRAM_REFUSED];
 
 /// A policy file: name and contents.
 type File = (&'static str, &'static str);
@@ -112,6 +109,11 @@ const PROGRAM_START: File = (
 const PROGRAM_HOST: File = (
     "program-host.toml",
     include_str!("policy/program-host.toml"),
+);
+const STANDBY: File = ("standby.toml", include_str!("policy/standby.toml"));
+const STANDBY_REFUSED: File = (
+    "standby-refused.toml",
+    include_str!("policy/standby-refused.toml"),
 );
 const STANDBY_HOST: File = (
     "standby-host.toml",
@@ -188,7 +190,12 @@ impl Policy {
         Ok(Self { stages })
     }
 
-    /// Rules for the program of an engine "exec", or of a standby. `signals` is true if Landlock keeps its signals
+    /// Rules for a standby.
+    pub(super) fn of_standby() -> Result<Rules, PolicyError> {
+        read(OF_STANDBY)
+    }
+
+    /// Rules for the program of an engine "exec". `signals` is true if Landlock keeps its signals
     /// in.
     pub(super) fn of_program(
         network: bool,

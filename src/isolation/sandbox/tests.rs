@@ -248,8 +248,8 @@ fn a_standby_gets_the_answers_of_its_policy_whatever_job_made_it() {
     let profiles = PROFILES
         .into_iter()
         .chain([Profile::Program { network, jit }]);
-    for (profile, signals) in profiles.flat_map(|profile| [(profile, false), (profile, true)]) {
-        let rules = Policy::of_program(false, false, signals).unwrap();
+    let rules = Policy::of_standby().unwrap();
+    for profile in profiles {
         let own = Program::new(&rules, Others::Forbidden);
         let job = Policy::load(profile, true).unwrap();
         // A job of a loaded zygote, and one that will load its model itself.
@@ -264,6 +264,36 @@ fn a_standby_gets_the_answers_of_its_policy_whatever_job_made_it() {
                     assert_eq!(both, expected, "{profile:?}: {call} with {arguments:x?}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn neither_a_standby_nor_a_zygote_that_keeps_its_rights_may_change_a_file() {
+    let files = "creat truncate ftruncate mkdir unlink rename link symlink chmod fchmod utimensat kill tkill";
+    let zygote = Policy::load(Profile::Library, true).unwrap();
+    for rules in [Policy::of_standby().unwrap(), zygote.rules(Stage::Fork)] {
+        let answer = |name: &str, arguments| {
+            let call = name.parse::<Sysno>().ok().map(number);
+            call.map(|call| meaning(&rules, call, arguments))
+        };
+        for name in files.split_ascii_whitespace() {
+            let allowed = answer(name, [0; 6]) == Some(libc::SECCOMP_RET_ALLOW);
+            assert!(!allowed, "{name}");
+        }
+        let open = |flags: i32| answer("openat", [0, 0, flags as u64, 0, 0, 0]);
+        assert_eq!(
+            open(libc::O_PATH | libc::O_CLOEXEC),
+            Some(libc::SECCOMP_RET_ALLOW)
+        );
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_TRUNC, libc::O_CREAT] {
+            assert_ne!(open(flags), Some(libc::SECCOMP_RET_ALLOW), "{flags:x}");
+        }
+        for name in HOSTILE.split_ascii_whitespace() {
+            // A zygote forks, confines its jobs and makes groups of them.
+            let own = ["clone3", "seccomp", "setpgid", "landlock_add_rule"].contains(&name);
+            let allowed = answer(name, [0; 6]) == Some(libc::SECCOMP_RET_ALLOW);
+            assert!(own || !allowed, "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::render::{described, name_of, seconds};
+use super::parts::{described, name_of, seconds};
 use crate::{
     language::primary_language,
     transcript::{Segment, Transcript},

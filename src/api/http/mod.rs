@@ -14,6 +14,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod options;
+mod parts;
 mod render;
 mod stats;
 mod streaming;

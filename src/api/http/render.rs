@@ -10,12 +10,15 @@ use axum::{
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::asr;
-use super::options::{Format, Granularities, Options, Task};
+use super::{
+    asr,
+    options::{Format, Granularities, Options, Task},
+    parts::{described, logarithm, name_of, seconds},
+};
 use crate::{
     engine::EngineSettings,
-    language::{english_name, primary_language},
-    transcript::{BETWEEN, Decoding, Segment, Transcript},
+    language::primary_language,
+    transcript::{BETWEEN, Segment, Transcript},
 };
 
 /// Media type of every answer that is not JSON. OpenAI's service sends subtitles with it, too, and
@@ -219,58 +222,6 @@ impl Serialize for Logprobs<'_> {
     }
 }
 
-/// Natural logarithm, at least -100: JSON has no number for the logarithm of 0.
-fn logarithm(probability: f32) -> f64 {
-    f64::from(probability).ln().max(-100.0)
-}
-
-/// Mean over the words with a known probability; 0 if there is none.
-#[allow(clippy::cast_possible_truncation)]
-fn mean_logprob(segment: &Segment) -> f32 {
-    let known = segment.words.iter().filter_map(|word| word.confidence);
-    let (sum, count) = known.fold((0.0, 0.0_f64), |(sum, count), probability| {
-        (sum + logarithm(probability), count + 1.0)
-    });
-    (sum / count.max(1.0)) as f32
-}
-
-/// A segment with all fields that OpenAI's have. Fields that only Whisper can fill get values with
-/// which no client takes the segment for a bad one.
-pub(super) fn described(id: usize, segment: &Segment) -> Value {
-    let unknown = || Decoding {
-        seek: Duration::ZERO,
-        tokens: Vec::new(),
-        temperature: 0.0,
-        avg_logprob: mean_logprob(segment),
-        compression_ratio: 1.0,
-        no_speech_prob: 0.0,
-    };
-    let decoding = segment.decoding.clone().unwrap_or_else(unknown);
-    json!({
-        "id": id,
-        "seek": frames(decoding.seek),
-        "start": seconds(segment.start),
-        "end": seconds(segment.end),
-        "text": segment.text,
-        "tokens": decoding.tokens,
-        "temperature": figure(decoding.temperature),
-        "avg_logprob": figure(decoding.avg_logprob),
-        "compression_ratio": figure(decoding.compression_ratio),
-        "no_speech_prob": figure(decoding.no_speech_prob),
-    })
-}
-
-/// Position in frames of 10 ms, OpenAI's unit.
-fn frames(position: Duration) -> u64 {
-    position.as_secs() * 100 + u64::from(position.subsec_millis() / 10)
-}
-
-/// Convert to `f64` with the same decimal digits, not with the digits that the wider type would
-/// add.
-fn figure(number: f32) -> f64 {
-    (f64::from(number) * 1e6).round() / 1e6
-}
-
 /// Usage as OpenAI counts it: seconds of audio, rounded up.
 pub(super) fn usage(duration: Duration) -> Value {
     let started = u64::from(duration.subsec_nanos() > 0);
@@ -281,20 +232,6 @@ pub(super) fn usage(duration: Duration) -> Value {
 /// clients refuse an event without them. No tokens are counted here: `stt` has the figures.
 pub(super) fn no_tokens() -> Value {
     json!({"type": "tokens", "input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
-}
-
-/// Seconds with three decimal digits, which is finer than anyone can hear.
-pub(super) fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// Name of the language as OpenAI gives it (`english`). The code itself if it has no name, and
-/// `unknown` without a code.
-pub(super) fn name_of(code: Option<&str>) -> String {
-    match code {
-        Some(code) => english_name(code).unwrap_or_else(|| primary_language(code).to_owned()),
-        None => "unknown".into(),
-    }
 }
 
 fn of_type(kind: &'static str, body: String) -> Response {
@@ -308,21 +245,6 @@ fn of_type(kind: &'static str, body: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn languages_have_the_names_that_openai_gives_them() {
-        for (code, name) in [
-            ("en", "english"),
-            ("en-us", "english"),
-            ("de", "german"),
-            ("el", "greek"),
-            ("eng", "english"),
-            ("zz", "zz"),
-        ] {
-            assert_eq!(name_of(Some(code)), name);
-        }
-        assert_eq!(name_of(None), "unknown");
-    }
 
     #[test]
     fn a_started_second_is_a_second() {

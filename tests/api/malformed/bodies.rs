@@ -472,7 +472,7 @@ fn values() -> Vec<Case> {
         ("response_format", "xml"),
         ("response_format", "JSON "),
         ("language", "-"),
-        ("language", "english"),
+        ("language", "klingonese"),
         ("model", "nobody"),
         ("model", "../../etc/passwd"),
         ("model", "default:crash"),

@@ -159,11 +159,11 @@ impl Executable {
 
     /// Replace this process by the program; the error if that fails. Async-signal-safe.
     pub(super) fn execute(&self) -> io::Error {
+        let path = self.argv.first().copied().unwrap_or(ptr::null());
         let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
-        // SAFETY: execve is async-signal-safe. Both lists end with a null pointer, the first one
-        // has another element before it, and the strings to which they point are NUL-terminated and
-        // live as long as `self`.
-        unsafe { libc::execve(*argv, argv, envp) };
+        // SAFETY: execve is async-signal-safe. Both lists end with a null pointer, the path is the
+        // first of the arguments, and the strings are NUL-terminated and live as long as `self`.
+        unsafe { libc::execve(path, argv, envp) };
         io::Error::last_os_error()
     }
 }

@@ -137,8 +137,8 @@ impl Slots {
         Ok(self.inner.scratches()?.path().into())
     }
 
-    /// Take a free slot and confine it by `limits`, with a scratch directory if the `company` of its
-    /// job needs one; `None` if all slots are in use.
+    /// Take a free slot and confine it by `limits`, with a scratch directory if the `company` of
+    /// its job needs one; `None` if all slots are in use.
     ///
     /// # Errors
     /// The slot's cgroup cannot be made or confined, or its scratch directory cannot be made.

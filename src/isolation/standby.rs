@@ -1,9 +1,10 @@
 //! A program that a job can start once, after it has given up the right to start programs.
 //!
-//! While the job sets itself up, it forks a child that only waits. If the job hands it a descriptor,
-//! the child confines itself and executes the program, with that descriptor as standard input. So
-//! the job's own filter stays closed, and a request that does not need the program does not pay for
-//! its start. The child is in the job's cgroup and process group, and ends with the job.
+//! While the job sets itself up, it forks a child that only waits. If the job hands it a
+//! descriptor, the child confines itself and executes the program, with that descriptor as standard
+//! input. So the job's own filter stays closed, and a request that does not need the program does
+//! not pay for its start. The child is in the job's cgroup and process group, and ends with the
+//! job.
 #![allow(unsafe_code)]
 
 use std::{

@@ -24,9 +24,10 @@
 //! neighbours), applied between fork and execve. Then the job takes step 3 like any other. Job and
 //! program cannot signal or trace each other.
 //!
-//! If the administrator configured a program for all jobs (`isolation::standby`), a forked job makes
-//! a standby before it enters its Landlock domain. So the zygote keeps the rights of a program in
-//! the first two steps. The job gives them up in step 3, except that it can start the standby once.
+//! If the administrator configured a program for all jobs (`isolation::standby`), a forked job
+//! makes a standby before it enters its Landlock domain. So the zygote keeps the rights of a
+//! program in the first two steps. The job gives them up in step 3, except that it can start the
+//! standby once.
 //!
 //! Engines that ask a remote service ([`Profile::Network`]) keep some rights: their jobs open
 //! sockets to the service's port and to name servers (`policy/network.toml`), and read the files

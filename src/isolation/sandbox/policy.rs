@@ -30,8 +30,8 @@ impl Stage {
         let mut files = self.files_alone(profile);
         match (profile, self) {
             _ if !standby => {}
-            // A forked job makes a standby, so it must be allowed everything that the standby may do.
-            // Its own files come first, because they allow calls that the standby's only answer.
+            // A forked job makes a standby, so it must be allowed all that the standby may do. Its
+            // own files come first, because they allow calls that the standby's only answer.
             (Profile::Library, Self::Fork) => {
                 files.push(PROGRAM_START);
                 files.extend(OF_STANDBY);

@@ -24,7 +24,7 @@ use stt_isolated::{
     config::Limits,
     engine::{EngineConfig as _, pocketsphinx::PocketsphinxSettings},
     isolation::{
-        How, Load, Needs, ProcessError, Slots,
+        Company, How, Load, Needs, ProcessError, Slots, Standby,
         sandbox::{read_back, system_call_name},
         zygote,
     },
@@ -88,7 +88,12 @@ impl zygote::Work for Attempting {
 
     fn rehearse(&self) {}
 
-    fn serve(&self, model: Result<&mut (), String>, channel: &'static JobChannel) {
+    fn serve(
+        &self,
+        model: Result<&mut (), String>,
+        channel: &'static JobChannel,
+        _: Option<Standby>,
+    ) {
         model.unwrap();
         job(channel);
     }
@@ -165,6 +170,7 @@ async fn start_and_load(
         model: what.into(),
         settings: Vec::new(),
         scratch: None,
+        standby: None,
         secret: None,
     };
     let result = zygote.load(load, LONG).await;
@@ -172,7 +178,7 @@ async fn start_and_load(
 }
 
 async fn fork(zygote: &mut ZygoteProcess) -> Result<JobProcess, Failed> {
-    let slot = Slots::new(None, 1).take(Limits::default().of_cgroup(), false)?;
+    let slot = Slots::new(None, 1).take(Limits::default().of_cgroup(), Company::None)?;
     zygote.begin_fork(slot.ok_or("no slot")?, true).await?;
     let job = zygote.forked().await?;
     match job.receive().await? {

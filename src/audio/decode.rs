@@ -1,6 +1,6 @@
 //! Drives demuxer and decoder packet by packet, and decides when a file counts as damaged.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{fs::File, mem, sync::Arc, time::Duration};
 
 use symphonia::core::{
     audio::GenericAudioBufferRef,
@@ -19,7 +19,6 @@ use super::{
     intake::Watch,
     mark::Mark,
     mix::append_mono,
-    raw::Raw,
     resample::Resampler,
     source::Source,
     timeline::{Place, Timeline},
@@ -88,6 +87,8 @@ pub struct Decoder {
     failures: u32,
     restarts: u32,
     damage: Damage,
+    /// Warnings about the file as a whole, found before it was decoded.
+    warnings: Vec<String>,
 }
 
 /// Meaning of the demuxer's end of input.
@@ -134,25 +135,25 @@ impl Decoder {
         wanted: &Wanted,
     ) -> Result<Self, AudioError> {
         let _mark = Mark::set();
-        let raw = hint.mime.map(Raw::of).transpose()?.flatten();
-        let source = Source::open(file, raw)?;
+        let source = Source::open(file, hint)?;
         let again = source.as_stream();
-        match (Self::of(source, hint, wanted), again) {
+        match (Self::of(source, wanted), again) {
             (Err(AudioError::Corrupt(reason)), Some(again)) => {
-                Self::of_stream(again, hint, wanted).map_err(|_| AudioError::Corrupt(reason))
+                Self::of_stream(again, wanted).map_err(|_| AudioError::Corrupt(reason))
             }
             (decoder, again) => Ok(Self { again, ..decoder? }),
         }
     }
 
-    fn of(source: Source, hint: Hint<'_>, wanted: &Wanted) -> Result<Self, AudioError> {
+    fn of(mut source: Source, wanted: &Wanted) -> Result<Self, AudioError> {
         let watch = source.watch();
         let end = if source.open_ended {
             End::Expected
         } else {
             End::Unclear
         };
-        let format = demuxer(source, &watch, hint)?;
+        let warnings = mem::take(&mut source.warnings);
+        let format = demuxer(source, &watch)?;
         let Heard {
             track,
             decoder,
@@ -186,12 +187,13 @@ impl Decoder {
             failures: 0,
             restarts: 0,
             damage: Damage::default(),
+            warnings,
         })
     }
 
     /// Like [`Self::of`], for a file that could not be decoded as the format that it claims.
-    fn of_stream(source: Source, hint: Hint<'_>, wanted: &Wanted) -> Result<Self, AudioError> {
-        let decoder = Self::of(source, hint, wanted)?;
+    fn of_stream(source: Source, wanted: &Wanted) -> Result<Self, AudioError> {
+        let decoder = Self::of(source, wanted)?;
         let end = if decoder.end == End::Unclear {
             End::Early
         } else {
@@ -249,7 +251,8 @@ impl Decoder {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let damage = self.damage.warnings(self.position(), self.timeline.leap());
-        self.others.iter().cloned().chain(damage).collect()
+        let about_file = self.warnings.iter().chain(&self.others).cloned();
+        about_file.chain(damage).collect()
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.
@@ -258,7 +261,7 @@ impl Decoder {
         let again = self.again.take();
         if let (Err(AudioError::Corrupt(_) | AudioError::TooShort { .. }), Some(again)) =
             (&filled, again)
-            && let Ok(mut second) = Self::of_stream(again, Hint::default(), &self.wanted)
+            && let Ok(mut second) = Self::of_stream(again, &self.wanted)
             && second.fill().is_ok()
         {
             *self = second;

@@ -13,6 +13,16 @@ pub enum AudioError {
         "the file is not audio in a supported format ({0}): send WAV, FLAC, MP3, Ogg, Opus, WebM, MP4, M4A, AAC, AIFF or CAF"
     )]
     Unsupported(String),
+    /// The format is known by its first bytes, but cannot be read.
+    #[error(
+        "the recording is in a format that is not supported ({0}): convert it, for example to FLAC or 16-bit WAV"
+    )]
+    UnsupportedFormat(&'static str),
+    /// A later part of a recording that was made piece by piece.
+    #[error(
+        "the file is {0} without its beginning: send the recording from its first byte, so all pieces from the first one on, joined in their order"
+    )]
+    NoBeginning(&'static str),
     /// The media type announces raw samples, but does not describe them completely.
     #[error(
         "raw audio cannot be read without knowing what it is ({0}): send it as `audio/L16;rate=16000` (high byte first) or `audio/pcm;rate=16000;encoding=s16le`, with `channels` if there are more than one"
@@ -70,6 +80,9 @@ impl AudioError {
     /// True if the recording may be sound, but is of a kind that is not known here.
     #[must_use]
     pub fn is_unknown_kind(&self) -> bool {
-        matches!(self, Self::Unsupported(_) | Self::UnsupportedCodec(_))
+        matches!(
+            self,
+            Self::Unsupported(_) | Self::UnsupportedFormat(_) | Self::UnsupportedCodec(_)
+        )
     }
 }

@@ -4,23 +4,32 @@ use symphonia::{
     core::{
         codecs::{
             CodecParameters,
-            audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, well_known as codec},
+            audio::{AudioCodecParameters, AudioDecoder, well_known as codec},
             registry::CodecRegistry,
         },
         errors::Error,
-        formats::{FormatId, FormatReader, Track, probe::Probe, well_known as format},
-        io::MediaSourceStream,
+        formats::{
+            FormatId, FormatOptions, FormatReader, Track, probe::ProbeableFormat,
+            well_known as format,
+        },
+        io::{MediaSourceStream, ReadBytes as _},
         packet::Packet,
     },
-    default::{formats, register_enabled_codecs},
+    default::{
+        formats::{AdtsReader, CafReader, MpaReader, WavReader},
+        register_enabled_codecs,
+    },
 };
 
 use super::{
     AudioError,
     bounds::{check_channels, check_rate},
-    flac,
+    containers, flac,
+    frames::Sort,
+    headers::Demuxer,
     intake::Watch,
-    matroska, mp4, ogg,
+    magic::Format,
+    matroska, mp4, names, ogg,
     source::Source,
 };
 
@@ -39,53 +48,45 @@ pub struct Hint<'a> {
     pub mime: Option<&'a str>,
 }
 
-/// Finds the demuxer for `source`.
-pub(super) fn demuxer(
-    source: Source,
-    watch: &Watch,
-    hint: Hint<'_>,
-) -> Result<Box<dyn FormatReader>, AudioError> {
-    let stream = MediaSourceStream::new(Box::new(source), Default::default());
-    probe()
-        .probe(
-            &Default::default(),
-            stream,
-            Default::default(),
-            Default::default(),
-        )
-        .map_err(|error| unopened(error, watch, hint))
+/// Opens the demuxer that `source` was found to need.
+pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatReader>, AudioError> {
+    let which = source.demuxer;
+    let mut stream = MediaSourceStream::new(Box::new(source), Default::default());
+    let opened = match which {
+        Demuxer::Voice(voice) => Ok(containers::open_voice(voice, stream)),
+        Demuxer::Of(format) => match format {
+            Format::Frames(Sort::Adts) => open::<AdtsReader<'_>>(stream),
+            Format::Frames(Sort::Mpeg(_)) => open::<MpaReader<'_>>(stream),
+            Format::Caf => open::<CafReader<'_>>(stream),
+            Format::Flac => open::<flac::Reader<'_>>(stream),
+            Format::Matroska => open::<matroska::Reader<'_>>(stream),
+            Format::Ogg => open::<ogg::Reader<'_>>(stream),
+            Format::Wav => open::<WavReader<'_>>(stream),
+            // Its reader begins within the first box.
+            Format::Mp4 => match stream.ignore_bytes(4) {
+                Ok(()) => open::<mp4::Reader<'_>>(stream),
+                Err(error) => Err(error.into()),
+            },
+            other => containers::open(other, stream),
+        },
+    };
+    opened.map_err(|error| unopened(error, watch))
 }
 
-/// Every known container. Readers of tags are left out on purpose: see [`Source::open`].
-fn probe() -> Probe {
-    let mut probe = Probe::default();
-    probe.register_format::<formats::AdtsReader<'_>>();
-    probe.register_format::<formats::CafReader<'_>>();
-    probe.register_format::<flac::Reader<'_>>();
-    probe.register_format::<mp4::Reader<'_>>();
-    probe.register_format::<formats::MpaReader<'_>>();
-    probe.register_format::<formats::AiffReader<'_>>();
-    probe.register_format::<formats::WavReader<'_>>();
-    probe.register_format::<ogg::Reader<'_>>();
-    probe.register_format::<matroska::Reader<'_>>();
-    probe
+/// Opens this reader on a stream of its format.
+fn open<'s, R: ProbeableFormat<'s>>(
+    stream: MediaSourceStream<'s>,
+) -> symphonia::core::errors::Result<Box<dyn FormatReader + 's>> {
+    R::try_probe_new(stream, FormatOptions::default())
 }
 
 /// The error to report if no demuxer accepted the file.
-fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
+fn unopened(error: Error, watch: &Watch) -> AudioError {
     if let Some(failure) = watch.failure() {
         return failure;
     }
     match error {
         _ if watch.refused() => AudioError::Corrupt("its header is absurdly long".into()),
-        Error::Unsupported(reason)
-            if reason.contains("no suitable format") && is_called_raw(hint) =>
-        {
-            AudioError::Raw("it has no header".into())
-        }
-        Error::Unsupported(reason) if reason.contains("no suitable format") => {
-            AudioError::Unsupported(described(hint))
-        }
         // Demuxers call a file unsupported if a required part is missing.
         Error::Unsupported(reason) if reason.contains("missing") => {
             AudioError::Corrupt(format!("it is incomplete: {reason}"))
@@ -101,32 +102,6 @@ fn unopened(error: Error, watch: &Watch, hint: Hint<'_>) -> AudioError {
         Error::Unsupported(reason) => AudioError::Unsupported(reason.into()),
         Error::IoError(_) => AudioError::Corrupt("it ends within its header".into()),
         error => AudioError::Corrupt(error.to_string()),
-    }
-}
-
-/// True if the file name says that the samples have no header. The media type was checked before.
-fn is_called_raw(hint: Hint<'_>) -> bool {
-    let names = ["raw", "pcm", "s16", "sw"];
-    hint.extension.is_some_and(|extension| {
-        names
-            .iter()
-            .any(|name| extension.eq_ignore_ascii_case(name))
-    })
-}
-
-/// The sender's description of the file, made short and harmless for a message.
-fn described(hint: Hint<'_>) -> String {
-    let harmless = |text: &str| -> String {
-        let keep = |c: &char| c.is_ascii_alphanumeric() || "/.+-".contains(*c);
-        text.chars().filter(keep).take(32).collect()
-    };
-    match (hint.extension, hint.mime) {
-        (Some(extension), _) => format!("it came as .{}", harmless(extension)),
-        (None, Some(mime)) => {
-            let essence = mime.split(';').next().unwrap_or(mime);
-            format!("it came as {}", harmless(essence))
-        }
-        (None, None) => "its first megabyte shows no known header".into(),
     }
 }
 
@@ -182,7 +157,7 @@ pub(super) fn decoder_of(
         .make_audio_decoder(&params, &Default::default())
         .map_err(|error| match error {
             Error::Unsupported(reason) => {
-                AudioError::UnsupportedCodec(codec_name(params.codec).unwrap_or(reason).into())
+                AudioError::UnsupportedCodec(names::codec(params.codec).unwrap_or(reason.into()))
             }
             error => AudioError::Corrupt(error.to_string()),
         })
@@ -192,6 +167,7 @@ fn codecs() -> CodecRegistry {
     let mut codecs = CodecRegistry::new();
     register_enabled_codecs(&mut codecs);
     codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+    super::codecs::register(&mut codecs);
     codecs
 }
 
@@ -209,12 +185,7 @@ pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bo
 
 /// True for containers that are little more than a header before the samples.
 pub(super) fn is_raw(id: FormatId) -> bool {
-    [
-        format::FORMAT_ID_WAVE,
-        format::FORMAT_ID_AIFF,
-        format::FORMAT_ID_CAF,
-    ]
-    .contains(&id)
+    [format::FORMAT_ID_WAVE, format::FORMAT_ID_CAF].contains(&id)
 }
 
 /// True for MPEG's own streams, which are frame after frame without a container.
@@ -240,22 +211,4 @@ pub(super) fn starts_anywhere(id: FormatId) -> bool {
 /// True for tracks that decide when a recording starts: not for subtitles.
 pub(super) fn is_heard_or_seen(track: &Track) -> bool {
     !matches!(track.codec_params, Some(CodecParameters::Subtitle(_)))
-}
-
-/// Common name of a codec that senders use but this decoder does not know.
-fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    Some(match id {
-        codec::CODEC_ID_AAC => "AAC other than AAC-LC with one or two channels",
-        codec::CODEC_ID_OPUS => "Opus with more than two channels",
-        codec::CODEC_ID_AC3 => "AC-3",
-        codec::CODEC_ID_EAC3 => "E-AC-3",
-        codec::CODEC_ID_DCA => "DTS",
-        codec::CODEC_ID_SPEEX => "Speex",
-        codec::CODEC_ID_WAVPACK => "WavPack",
-        codec::CODEC_ID_TTA => "TTA",
-        codec::CODEC_ID_TRUEHD => "TrueHD",
-        codec::CODEC_ID_ADPCM_G722 => "G.722",
-        codec::CODEC_ID_ADPCM_G726 | codec::CODEC_ID_ADPCM_G726LE => "G.726",
-        _ => return None,
-    })
 }

@@ -1,8 +1,10 @@
 //! Reads the bytes of a recording from its descriptor, and records errors and limits on the way.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, ErrorKind, Read},
+    mem,
     os::unix::fs::FileExt,
     sync::{
         Arc, OnceLock,
@@ -88,6 +90,8 @@ pub(super) struct Intake {
     pub(super) len: Option<u64>,
     pub(super) at: u64,
     pub(super) watch: Arc<Watch>,
+    /// Bytes of a pipe that were looked at, and are still to be read.
+    seen: VecDeque<u8>,
 }
 
 impl Intake {
@@ -97,7 +101,19 @@ impl Intake {
             file,
             at: 0,
             watch: Arc::default(),
+            seen: VecDeque::new(),
         })
+    }
+
+    /// The same file from `at` on, with a record of events of its own.
+    pub(super) fn again(&self, at: u64) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            len: self.len,
+            at,
+            watch: Arc::default(),
+            seen: VecDeque::new(),
+        }
     }
 
     /// Position of the next read, in bytes.
@@ -115,6 +131,7 @@ impl Intake {
                     let room = room.min(buf.len());
                     self.file.read_at(&mut buf[..room], self.at)
                 }
+                None if !self.seen.is_empty() => self.seen.read(buf),
                 None => (&*self.file).read(buf),
             };
             match result {
@@ -148,6 +165,25 @@ impl Intake {
         Ok(bytes)
     }
 
+    /// The next `count` bytes, which remain to be read; fewer only at the end of the file. Allocates
+    /// `count` bytes.
+    pub(super) fn peek(&mut self, count: usize) -> Result<Vec<u8>, AudioError> {
+        let at = self.at;
+        let bytes = self.take(count)?;
+        self.at = at;
+        if self.len.is_none() {
+            // All that was seen before was taken just now, or the rest of it comes behind.
+            let rest = mem::replace(&mut self.seen, bytes.iter().copied().collect());
+            self.seen.extend(rest);
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes that are left; `None` for a pipe.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.len.map(|len| len.saturating_sub(self.at))
+    }
+
     /// Skip `count` bytes; returns false if the file ends before.
     pub(super) fn skip(&mut self, mut count: u64) -> Result<bool, AudioError> {
         if let Some(len) = self.len {
@@ -161,10 +197,5 @@ impl Intake {
             }
         }
         Ok(true)
-    }
-
-    /// True if more bytes follow; `None` for a pipe.
-    pub(super) fn has_more(&self) -> Option<bool> {
-        self.len.map(|len| self.at < len)
     }
 }

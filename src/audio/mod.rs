@@ -10,28 +10,34 @@ mod bounds;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 mod checks;
+mod codecs;
+mod containers;
 mod damage;
 mod decode;
 mod error;
 mod flac;
 mod formats;
+mod frames;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
+mod headers;
 mod intake;
+mod magic;
 mod mark;
 mod matroska;
 mod mix;
 mod mp4;
+mod names;
 mod ogg;
 mod pieces;
 mod raw;
 mod resample;
+mod samples;
 mod source;
 mod timeline;
 mod tracks;
 mod vad;
-mod wav;
 
 pub use bounds::{CHANNELS, RATES};
 pub use decode::Decoder;

@@ -4,56 +4,49 @@ use mime::Mime;
 
 use super::AudioError;
 use super::bounds::{check_channels, check_rate};
-use super::wav::{self, Samples};
+use super::codecs::Voice;
+use super::headers::{Coding, Header};
+use super::samples::{Kind, Layout};
 
 /// Format of raw samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Raw {
-    encoding: Encoding,
+    coding: Coding,
     /// Samples per second, in hertz.
     rate: u32,
     channels: u16,
+    /// Bytes of one sample of each channel; 1 if the coding has none.
+    frame: u64,
 }
 
-/// Encoding of one sample, in the terms of a CAF header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Encoding {
-    format: &'static [u8; 4],
-    is_float: bool,
-    is_little_endian: bool,
-    bits: u16,
-}
-
-impl Encoding {
-    /// The encoding with this name, as ffmpeg and others call it: `s16le`, `f32be`, `mulaw`.
-    fn of(name: &str) -> Option<Self> {
-        let (format, name) = match name {
-            "mulaw" => (b"ulaw", "s8be"),
-            "alaw" => (b"alaw", "s8be"),
-            name => (b"lpcm", name),
-        };
-        let (number, end) = name.split_at_checked(name.len().checked_sub(2)?)?;
-        let is_little_endian = match end {
-            "le" => true,
-            "be" => false,
-            _ => return None,
-        };
-        let (is_float, bits) = match number {
-            "s8" if format != b"lpcm" => (false, 8),
-            "s16" => (false, 16),
-            "s24" => (false, 24),
-            "s32" => (false, 32),
-            "f32" => (true, 32),
-            "f64" => (true, 64),
-            _ => return None,
-        };
-        Some(Self {
-            format,
-            is_float,
-            is_little_endian,
-            bits,
-        })
+/// The coding with this name, as ffmpeg and others call it (`s16le`, `f32be`, `mulaw`), and the
+/// bytes of a sample.
+fn coding(name: &str) -> Option<(Coding, u16)> {
+    match name {
+        "mulaw" => return Some((Coding::MuLaw, 1)),
+        "alaw" => return Some((Coding::ALaw, 1)),
+        "u8" => return Some((Coding::Samples(Layout::plain(Kind::Unsigned, 1)), 1)),
+        "s8" => return Some((Coding::Samples(Layout::plain(Kind::Signed, 1)), 1)),
+        _ => {}
     }
+    let (number, end) = name.split_at_checked(name.len().checked_sub(2)?)?;
+    let is_big_endian = match end {
+        "le" => false,
+        "be" => true,
+        _ => return None,
+    };
+    let (kind, bytes) = match number {
+        "s16" => (Kind::Signed, 2),
+        "s24" => (Kind::Signed, 3),
+        "s32" => (Kind::Signed, 4),
+        "f32" => (Kind::Float, 4),
+        "f64" => (Kind::Float, 8),
+        _ => return None,
+    };
+    Some((
+        Coding::Samples(Layout::plain(kind, bytes).ordered(is_big_endian)),
+        bytes,
+    ))
 }
 
 impl Raw {
@@ -64,11 +57,13 @@ impl Raw {
     /// | `audio/L16` `audio/L24` | 16, 24 bits, big-endian | RFC 2586, 3551, 3190 |
     /// | `audio/PCMU` `audio/PCMA` | µ-law, A-law; `rate` is 8000 by default | RFC 3551, 4856 |
     /// | `audio/basic` | µ-law, 8000 Hz | RFC 2046 |
+    /// | `audio/G722` | G.722; `rate` is a clock and ignored | RFC 3551 |
+    /// | `audio/GSM` | GSM 06.10 in frames of 33 bytes, 8000 Hz | RFC 3551 |
     /// | `audio/pcm` | as `encoding` says | no standard; used by OpenAI's and Google's APIs |
     ///
     /// `encoding` is one of `s16le` (the default), `s24le`, `s32le`, `f32le`, `f64le`, each also
-    /// with `be`, `mulaw` and `alaw`. `rate` is in hertz and required unless the table gives a
-    /// default; `channels` is 1 by default.
+    /// with `be`, and `u8`, `s8`, `mulaw` and `alaw`. `rate` is in hertz and required unless the
+    /// table gives a default; `channels` is 1 by default.
     ///
     /// # Errors
     /// A parameter is missing or impossible.
@@ -80,6 +75,19 @@ impl Raw {
             return Ok(None);
         }
         let parameter = |name| mime.get_param(name).map(|value| value.as_str());
+        let voice = match mime.subtype().as_str() {
+            "g722" | "x-g722" => Some(Voice::G722),
+            "gsm" | "x-gsm" => Some(Voice::Gsm),
+            _ => None,
+        };
+        if let Some(voice) = voice {
+            return Ok(Some(Self {
+                coding: Coding::Voice(voice),
+                rate: voice.rate(),
+                channels: 1,
+                frame: 1,
+            }));
+        }
         let (encoding, usual_rate) = match mime.subtype().as_str() {
             "l16" => ("s16be", None),
             "l24" => ("s24be", None),
@@ -89,7 +97,7 @@ impl Raw {
             _ => return Ok(None),
         };
         let wrong = |what: &str| AudioError::Raw(what.to_owned());
-        let encoding = Encoding::of(&encoding.to_ascii_lowercase())
+        let (coding, bytes) = coding(&encoding.to_ascii_lowercase())
             .ok_or_else(|| wrong("its `encoding` is not known"))?;
         let rate = match (parameter("rate"), usual_rate) {
             (Some(rate), _) => rate.parse().map_err(|_| wrong("its `rate` is no number"))?,
@@ -105,74 +113,46 @@ impl Raw {
         check_rate(rate)?;
         check_channels(channels.into())?;
         Ok(Some(Self {
-            encoding,
+            coding,
             rate,
             channels,
+            frame: u64::from(bytes) * u64::from(channels),
         }))
     }
 
     /// The largest number of bytes up to `bytes` that are whole frames.
-    pub(super) fn whole(self, bytes: u64) -> u64 {
-        bytes - bytes % u64::from(self.frame())
+    pub(super) fn whole(&self, bytes: u64) -> u64 {
+        bytes - bytes % self.frame
     }
 
-    /// Bytes of one frame: one sample of each channel.
-    fn frame(self) -> u32 {
-        u32::from(self.encoding.bits / 8) * u32::from(self.channels)
-    }
-
-    /// A Core Audio Format header for this many bytes of whole frames. CAF supports both byte
-    /// orders.
-    pub(super) fn header(self, bytes: u64) -> Vec<u8> {
-        let Encoding {
-            format,
-            is_float,
-            is_little_endian,
-            bits,
-        } = self.encoding;
-        let flags = u32::from(is_float) | u32::from(is_little_endian) << 1;
-        let mut header = b"caff\0\x01\0\0desc".to_vec();
-        header.extend(32_u64.to_be_bytes());
-        header.extend(f64::from(self.rate).to_be_bytes());
-        header.extend(format);
-        for number in [flags, self.frame(), 1, self.channels.into(), bits.into()] {
-            header.extend(number.to_be_bytes());
-        }
-        // The samples are preceded by an edit count of 4 bytes, which is not needed.
-        header.extend(b"data");
-        header.extend((bytes + 4).to_be_bytes());
-        header.extend([0; 4]);
-        header
-    }
-
-    /// A WAV header for samples of unknown number from a pipe. CAF, which supports both byte
-    /// orders, cannot be read without its length.
-    ///
-    /// # Errors
-    /// The samples are big-endian, which WAV does not support.
-    pub(super) fn stream_header(self) -> Result<Vec<u8>, AudioError> {
-        let Encoding {
-            format,
-            is_float,
-            is_little_endian,
-            bits,
-        } = self.encoding;
-        let samples = match (format, is_float) {
-            (b"ulaw", _) => Samples::MuLaw,
-            (b"alaw", _) => Samples::ALaw,
-            _ if !is_little_endian => {
-                let what = "through a pipe, samples must have their low byte first";
-                return Err(AudioError::Raw(what.into()));
-            }
-            (_, true) => Samples::Float,
-            (_, false) => Samples::Whole,
-        };
-        Ok(wav::stream_header(samples, self.rate, self.channels, bits))
+    /// What a header would say.
+    pub(super) fn header(self) -> Header {
+        Header::of(self.coding, self.rate, self.channels)
     }
 }
 
-/// True if a file that is called raw does have a header: some senders call a WAV file `audio/L16`.
-pub(super) fn has_a_header(head: &[u8]) -> bool {
-    let starts: [&[u8]; 6] = [b"RIFF", b"RF64", b"FORM", b"caff", b"fLaC", b"OggS"];
-    starts.iter().any(|start| head.starts_with(start))
+/// For a file that has no header, but is called as those are: the media types that may fit.
+pub(super) fn how_to_send(extension: Option<&str>) -> Option<String> {
+    let extension = extension?.to_ascii_lowercase();
+    let fits = match extension.as_str() {
+        "raw" | "s16" | "sw" => return Some("it has no header".into()),
+        "ul" | "ulaw" | "mulaw" | "mu" | "pcmu" | "g711u" => "audio/PCMU",
+        "al" | "alaw" | "pcma" | "g711a" => "audio/PCMA",
+        "sln" | "sln8" | "slin" => "audio/pcm;rate=8000",
+        "sln12" => "audio/pcm;rate=12000",
+        "sln16" | "slin16" => "audio/pcm;rate=16000",
+        "sln24" => "audio/pcm;rate=24000",
+        "sln32" => "audio/pcm;rate=32000",
+        "sln44" => "audio/pcm;rate=44100",
+        "sln48" => "audio/pcm;rate=48000",
+        "g722" => "audio/G722",
+        "gsm" => "audio/GSM",
+        "pcm" => {
+            return Some(
+                "it has no header; if it is from Asterisk, send it as `audio/PCMU`".into(),
+            );
+        }
+        _ => return None,
+    };
+    Some(format!("it has no header, and its name suggests `{fits}`"))
 }

@@ -9,10 +9,13 @@ use std::{
 use symphonia::core::io::MediaSource;
 
 use super::{
-    AudioError,
+    AudioError, Hint,
+    frames::Sort,
+    headers::{self, Demuxer, Opening},
     intake::{Intake, Watch},
+    magic::{self, Format},
     raw::{self, Raw},
-    wav::{self, Wav},
+    samples::Converter,
 };
 
 /// Most bytes that a demuxer may request at once. Demuxers read an object of claimed size in pieces
@@ -28,7 +31,7 @@ const OPENING_BUDGET: u64 = 32 << 20;
 /// have 3.5 MiB of index.
 const CAF_OPENING_BUDGET: u64 = 4 << 20;
 
-/// Largest number of ID3v2 tags before the audio. One is usual; two occur if a tagged file was
+/// Largest number of tags before the audio. One is usual; two occur if a tagged file was
 /// tagged again.
 const MOST_TAGS: usize = 8;
 
@@ -39,74 +42,83 @@ pub(super) struct Source {
     body: u64,
     pos: u64,
     seekable: bool,
+    /// Turns what follows the head into other samples.
+    converter: Option<Converter>,
+    /// Converted bytes, and how many of them were read.
+    converted: (Vec<u8>, usize),
+    /// The demuxer that reads it.
+    pub(super) demuxer: Demuxer,
     /// True if the length was unknown when the header was written: audio lasts until the file ends.
     pub(super) open_ended: bool,
+    /// Warnings for the sender.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Source {
-    /// Reads the front of `file`. It skips ID3v2 tags: they are not needed, and fewer parsers
-    /// should see hostile bytes. It replaces the header of a WAV file by a plain one. For a file
-    /// without any header it makes one from `raw`, the format of the samples, if that is given.
-    pub(super) fn open(file: impl Into<Arc<File>>, raw: Option<Raw>) -> Result<Self, AudioError> {
+    /// Reads the front of `file`, and decides what it is. It skips tags: they are not needed, and
+    /// fewer parsers should see hostile bytes. It replaces the headers of many formats by a plain
+    /// one. For a file without any header it makes one from the media type that `hint` gives.
+    ///
+    /// # Errors
+    /// The file is empty or cannot be read; its format is not known or not read; its header is
+    /// damaged; or it has none, and the media type does not describe it.
+    pub(super) fn open(file: impl Into<Arc<File>>, hint: Hint<'_>) -> Result<Self, AudioError> {
         let mut intake = Intake::new(file.into())?;
-        let mut head = intake.take(12)?;
-        if head.is_empty() {
+        let front = intake.peek(12)?;
+        if front.is_empty() {
             return Err(AudioError::Empty);
         }
-        if let Some(raw) = raw {
-            match intake.len {
-                // Samples written to a pipe as they come have no header to remove, so bytes that
-                // look like one are sound.
-                None => {
-                    let head = [raw.stream_header()?, head].concat();
-                    return Ok(Self::of(intake, head, true));
-                }
-                Some(len) if !raw::has_a_header(&head) => {
-                    let whole = raw.whole(len);
-                    intake.len = Some(whole);
-                    intake.at = 0;
-                    return Ok(Self::of(intake, raw.header(whole), false));
-                }
-                Some(_) => {}
+        // Samples written to a pipe as they come have no header to remove, so bytes that look like
+        // one are sound.
+        let is_headless = intake.len.is_none() || !magic::is_certain(&intake.peek(magic::FRONT)?);
+        if is_headless && let Some(raw) = hint.mime.map(Raw::of).transpose()?.flatten() {
+            intake.len = intake.len.map(|len| raw.whole(len));
+            let opening = Opening::of(raw.header(), &mut intake)?;
+            return Ok(Self::of(intake, opening));
+        }
+        skip_tags(&mut intake)?;
+        let front = intake.peek(magic::FRONT)?;
+        let format = magic::format(&front)?;
+        let opening = match format {
+            Format::Unknown => {
+                let (skip, sort) = frames(&mut intake).map_err(|error| match error {
+                    AudioError::Corrupt(_) => unknown(hint),
+                    error => error,
+                })?;
+                intake.skip(skip)?;
+                Opening::plain(Format::Frames(sort))
             }
-        }
-        for _ in 0..MOST_TAGS {
-            let Some(tag) = id3_len(&head) else { break };
-            let rest = tag - head.len() as u64;
-            // The tag claims more bytes than there are: search the bytes that exist instead of
-            // giving up.
-            if intake
-                .len
-                .is_some_and(|len| rest >= len.saturating_sub(intake.at))
-            {
-                break;
-            }
-            intake.skip(rest)?;
-            head = intake.take(12)?;
-        }
-        let mut open_ended = false;
-        // RF64 is a WAV file that may be longer than 4 GiB.
-        let is_riff = head.starts_with(b"RIFF") || head.starts_with(b"RF64");
-        if head.len() == 12 && is_riff && head.ends_with(b"WAVE") {
-            let riff = wav::u32_at(&head, 4);
-            let Wav { header, endless } = wav::read_header(&mut intake, riff)?;
-            head = header;
-            open_ended = endless;
-        }
-        Ok(Self::of(intake, head, open_ended))
+            Format::Caf => headers::caf(&mut intake)?,
+            format => match headers::read(format, &mut intake)? {
+                Some(header) => Opening::of(header, &mut intake)?,
+                None => Opening::plain(format),
+            },
+        };
+        Ok(Self::of(intake, opening))
     }
 
-    /// `head`, followed by the bytes that were not read yet.
-    fn of(intake: Intake, head: Vec<u8>, open_ended: bool) -> Self {
-        intake.watch.allow(opening_budget(&head));
-        let (body, seekable) = (intake.at, intake.len.is_some());
+    /// The opening's head, followed by the bytes that were not read yet.
+    fn of(intake: Intake, opening: Opening) -> Self {
+        let Opening {
+            head,
+            converter,
+            demuxer,
+            is_open_ended,
+            warnings,
+        } = opening;
+        intake.watch.allow(opening_budget(demuxer));
+        let (body, seekable) = (intake.at, intake.len.is_some() && converter.is_none());
         Self {
             intake,
             head,
             body,
             pos: 0,
             seekable,
-            open_ended,
+            converter,
+            converted: (Vec::new(), 0),
+            demuxer,
+            open_ended: is_open_ended,
+            warnings,
         }
     }
 
@@ -117,23 +129,17 @@ impl Source {
     /// cannot see the end.
     pub(super) fn as_stream(&self) -> Option<Self> {
         self.seekable.then(|| {
-            let watch = Arc::<Watch>::default();
-            watch.allow(opening_budget(&self.head));
-            let Intake { file, len, .. } = &self.intake;
-            let intake = Intake {
-                file: Arc::clone(file),
-                len: *len,
-                at: self.body,
-                watch,
+            let opening = Opening {
+                head: self.head.clone(),
+                converter: None,
+                demuxer: self.demuxer,
+                is_open_ended: self.open_ended,
+                warnings: self.warnings.clone(),
             };
-            let (head, body, open_ended) = (self.head.clone(), self.body, self.open_ended);
+            let source = Self::of(self.intake.again(self.body), opening);
             Self {
-                intake,
-                head,
-                body,
-                pos: 0,
                 seekable: false,
-                open_ended,
+                ..source
             }
         })
     }
@@ -143,19 +149,94 @@ impl Source {
         Arc::clone(&self.intake.watch)
     }
 
+    /// Reads samples that the header of the file did not describe in this way.
+    fn read_converted(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (bytes, done) = &mut self.converted;
+        if *done == bytes.len()
+            && let Some(converter) = &mut self.converter
+        {
+            bytes.clear();
+            *done = 0;
+            converter.convert(&mut self.intake, bytes)?;
+        }
+        let count = buf.len().min(bytes.len() - *done);
+        buf[..count].copy_from_slice(&bytes[*done..*done + count]);
+        *done += count;
+        Ok(count)
+    }
+
     fn len(&self) -> Option<u64> {
         let len = self.intake.len.filter(|_| self.seekable)?;
         Some(len.saturating_sub(self.body) + self.head.len() as u64)
     }
 }
 
-/// Number of bytes that the demuxer of a file with this head may read before it finds audio.
-fn opening_budget(head: &[u8]) -> u64 {
-    if head.starts_with(b"caff") {
-        CAF_OPENING_BUDGET
-    } else {
-        OPENING_BUDGET
+/// Number of bytes that this demuxer may read before it finds audio.
+fn opening_budget(demuxer: Demuxer) -> u64 {
+    match demuxer {
+        Demuxer::Of(Format::Caf) => CAF_OPENING_BUDGET,
+        _ => OPENING_BUDGET,
     }
+}
+
+/// The way to the first frame of MPEG audio or ADTS: bytes to skip, and the sort of frames.
+///
+/// # Errors
+/// There is none near enough.
+pub(super) fn frames(intake: &mut Intake) -> Result<(u64, Sort), AudioError> {
+    let bytes = intake.peek(magic::SEARCH)?;
+    let found = magic::search(&bytes, bytes.len() < magic::SEARCH)?;
+    let (at, sort) =
+        found.ok_or_else(|| AudioError::Corrupt("no frame of sound is found".into()))?;
+    Ok((at as u64, sort))
+}
+
+/// The error for a file that is not known.
+fn unknown(hint: Hint<'_>) -> AudioError {
+    match raw::how_to_send(hint.extension) {
+        Some(how) => AudioError::Raw(how),
+        None => AudioError::Unsupported(described(hint)),
+    }
+}
+
+/// The sender's description of the file, made short and harmless for a message.
+fn described(hint: Hint<'_>) -> String {
+    let harmless = |text: &str| -> String {
+        let keep = |c: &char| c.is_ascii_alphanumeric() || "/.+-".contains(*c);
+        text.chars().filter(keep).take(32).collect()
+    };
+    match (hint.extension, hint.mime) {
+        (Some(extension), _) => format!("it came as .{}", harmless(extension)),
+        (None, Some(mime)) => {
+            let essence = mime.split(';').next().unwrap_or(mime);
+            format!("it came as {}", harmless(essence))
+        }
+        (None, None) => "its first megabyte shows no known header".into(),
+    }
+}
+
+/// Skips tags in front of the audio.
+fn skip_tags(intake: &mut Intake) -> Result<(), AudioError> {
+    for _ in 0..MOST_TAGS {
+        let front = intake.peek(16)?;
+        let Some(tag) = id3_len(&front).or_else(|| ape_len(&front)) else {
+            break;
+        };
+        // The tag claims more bytes than there are: search the bytes that exist instead of giving
+        // up.
+        if intake.left().is_some_and(|left| tag >= left) {
+            break;
+        }
+        intake.skip(tag)?;
+    }
+    Ok(())
+}
+
+/// Length in bytes of the APE tag that starts `head`, including the tag's header.
+fn ape_len(head: &[u8]) -> Option<u64> {
+    let size = head.strip_prefix(b"APETAGEX")?.get(4..8)?;
+    let size = u32::from_le_bytes(*size.first_chunk()?);
+    Some(32 + u64::from(size))
 }
 
 /// Length in bytes of the ID3v2 tag that starts `head`, including the tag's header.
@@ -188,6 +269,7 @@ impl Read for Source {
                 buf[..count].copy_from_slice(&rest[..count]);
                 count
             }
+            _ if self.converter.is_some() => self.read_converted(buf)?,
             _ => {
                 if self.intake.len.is_some() {
                     self.intake.at = self.body.saturating_add(self.pos - self.head.len() as u64);
@@ -235,7 +317,7 @@ mod tests {
     use crate::audio::tests::{memfd, pipe};
 
     fn open(file: File) -> Result<Source, AudioError> {
-        Source::open(file, None)
+        Source::open(file, Hint::default())
     }
 
     fn read_all(file: File) -> Vec<u8> {
@@ -253,10 +335,11 @@ mod tests {
 
     #[test]
     fn other_files_are_seen_as_they_are() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        let rest = (0..100_000_u32).map(|n| (n % 251) as u8);
+        let bytes: Vec<u8> = b"fLaC".iter().copied().chain(rest).collect();
         assert_eq!(read_all(memfd(&bytes)), bytes);
         assert_eq!(read_all(pipe(bytes.clone())), bytes);
-        assert_eq!(read_all(memfd(b"short")), b"short");
+        assert_eq!(read_all(memfd(b"fLaC")), b"fLaC");
     }
 
     #[test]
@@ -269,15 +352,25 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_claims_more_than_the_file_is_left_in_place() {
-        let bytes = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f and then the audio".to_vec();
-        assert_eq!(read_all(memfd(&bytes)), bytes);
+    fn behind_a_tag_that_claims_more_than_the_file_frames_are_found() {
+        let mut bytes = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f and then the audio".to_vec();
+        let frame = [&b"\xff\xfb\x90\x64"[..], &[0; 413]].concat();
+        let frames = frame.repeat(3);
+        bytes.extend(&frames);
+        assert_eq!(read_all(memfd(&bytes)), frames);
+        // One frame proves nothing.
+        bytes.truncate(bytes.len() - 2 * frame.len());
+        assert!(matches!(
+            open(memfd(&bytes)),
+            Err(AudioError::Unsupported(_))
+        ));
     }
 
     #[test]
     fn seeking_knows_the_head_and_leaves_the_shared_offset_alone() {
         let mut bytes = id3(50);
-        bytes.extend(0..200);
+        bytes.extend(b"fLaC");
+        bytes.extend(4..200);
         let mut file = memfd(&bytes);
         file.seek(SeekFrom::Start(7)).unwrap();
         let mut source = open(file.try_clone().unwrap()).ok().unwrap();
@@ -298,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_file_can_be_read_once_more_as_a_stream() {
-        let bytes = [id3(50), (0..200).collect()].concat();
+        let bytes = [id3(50), b"fLaC".to_vec(), (4..200).collect()].concat();
         let mut source = open(memfd(&bytes)).ok().unwrap();
         let mut again = source.as_stream().unwrap();
         source.seek(SeekFrom::Start(100)).unwrap();
@@ -313,10 +406,10 @@ mod tests {
 
     #[test]
     fn endless_search_and_giant_objects_are_refused() {
-        let mut source = open(memfd(&[1; 4096])).ok().unwrap();
+        let mut source = open(memfd(b"fLaC and so on")).ok().unwrap();
         assert!(source.read(&mut vec![0; LARGEST_READ + 1]).is_err());
         assert!(source.watch().refused());
-        let file = memfd(&[1; 4096]);
+        let file = memfd(b"fLaC and so on");
         file.set_len(2 * OPENING_BUDGET).unwrap();
         let mut source = open(file).ok().unwrap();
         let mut read = 0;

@@ -1,5 +1,6 @@
 //! Shared by the tests of this folder: descriptors over bytes, real speech, and other encoders.
 
+mod containers;
 mod damaged;
 mod formats;
 mod headers;
@@ -108,7 +109,7 @@ fn encode(seconds: f64, arguments: &str, extension: &str) -> Vec<u8> {
 }
 
 /// Every container and codec, as (name, ffmpeg's options, extension).
-const FORMATS: [(&str, &str, &str); 36] = [
+const FORMATS: [(&str, &str, &str); 47] = [
     ("wav_u8", "-c:a pcm_u8", "wav"),
     ("wav_s16", "-c:a pcm_s16le", "wav"),
     ("wav_s24", "-c:a pcm_s24le", "wav"),
@@ -149,4 +150,15 @@ const FORMATS: [(&str, &str, &str); 36] = [
     ("mkv_pcm", "-c:a pcm_s16le", "mkv"),
     ("mkv_mp3", "-c:a libmp3lame -b:a 64k", "mkv"),
     ("mkv_opus", "-c:a libopus -b:a 32k", "mkv"),
+    ("wav_g722", "-c:a g722", "wav"),
+    ("au_s16", "-c:a pcm_s16be", "au"),
+    ("w64_f32", "-c:a pcm_f32le", "w64"),
+    ("voc_s16", "-c:a pcm_s16le", "voc"),
+    ("avi_pcm", "-c:a pcm_s16le", "avi"),
+    ("avi_aac", "-c:a aac -b:a 64k", "avi"),
+    ("flv_aac", "-c:a aac -b:a 64k", "flv"),
+    ("ts_mp2", "-c:a mp2 -b:a 64k", "ts"),
+    ("ts_aac", "-c:a aac -b:a 64k", "ts"),
+    ("m2ts_mp2", "-c:a mp2 -b:a 64k -mpegts_m2ts_mode 1", "m2ts"),
+    ("mpg_mp2", "-c:a mp2 -b:a 64k -f vob", "mpg"),
 ];

@@ -7,6 +7,7 @@ use std::{
 
 use symphonia::{
     core::{
+        audio::Channels,
         codecs::{
             CodecParameters,
             audio::{AudioCodecId, AudioCodecParameters, CODEC_ID_NULL_AUDIO, well_known as codec},
@@ -242,11 +243,29 @@ fn describe(stsd: &[u8]) -> Option<AudioCodecParameters> {
             let name = FourCc::try_new(*entry.get(4..)?.first_chunk()?)?;
             let mut params = AudioCodecParameters::new();
             params.for_codec(AudioCodecId::new(name));
+            if let Some(law) = companded(&name.get()) {
+                // One byte is one sample.
+                let channels = u16_at(entry, 24).unwrap_or(1);
+                params
+                    .for_codec(law)
+                    .with_channels(Channels::Discrete(channels))
+                    .with_bits_per_coded_sample(8)
+                    .with_max_frames_per_packet(1);
+            }
             if let Some(rate) = u16_at(entry, 32).filter(|rate| *rate > 0) {
                 params.with_sample_rate(rate.into());
             }
             Some(params)
         })
+}
+
+/// QuickTime's µ-law and A-law, which Symphonia's reader knows by name only.
+fn companded(name: &[u8; 4]) -> Option<AudioCodecId> {
+    match name {
+        b"ulaw" => Some(codec::CODEC_ID_PCM_MULAW),
+        b"alaw" => Some(codec::CODEC_ID_PCM_ALAW),
+        _ => None,
+    }
 }
 
 /// Contents of the `wave` box, in which QuickTime keeps what belongs to the codec.

@@ -191,9 +191,18 @@ fn truncate(names: &[&str]) {
             match survive(&what, &whole[..len]) {
                 Ok(Heard { samples, warnings }) => {
                     assert!(samples.len() <= complete + 1_600, "{what}");
+                    // Between two packets of MPEG's streams nothing tells that more should follow.
+                    let packet = match name.split('_').next() {
+                        Some("ts") => 188,
+                        Some("m2ts") => 192,
+                        Some("mpg") => 2048,
+                        _ => usize::MAX,
+                    };
                     // The loss of a third of a second must be reported.
                     assert!(
-                        samples.len() + 5_333 > complete || !warnings.is_empty(),
+                        samples.len() + 5_333 > complete
+                            || !warnings.is_empty()
+                            || len % packet == 0,
                         "{what}"
                     );
                 }
@@ -257,4 +266,5 @@ for_each_format! {
     wav_u8 wav_s16 wav_s24 wav_s32 wav_f32 wav_f64 wav_mulaw wav_alaw wav_adpcm_ima wav_adpcm_ms
     wav_rf64 aiff aiff_s24 aifc_sowt aifc_f32 aifc_mulaw caf caf_s24 caf_alaw caf_opus flac ogg_flac mp3 ogg_vorbis ogg_opus webm_opus
     adts_aac m4a m4a_alac mp4_fragmented mkv_aac mkv_vorbis mkv_flac mkv_pcm mkv_mp3 mkv_opus
+    wav_g722 au_s16 w64_f32 voc_s16 avi_pcm avi_aac flv_aac ts_mp2 ts_aac m2ts_mp2 mpg_mp2
 }

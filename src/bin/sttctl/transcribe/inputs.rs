@@ -8,9 +8,11 @@ use std::{
 use crate::error::Error;
 
 /// Extensions of audio files.
-const EXTENSIONS: [&str; 21] = [
-    "aac", "aif", "aifc", "aiff", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mov", "mp3", "mp4",
-    "oga", "ogg", "opus", "rf64", "wav", "wave", "webm", "weba",
+const EXTENSIONS: [&str; 40] = [
+    "3gp", "aac", "aif", "aifc", "aiff", "amr", "au", "avi", "awb", "caf", "flac", "flv", "gsm",
+    "m2ts", "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "mts", "nist",
+    "oga", "ogg", "opus", "rf64", "snd", "sph", "ts", "voc", "vob", "w64", "wav", "wave", "webm",
+    "weba",
 ];
 
 /// Largest number of audio files in a folder. More are probably a mistake.

@@ -1,0 +1,246 @@
+//! FLV, as streaming programs record it: tags of sound, of pictures and of text, with times.
+
+use std::collections::VecDeque;
+
+use symphonia::core::{
+    codecs::audio::{AudioCodecId, AudioCodecParameters, well_known as codec},
+    common::FourCc,
+    errors::{Error, Result},
+    io::{MediaSourceStream, ReadBytes},
+    packet::Packet,
+    units::{Duration, Timestamp},
+};
+
+use super::{
+    Demux, Opened,
+    elementary::{Framer, params_of},
+    is_end, params, skip, take, track,
+};
+
+/// Nellymoser and Flash's ADPCM: named, but not read.
+pub(crate) const NELLYMOSER: AudioCodecId = AudioCodecId::new(FourCc::new(*b"nely"));
+pub(crate) const ADPCM_SWF: AudioCodecId = AudioCodecId::new(FourCc::new(*b"aswf"));
+
+/// Times are in milliseconds.
+const TICKS: u32 = 1000;
+
+/// Bytes of pictures that are passed over in search of the first sound.
+const OPENING: u64 = 16 << 20;
+
+/// Bytes of the head of a tag.
+const TAG: usize = 11;
+
+struct Flv {
+    /// Time of the first sound or picture.
+    origin: Option<i64>,
+    params: Option<AudioCodecParameters>,
+    framer: Framer,
+    queue: VecDeque<Packet>,
+}
+
+/// How the bytes of a tag of sound are coded.
+enum Sound<'a> {
+    /// Settings of the decoder.
+    Settings(AudioCodecId, &'a [u8]),
+    /// One packet, and its samples if they are known.
+    Packet(AudioCodecParameters, &'a [u8]),
+    /// Frames of MPEG audio.
+    Frames(&'a [u8]),
+    Nothing,
+}
+
+pub(super) fn open(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
+    let head = take(stream, 9)?;
+    let start = head.get(5..9).map_or(9, |four| {
+        u32::from_be_bytes([four[0], four[1], four[2], four[3]])
+    });
+    // The length of the tag before the first one follows.
+    skip(stream, u64::from(start).saturating_sub(9) + 4)?;
+    let mut flv = Flv {
+        origin: None,
+        params: None,
+        framer: Framer::default(),
+        queue: VecDeque::new(),
+    };
+    let begin = stream.pos();
+    while flv.params.is_none() && stream.pos() - begin < OPENING {
+        if !flv.read(stream)? {
+            break;
+        }
+    }
+    let tracks = flv
+        .params
+        .clone()
+        .map(|params| track(0, params, (1, TICKS)));
+    Ok((tracks.into_iter().collect(), Box::new(flv)))
+}
+
+impl Flv {
+    /// Reads one tag; false at the end.
+    fn read(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<bool> {
+        let head = take(stream, TAG)?;
+        if head.is_empty() {
+            while let Some(packet) = self.framer.next(0, TICKS, true) {
+                self.queue.push_back(packet);
+            }
+            return Ok(false);
+        }
+        if head.len() < TAG {
+            return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let number = |at: usize| u32::from_be_bytes([0, head[at], head[at + 1], head[at + 2]]);
+        let len = number(1) as usize;
+        let time = i64::from(number(4) | u32::from(head[7]) << 24);
+        let kind = head[0] & 0x1f;
+        if kind == 8 || kind == 9 {
+            self.origin.get_or_insert(time);
+        }
+        if kind != 8 {
+            skip(stream, len as u64 + 4)?;
+            return Ok(true);
+        }
+        let body = take(stream, len)?;
+        if body.len() < len {
+            return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.sound(&body, time - self.origin.unwrap_or(0));
+        // A recorder that was killed may not have written the length behind the last tag.
+        skip(stream, 4).or_else(|error| if is_end(&error) { Ok(()) } else { Err(error) })?;
+        Ok(true)
+    }
+
+    fn sound(&mut self, body: &[u8], time: i64) {
+        match sound(body) {
+            Sound::Settings(codec, settings) => {
+                if self.params.is_none() {
+                    self.params = Some(with_settings(codec, settings));
+                }
+            }
+            Sound::Packet(params, bytes) => {
+                let pts = Timestamp::new(time);
+                let frame = params.max_frames_per_packet.unwrap_or(0);
+                let params = self.params.get_or_insert(params);
+                let rate = params.sample_rate.unwrap_or(TICKS).max(1);
+                let length = frame * u64::from(TICKS) / u64::from(rate);
+                self.queue
+                    .push_back(Packet::new(0, pts, Duration::new(length), bytes));
+            }
+            Sound::Frames(bytes) => {
+                self.framer.push(bytes, Some(time));
+                while let Some(packet) = self.framer.next(0, TICKS, false) {
+                    self.queue.push_back(packet);
+                }
+                if self.params.is_none() {
+                    self.params = self.framer.like().map(params_of);
+                }
+            }
+            Sound::Nothing => {}
+        }
+    }
+}
+
+/// Samples of a packet of AAC, and of one of Opus of 20 ms.
+const AAC: u64 = 1024;
+
+fn sound(body: &[u8]) -> Sound<'_> {
+    let [first, rest @ ..] = body else {
+        return Sound::Nothing;
+    };
+    let rate = [5_512, 11_025, 22_050, 44_100][usize::from(first >> 2 & 3)];
+    let (is_wide, channels) = (first & 2 != 0, u16::from(first & 1) + 1);
+    let bytes = if is_wide { 2 } else { 1 };
+    let samples = |codec, rate, bytes: usize| {
+        let frames = rest.len() / (bytes * usize::from(channels));
+        let mut params = params(codec, rate, channels);
+        params.with_max_frames_per_packet(frames as u64);
+        let whole = frames * bytes * usize::from(channels);
+        Sound::Packet(params, &rest[..whole])
+    };
+    let named = |codec| Sound::Packet(params(codec, rate, channels), rest);
+    match (first >> 4, rest) {
+        (0 | 3, _) if is_wide => samples(codec::CODEC_ID_PCM_S16LE, rate, bytes),
+        (0 | 3, _) => samples(codec::CODEC_ID_PCM_U8, rate, bytes),
+        (1, _) => named(ADPCM_SWF),
+        (2 | 14, _) => Sound::Frames(rest),
+        (4..=6, _) => named(NELLYMOSER),
+        (7, _) => samples(codec::CODEC_ID_PCM_ALAW, 8_000, 1),
+        (8, _) => samples(codec::CODEC_ID_PCM_MULAW, 8_000, 1),
+        (10, [0, settings @ ..]) => Sound::Settings(codec::CODEC_ID_AAC, settings),
+        (10, [1, packet @ ..]) => coded(codec::CODEC_ID_AAC, packet),
+        (11, _) => named(codec::CODEC_ID_SPEEX),
+        (9, _) => enhanced(first & 15, rest),
+        _ => Sound::Nothing,
+    }
+}
+
+/// Enhanced RTMP: the codec has a name of four letters.
+fn enhanced(kind: u8, rest: &[u8]) -> Sound<'_> {
+    let Some((name, rest)) = rest.split_first_chunk::<4>() else {
+        return Sound::Nothing;
+    };
+    let codec = match name {
+        b"mp4a" => codec::CODEC_ID_AAC,
+        b"Opus" => codec::CODEC_ID_OPUS,
+        b"fLaC" => codec::CODEC_ID_FLAC,
+        b"ac-3" => codec::CODEC_ID_AC3,
+        b"ec-3" => codec::CODEC_ID_EAC3,
+        b".mp3" if kind == 1 => return Sound::Frames(rest),
+        _ => return Sound::Nothing,
+    };
+    match kind {
+        0 => Sound::Settings(codec, rest),
+        1 => coded(codec, rest),
+        _ => Sound::Nothing,
+    }
+}
+
+fn coded(codec: AudioCodecId, packet: &[u8]) -> Sound<'_> {
+    let mut params = params(codec, 44_100, 2);
+    params.with_max_frames_per_packet(if codec == codec::CODEC_ID_AAC {
+        AAC
+    } else {
+        960
+    });
+    Sound::Packet(params, packet)
+}
+
+/// What the settings of a codec say.
+pub(super) fn with_settings(codec: AudioCodecId, settings: &[u8]) -> AudioCodecParameters {
+    let (rate, channels) = match codec {
+        codec::CODEC_ID_OPUS => (48_000, settings.get(9).copied().map_or(2, u16::from)),
+        codec::CODEC_ID_AAC => aac(settings).unwrap_or((44_100, 2)),
+        _ => (44_100, 2),
+    };
+    let mut params = params(codec, rate, channels);
+    params.with_extra_data(settings.into());
+    if codec == codec::CODEC_ID_AAC {
+        params.with_max_frames_per_packet(AAC);
+    }
+    params
+}
+
+/// Rate and channels of AAC's core from its AudioSpecificConfig; ISO/IEC 14496-3, 1.6.2.1.
+fn aac(settings: &[u8]) -> Option<(u32, u16)> {
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
+    ];
+    let [first, second, ..] = settings else {
+        return None;
+    };
+    let rate = *RATES.get(usize::from(first & 7) << 1 | usize::from(second >> 7))?;
+    Some((rate, u16::from(second >> 3 & 15)))
+}
+
+impl Demux for Flv {
+    fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
+        loop {
+            if let Some(packet) = self.queue.pop_front() {
+                return Ok(Some(packet));
+            }
+            if !self.read(stream)? {
+                return Ok(self.queue.pop_front());
+            }
+        }
+    }
+}

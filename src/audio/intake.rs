@@ -165,8 +165,8 @@ impl Intake {
         Ok(bytes)
     }
 
-    /// The next `count` bytes, which remain to be read; fewer only at the end of the file. Allocates
-    /// `count` bytes.
+    /// The next `count` bytes, which remain to be read. They are fewer only at the end of the file.
+    /// Allocates `count` bytes.
     pub(super) fn peek(&mut self, count: usize) -> Result<Vec<u8>, AudioError> {
         let at = self.at;
         let bytes = self.take(count)?;

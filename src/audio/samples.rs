@@ -131,7 +131,7 @@ impl Converter {
         (4, self.layout.bytes.into())
     }
 
-    /// The number that all samples are multiplied by: whole numbers are sometimes written as floats.
+    /// The number by which all samples are multiplied: some programs write whole numbers as floats.
     fn fitting_scale(&self, intake: &mut Intake) -> Result<f64, AudioError> {
         let (mut sounding, mut loud, mut peak) = (0_u64, 0_u64, 0.0_f64);
         self.look(intake, |sample| {

@@ -136,8 +136,8 @@ impl Streams {
         !self.list.is_empty() && self.list.iter().all(is_known)
     }
 
-    /// The tracks of those streams that were heard, and of those that cannot be decoded. From now on
-    /// time counts from the earliest one known.
+    /// The tracks of streams that were heard, and of those that cannot be decoded. From now on time
+    /// counts from the earliest one known.
     pub(super) fn tracks(&mut self) -> Vec<Track> {
         let firsts = self.list.iter().filter_map(|stream| stream.first);
         self.origin = firsts.min().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! AU, the format of Sun and NeXT: a fixed header, numbers high byte first (`.snd`) or low (`dns.`).
+//! AU, of Sun and NeXT: numbers have their high byte first (`.snd`) or last (`dns.`).
 
 use super::{
     super::codecs::Voice, AudioError, Coding, Header, Intake, Kind, Layout, bytes_at, damaged,

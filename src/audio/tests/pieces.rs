@@ -46,6 +46,30 @@ fn sound(seconds: usize, at: impl Fn(f32) -> f32) -> Vec<f32> {
     samples.map(|n| at(n as f32 / RATE as f32)).collect()
 }
 
+/// A melody of plucked strings with inharmonic overtones, like a piano's.
+fn piano(seconds: usize) -> Vec<f32> {
+    let notes = [60, 64, 67, 72, 71, 67, 65, 62, 59, 62, 65, 69];
+    let step = RATE * 3 / 10;
+    sound(seconds, |_| 0.0)
+        .iter()
+        .enumerate()
+        .map(|(n, _)| {
+            let played = |back: usize| {
+                let at = (n / step).checked_sub(back)?;
+                let time = (n - at * step) as f32 / RATE as f32;
+                let hertz = 440.0 * ((notes[at % notes.len()] as f32 - 69.0) / 12.0).exp2();
+                let overtone = |k: f32| {
+                    let stretched = k * hertz * (1.0 + 4e-4 * k * k).sqrt();
+                    (TAU * stretched * time).sin() * (-(1.5 + 0.6 * k) * time).exp() / k
+                };
+                Some((1..=8).map(|k| overtone(k as f32)).sum::<f32>())
+            };
+            // Each note sounds on while the next ones are struck.
+            0.2 * (0..4).filter_map(played).sum::<f32>()
+        })
+        .collect()
+}
+
 fn white_noise(seconds: usize, amplitude: f32) -> Vec<f32> {
     let mut state = 1_u32;
     sound(seconds, |_| 0.0)
@@ -62,17 +86,37 @@ fn silence(seconds: usize) -> Vec<f32> {
 }
 
 #[test]
-fn a_short_recording_with_speech_is_one_piece() {
+fn a_short_recording_is_cut_only_where_nobody_speaks_for_long() {
     let speech = speech_f32();
-    let recordings = [
-        speech.clone(),
-        [silence(20), speech.clone(), silence(5)].concat(),
-        [&speech[..], &silence(20), &speech].concat(),
-    ];
-    for recording in recordings {
-        let pieces = speech_pieces(&recording);
+    let whole = |recording: &[f32]| {
+        let pieces = speech_pieces(recording);
         assert_eq!(pieces.len(), 1);
         assert!(pieces[0].start == 0 && pieces[0].samples == recording);
+    };
+    whole(&speech);
+    whole(
+        &[
+            silence(2),
+            speech.clone(),
+            silence(1),
+            speech.clone(),
+            silence(2),
+        ]
+        .concat(),
+    );
+    // Silence and music of some seconds would become words, and subtitles would stay over them.
+    for quiet in [silence(10), piano(10)] {
+        let recording = [&quiet[..], &speech, &quiet, &speech].concat();
+        let pieces = speech_pieces(&recording);
+        assert_eq!(pieces.len(), 2);
+        for (piece, start) in pieces
+            .iter()
+            .zip([quiet.len(), 2 * quiet.len() + speech.len()])
+        {
+            let near = start..start + RATE / 2;
+            assert!(near.contains(&(piece.start as usize)), "{}", piece.start);
+            assert!(piece.samples.len() < speech.len() + RATE);
+        }
     }
 }
 
@@ -103,13 +147,40 @@ fn faint_loud_and_noisy_speech_is_speech() {
         let scaled: Vec<f32> = speech.iter().map(|s| scale(s).clamp(-1.0, 1.0)).collect();
         assert_eq!(speech_pieces(&scaled).len(), 1, "{gain} times as loud");
     }
-    let noise = white_noise(3, 0.01);
-    let noisy: Vec<f32> = speech_f32()
-        .iter()
-        .zip(&noise)
-        .map(|(a, b)| a + b)
-        .collect();
-    assert_eq!(speech_pieces(&noisy).len(), 1);
+    for other in [white_noise(3, 0.01), piano(3), vec![0.2; 3 * RATE]] {
+        let pairs = speech_f32().into_iter().zip(other);
+        // As loud as goforward, whose loud parts are at −24 dB, and 10 dB less.
+        let mixed: Vec<f32> = pairs.map(|(a, b)| a + 0.3 * b).collect();
+        assert_eq!(speech_pieces(&mixed).len(), 1);
+    }
+}
+
+#[test]
+fn speech_on_an_offset_is_speech() {
+    // Each 17 dB below the offset, as faulty sound cards record it.
+    for offset in [0.02, -0.3] {
+        let gain = 0.14 * f32::abs(offset);
+        let loud = speech_f32()
+            .into_iter()
+            .map(|sample| offset + gain * 3.0 * sample);
+        assert_eq!(
+            speech_pieces(&loud.collect::<Vec<_>>()).len(),
+            1,
+            "{offset}"
+        );
+    }
+}
+
+#[test]
+fn a_faint_speaker_is_heard_after_a_loud_one() {
+    let loud = speech_f32();
+    let faint: Vec<f32> = loud.iter().map(|sample| sample * 0.05).collect();
+    // For a minute both speak in turn, the second 26 dB fainter, with pauses of a second.
+    let turn = [&loud[..], &silence(1), &faint, &silence(1)].concat();
+    let recording = turn.repeat(8);
+    let pieces = speech_pieces(&recording);
+    let starts: Vec<usize> = pieces.iter().map(|piece| piece.start as usize).collect();
+    assert_eq!(pieces.len(), 16, "{starts:?}");
 }
 
 #[test]
@@ -121,6 +192,7 @@ fn what_is_no_speech_makes_no_piece() {
             ("faint noise", white_noise(seconds, 0.0001)),
             ("noise", white_noise(seconds, 0.05)),
             ("loud noise", white_noise(seconds, 1.0)),
+            ("piano", piano(seconds)),
             ("tone", sound(seconds, |time| 0.5 * sine(440.0, time))),
             (
                 "hum",
@@ -215,11 +287,11 @@ fn everything_is_kept_if_asked_for() {
 #[test]
 fn recordings_of_any_length_are_cut() {
     assert_eq!(speech_pieces(&[]), []);
-    for samples in [1, 255, 256, 257, 30 * RATE - 1, 30 * RATE, 30 * RATE + 1] {
+    for samples in [1, 511, 512, 513, 30 * RATE - 1, 30 * RATE, 30 * RATE + 1] {
         assert_eq!(speech_pieces(&vec![0.0; samples]), [], "{samples}");
         let speech = speech_f32();
         let recording: Vec<f32> = speech.iter().copied().cycle().take(samples).collect();
         let pieces = speech_pieces(&recording);
-        assert_eq!(pieces.is_empty(), samples <= 257, "{samples}");
+        assert_eq!(pieces.is_empty(), samples <= 513, "{samples}");
     }
 }

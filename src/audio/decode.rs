@@ -18,7 +18,7 @@ use super::{
     formats::{Hint, decoder_of, demuxer, is_decodable, is_mpeg, is_raw, promise, starts_anywhere},
     intake::Watch,
     mark::Mark,
-    mix::append_mono,
+    mix::Mixer,
     resample::Resampler,
     source::Source,
     timeline::{Place, Timeline},
@@ -74,7 +74,7 @@ pub struct Decoder {
     /// Frames of the last decoded packet that were converted, and all of them.
     cursor: usize,
     frames: usize,
-    interleaved: Vec<f32>,
+    mixer: Mixer,
     mono: Vec<f32>,
     /// Converted samples that were not returned yet.
     ready: Vec<f32>,
@@ -176,7 +176,7 @@ impl Decoder {
             resampler: None,
             cursor: 0,
             frames: 0,
-            interleaved: Vec::new(),
+            mixer: Mixer::of(wanted.channel),
             mono: Vec::new(),
             ready: Vec::new(),
             block: Vec::new(),
@@ -246,13 +246,13 @@ impl Decoder {
         Duration::from_micros(self.handed_out * 1_000_000 / u64::from(SAMPLE_RATE))
     }
 
-    /// Warnings for the sender of a damaged file that was decoded nevertheless. Complete after the
-    /// last block, and at most five sentences.
+    /// Warnings for the sender: damage of a file that was decoded nevertheless, and channels that
+    /// cancel out. Complete after the last block, and at most six sentences.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let damage = self.damage.warnings(self.position(), self.timeline.leap());
         let about_file = self.warnings.iter().chain(&self.others).cloned();
-        about_file.chain(damage).collect()
+        about_file.chain(damage).chain(self.mixer.warning()).collect()
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.
@@ -302,13 +302,7 @@ impl Decoder {
         self.cursor = piece.end;
         self.mono.clear();
         let buffer = self.decoder.last_decoded();
-        append_mono(
-            &buffer,
-            piece,
-            self.wanted.channel,
-            &mut self.interleaved,
-            &mut self.mono,
-        );
+        self.mixer.append(&buffer, piece, &mut self.mono);
         self.resample()
     }
 

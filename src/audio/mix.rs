@@ -1,36 +1,199 @@
 //! Converts samples of any type and number of channels to one channel of `f32`.
+//!
+//! The mean of all channels is taken, unless they cancel each other out: balanced lines and some
+//! microphones record the same sound with opposite signs. Then the louder channel is taken alone.
 
 use std::ops::Range;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 
-/// Appends the frames of `range` to `mono`: of each frame the requested channel, which must exist,
-/// or the mean of all channels.
-///
-/// Integers map to −1 … 1 by a power of two, so 8-, 16- and 24-bit mono stays exact. A file of
-/// floats can hold any value: NaN becomes silence, and values outside −1 … 1 are clipped.
-///
-/// `interleaved` is scratch space; `range` must lie within the buffer's frames.
-pub(super) fn append_mono(
-    buffer: &GenericAudioBufferRef<'_>,
-    range: Range<usize>,
-    channel: Option<u16>,
-    interleaved: &mut Vec<f32>,
-    mono: &mut Vec<f32>,
-) {
-    let slice = buffer.slice(range);
-    let channels = slice.num_planes();
-    slice.copy_to_vec_interleaved(interleaved);
-    if let Some(channel) = channel {
-        let samples = interleaved.iter().skip(channel.into());
-        mono.extend(samples.step_by(channels.max(1)).copied().map(sane));
-    } else if channels == 1 {
-        mono.extend(interleaved.iter().copied().map(sane));
-    } else if channels > 1 {
-        let frames = interleaved.chunks_exact(channels);
-        mono.extend(
-            frames.map(|frame| frame.iter().copied().map(sane).sum::<f32>() / channels as f32),
-        );
+/// The band in which channels are compared, in hertz. Most of a voice's power lies there. Hum lies
+/// below it, and is often equal in channels whose voices cancel out.
+const BAND: Range<f32> = 200.0..1_500.0;
+
+/// Time after which a power counts only 1/e, in seconds: a syllable. Silence decides nothing, so
+/// the choice stays as it is in pauses.
+const MEMORY: f32 = 0.2;
+
+/// Channels cancel out below the first, and no more above the second power of their mean, relative
+/// to that of unrelated sounds of the same powers. Equal sounds in two channels have 2, in one of
+/// two channels 1, and opposite ones 0, or what noise they have. An opposite sound of half the
+/// amplitude has 0.2; then the mean is still the sound.
+const CANCELS: Range<f32> = 0.18..0.5;
+
+/// Another channel is taken if it has this many times the power (6 dB).
+const LOUDER: f32 = 4.0;
+
+/// Mean power (−90 dB of full scale) below which nothing is decided.
+const SILENCE: f32 = 1e-9;
+
+/// Time in which the output goes over from the mean to one channel, in seconds: no click is heard.
+const FADE: f32 = 0.01;
+
+/// Time in which channels must cancel out for a warning, in seconds.
+const LONG: f32 = 0.25;
+
+/// Mixes the channels of one recording, block by block.
+#[derive(Default)]
+pub(super) struct Mixer {
+    /// Number of the only wanted channel; `None` for all.
+    only: Option<u16>,
+    /// Scratch space.
+    interleaved: Vec<f32>,
+    channels: Vec<Channel>,
+    /// Power of the channels' mean in the band, summed over [`MEMORY`].
+    mean: f32,
+    /// Number of frames in the powers.
+    frames: f32,
+    /// The channel that is taken alone while channels cancel out.
+    alone: Option<usize>,
+    /// The channel that was taken last, and its share of the output, 0 … 1.
+    taken: usize,
+    share: f32,
+    /// Seconds in which one channel was taken alone.
+    seconds: f32,
+}
+
+/// One of several channels that are compared.
+#[derive(Clone, Default)]
+struct Channel {
+    /// State of the low-pass filter at the upper end of the band, and of two at its lower end.
+    below: [f32; 3],
+    /// Power in the band, summed over [`MEMORY`].
+    power: f32,
+}
+
+impl Mixer {
+    /// A mixer for a recording of which only this channel is wanted; `None` mixes all.
+    pub(super) fn of(only: Option<u16>) -> Self {
+        Self {
+            only,
+            ..Self::default()
+        }
+    }
+
+    /// Append the frames of `range` to `mono`: of each frame the wanted channel, which must exist,
+    /// or the mean of all channels, or the louder one where they cancel out.
+    ///
+    /// Integers map to −1 … 1 by a power of two, so 8-, 16- and 24-bit mono stays exact. A file of
+    /// floats can hold any value: NaN becomes silence, and values outside −1 … 1 are clipped.
+    ///
+    /// `range` must lie within the buffer's frames.
+    pub(super) fn append(
+        &mut self,
+        buffer: &GenericAudioBufferRef<'_>,
+        range: Range<usize>,
+        mono: &mut Vec<f32>,
+    ) {
+        let slice = buffer.slice(range);
+        let channels = slice.num_planes().max(1);
+        let mut interleaved = std::mem::take(&mut self.interleaved);
+        slice.copy_to_vec_interleaved(&mut interleaved);
+        interleaved
+            .iter_mut()
+            .for_each(|sample| *sample = sane(*sample));
+        if let Some(channel) = self.only {
+            let samples = interleaved.iter().skip(channel.into());
+            mono.extend(samples.step_by(channels));
+        } else if channels == 1 {
+            mono.extend_from_slice(&interleaved);
+        } else {
+            let rate = buffer.spec().rate() as f32;
+            self.compare(&interleaved, channels, rate);
+            self.decide();
+            self.mix(&interleaved, channels, rate, mono);
+        }
+        self.interleaved = interleaved;
+    }
+
+    /// A sentence for the sender if channels cancelled out.
+    pub(super) fn warning(&self) -> Option<String> {
+        (self.seconds >= LONG).then(|| {
+            format!(
+                "the channels cancel each other out (they have opposite signs): for {:.1} s only \
+                 the louder one was heard; `channel` selects one",
+                self.seconds
+            )
+        })
+    }
+
+    /// Add the powers of these frames, while what was before is forgotten.
+    fn compare(&mut self, interleaved: &[f32], channels: usize, rate: f32) {
+        if self.channels.len() != channels {
+            *self = Self {
+                only: self.only,
+                seconds: self.seconds,
+                channels: vec![Channel::default(); channels],
+                ..Self::default()
+            };
+        }
+        let frames = (interleaved.len() / channels) as f32;
+        let kept = (-frames / (MEMORY * rate)).exp();
+        self.mean *= kept;
+        self.frames = self.frames * kept + frames;
+        self.channels
+            .iter_mut()
+            .for_each(|channel| channel.power *= kept);
+        let reach = [BAND.end, BAND.start].map(|hertz| 1.0 - (-hertz * 6.283 / rate).exp());
+        for frame in interleaved.chunks_exact(channels) {
+            let mut sum = 0.0;
+            for (channel, sample) in self.channels.iter_mut().zip(frame) {
+                let [high, low, lowest] = &mut channel.below;
+                *high += reach[0] * (sample - *high);
+                *low += reach[1] * (*high - *low);
+                *lowest += reach[1] * (*high - *low - *lowest);
+                let inside = *high - *low - *lowest;
+                channel.power += inside * inside;
+                sum += inside;
+            }
+            let mean = sum / channels as f32;
+            self.mean += mean * mean;
+        }
+    }
+
+    /// Decide whether one channel is taken alone, and which.
+    fn decide(&mut self) {
+        let count = self.channels.len() as f32;
+        let unrelated = self
+            .channels
+            .iter()
+            .map(|channel| channel.power)
+            .sum::<f32>()
+            / count
+            / count;
+        if unrelated < SILENCE * self.frames {
+            return;
+        }
+        let ratio = self.mean / unrelated;
+        let power = |channel: usize| self.channels[channel].power;
+        let loudest = (0..self.channels.len()).fold(0, |best, channel| {
+            if power(channel) > power(best) {
+                channel
+            } else {
+                best
+            }
+        });
+        self.alone = match self.alone {
+            None if ratio < CANCELS.start => Some(loudest),
+            Some(_) if ratio > CANCELS.end => None,
+            Some(taken) if power(loudest) > LOUDER * power(taken) => Some(loudest),
+            same => same,
+        };
+        self.taken = self.alone.unwrap_or(self.taken);
+    }
+
+    /// Append the output of these frames.
+    fn mix(&mut self, interleaved: &[f32], channels: usize, rate: f32, mono: &mut Vec<f32>) {
+        let step = 1.0 / (FADE * rate);
+        let step = if self.alone.is_some() { step } else { -step };
+        for frame in interleaved.chunks_exact(channels) {
+            let mean = frame.iter().sum::<f32>() / channels as f32;
+            self.share = (self.share + step).clamp(0.0, 1.0);
+            mono.push(mean + self.share * (frame[self.taken] - mean));
+        }
+        if self.alone.is_some() {
+            self.seconds += (interleaved.len() / channels) as f32 / rate;
+        }
     }
 }
 
@@ -69,15 +232,10 @@ mod tests {
         interleaved: &[f32],
         range: Range<usize>,
     ) -> Vec<f32> {
-        let (mut scratch, mut mono) = (Vec::new(), Vec::new());
+        let mut mono = Vec::new();
         let buffer = buffer(channels, interleaved);
-        append_mono(
-            &buffer.as_generic_audio_buffer_ref(),
-            range,
-            channel,
-            &mut scratch,
-            &mut mono,
-        );
+        let buffer = buffer.as_generic_audio_buffer_ref();
+        Mixer::of(channel).append(&buffer, range, &mut mono);
         mono
     }
 
@@ -109,5 +267,87 @@ mod tests {
         let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3.0e38, -2.0];
         assert_eq!(mix(1, &odd, 0..5), [0.0, 1.0, -1.0, 1.0, -1.0]);
         assert_eq!(mix(2, &[f32::NAN, 0.5], 0..1), [0.25]);
+    }
+
+    /// A voice in 16 kHz: a tone of 500 Hz that comes and goes four times a second.
+    fn voice(seconds: usize) -> Vec<f32> {
+        let samples = 0..seconds * 16_000;
+        let at = |n: usize| n as f32 / 16_000.0 * std::f32::consts::TAU;
+        samples
+            .map(|n| 0.3 * (500.0 * at(n)).sin() * (4.0 * at(n)).sin())
+            .collect()
+    }
+
+    /// The mix of two channels that come in blocks of 480 frames, and the warning.
+    fn mixed(left: &[f32], right: &[f32]) -> (Vec<f32>, Option<String>) {
+        let (mut mixer, mut mono) = (Mixer::default(), Vec::new());
+        let frames: Vec<f32> = left.iter().zip(right).flat_map(|(a, b)| [*a, *b]).collect();
+        for block in frames.chunks(960) {
+            let buffer = buffer(2, block);
+            let range = 0..block.len() / 2;
+            mixer.append(&buffer.as_generic_audio_buffer_ref(), range, &mut mono);
+        }
+        (mono, mixer.warning())
+    }
+
+    fn power(samples: &[f32]) -> f32 {
+        samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len() as f32
+    }
+
+    #[test]
+    fn opposite_channels_do_not_cancel_out() {
+        let voice = voice(3);
+        let hum = |n: usize| 0.3 * (n as f32 * 50.0 / 16_000.0 * std::f32::consts::TAU).sin();
+        let turned = |gain: f32, delay: usize, hum_gain: f32| -> Vec<f32> {
+            let late = std::iter::repeat_n(&0.0, delay).chain(&voice);
+            late.zip(0..voice.len())
+                .map(|(s, n)| gain * s + hum_gain * hum(n))
+                .collect()
+        };
+        for (what, left, right) in [
+            ("opposite", voice.clone(), turned(-1.0, 0, 0.0)),
+            (
+                "a little fainter",
+                turned(0.8, 0, 0.0),
+                turned(-1.0, 0, 0.0),
+            ),
+            ("a little later", voice.clone(), turned(-1.0, 1, 0.0)),
+            ("with equal hum", turned(1.0, 0, 1.0), turned(-1.0, 0, 1.0)),
+        ] {
+            let (mono, warning) = mixed(&left, &right);
+            assert!(
+                warning.is_some_and(|text| text.contains("opposite")),
+                "{what}"
+            );
+            assert!(power(&mono) > 0.8 * power(&voice), "{what}");
+            let steps = mono.windows(2).map(|two| (two[1] - two[0]).abs());
+            assert!(steps.fold(0.0, f32::max) < 0.1, "{what}");
+        }
+    }
+
+    #[test]
+    fn other_channels_are_mixed() {
+        let voice = voice(3);
+        let silence = vec![0.0; voice.len()];
+        let later: Vec<f32> = [&silence[..200], &voice].concat();
+        for right in [&voice, &silence, &later] {
+            let (mono, warning) = mixed(&voice, right);
+            assert_eq!(warning, None);
+            let mean = voice.iter().zip(right).map(|(a, b)| (a + b) / 2.0);
+            assert!(mono.into_iter().eq(mean));
+        }
+    }
+
+    #[test]
+    fn the_choice_follows_the_recording() {
+        let voice = voice(3);
+        let opposite: Vec<f32> = voice.iter().map(|sample| -sample).collect();
+        let left = voice.repeat(3);
+        let right = [&voice[..], &opposite, &voice].concat();
+        let (mono, _) = mixed(&left, &right);
+        for second in [1, 4, 5, 8] {
+            let part = second * 16_000..(second + 1) * 16_000;
+            assert!(power(&mono[part]) > 0.8 * power(&voice), "{second}");
+        }
     }
 }

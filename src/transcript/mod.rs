@@ -1,6 +1,10 @@
 //! The result of a transcription: segments of text with times.
 
+mod script;
 mod subtitles;
+
+pub use script::between;
+pub use subtitles::Lines;
 
 use std::time::Duration;
 
@@ -119,23 +123,23 @@ pub struct Transcript {
     pub languages: Vec<String>,
 }
 
-/// Separator between the texts of two segments.
-pub const BETWEEN: &str = " ";
-
 impl Transcript {
     /// Separator between the text so far and the next segment.
-    pub fn separator(&self) -> &'static str {
-        if self.segments.is_empty() {
-            ""
-        } else {
-            BETWEEN
-        }
+    pub fn separator(&self, next: &Segment) -> &'static str {
+        let last = self.segments.last();
+        last.map_or("", |last| between(&last.text, &next.text))
     }
 
-    /// The text of all segments, joined by [`BETWEEN`]; empty for silence.
+    /// The text of all segments, joined as [`between`] says; empty for silence.
     pub fn text(&self) -> String {
-        let texts: Vec<&str> = self.segments.iter().map(|s| s.text.as_str()).collect();
-        texts.join(BETWEEN)
+        let mut text = String::new();
+        let mut before = None;
+        for segment in &self.segments {
+            text += before.map_or("", |before| between(before, &segment.text));
+            text += &segment.text;
+            before = Some(segment.text.as_str());
+        }
+        text
     }
 }
 

@@ -172,7 +172,13 @@ fn as_ffmpeg_reads(format: &str, subtitles: &[u8]) -> String {
 fn players_read_both_kinds_of_subtitles() {
     let daemon = Daemon::start("");
     let form = Form::of("a.wav", &recordings_in_one());
-    let of = |format| daemon.post(&form.clone().field("response_format", format));
+    let of = |format| {
+        let form = form.clone().field("response_format", format);
+        daemon.post(&match format {
+            "srt" | "vtt" => form.field("max_line_width", "1000"),
+            _ => form,
+        })
+    };
     let clock = |seconds: &Value| {
         let ms = (seconds.as_f64().unwrap() * 1000.0).round() as u64;
         let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
@@ -452,6 +458,94 @@ fn warnings_come_beside_the_text() {
     let answer = daemon.post(&form);
     let warnings = answer.json()["stt"]["warnings"].clone();
     assert_eq!(warnings[0], answer.header("x-stt-warnings"), "{answer:?}");
+}
+
+#[test]
+fn opposite_channels_are_heard_with_a_warning_in_every_format() {
+    let daemon = Daemon::start("");
+    let body = |answer: &Answer| String::from_utf8_lossy(&answer.body).into_owned();
+    let samples = GOFORWARD.samples();
+    let turned = |two: &[u8]| {
+        i16::from_le_bytes([two[0], two[1]])
+            .saturating_neg()
+            .to_le_bytes()
+    };
+    let frames = samples
+        .chunks_exact(2)
+        .flat_map(|two| [[two[0], two[1]], turned(two)]);
+    let samples = frames.flatten().collect::<Vec<u8>>();
+    let kind = "audio/pcm;rate=16000;channels=2";
+    for format in ["json", "text", "srt", "vtt", "verbose_json"] {
+        let query = format!("?response_format={format}");
+        let answer = post_plain(&daemon, kind, &query, &samples);
+        assert!(body(&answer).contains(GOFORWARD.text), "{answer:?}");
+        assert!(
+            answer.header("x-stt-warnings").contains("opposite"),
+            "{answer:?}"
+        );
+    }
+    let answer = post_plain(&daemon, kind, "?stream=true", &samples);
+    let last = body(&answer)
+        .trim_end()
+        .rsplit("data: ")
+        .next()
+        .unwrap()
+        .to_owned();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert!(
+        last["stt"]["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("opposite"),
+        "{last}"
+    );
+    // One channel alone cancels nothing out.
+    let answer = post_plain(
+        &daemon,
+        kind,
+        "?channel=1&response_format=verbose_json",
+        &samples,
+    );
+    assert_eq!(answer.json()["stt"]["warnings"], json!([]));
+}
+
+#[test]
+fn subtitles_follow_the_pauses_in_lines_as_long_as_asked() {
+    let daemon = Daemon::start("");
+    let body = |answer: &Answer| String::from_utf8_lossy(&answer.body).into_owned();
+    let pause = crate::common::clips::noise(1, 32_000);
+    let faint = pause.chunks_exact(2).flat_map(|two| [two[0] & 7, 0]);
+    let pause: Vec<u8> = faint.collect();
+    let clip = GOFORWARD.samples();
+    let whole = wav(&[&clip[..], &pause, &clip, &pause.repeat(10), &clip].concat());
+    let form = || Form::of("a.wav", &whole);
+    let form = form()
+        .field("response_format", "srt")
+        .field("max_line_width", "11");
+    let answer = daemon.post(&form);
+    let cues: Vec<String> = body(&answer)
+        .trim()
+        .split("\n\n")
+        .map(str::to_owned)
+        .collect();
+    let texts: Vec<&str> = cues
+        .iter()
+        .map(|cue| cue.splitn(3, '\n').nth(2).unwrap())
+        .collect();
+    assert_eq!(texts, ["go forward\nten meters"; 3], "{answer:?}");
+    assert!(cues[2].contains("00:00:17"), "{answer:?}");
+    for (field, value) in [("max_line_width", "0"), ("max_line_count", "1001")] {
+        let form = Form::of("a.wav", &whole)
+            .field("response_format", "vtt")
+            .field(field, value);
+        daemon
+            .post(&form)
+            .assert_refusal(400, "invalid_parameter", Some(field));
+    }
+    let form = Form::of("a.wav", &whole).field("max_line_width", "20");
+    daemon
+        .post(&form)
+        .assert_refusal(400, "invalid_parameter", Some("max_line_width"));
 }
 
 /// A request for a translation.

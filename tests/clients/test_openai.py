@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import io
+import wave
 
 import pytest
 import srt
@@ -39,6 +40,25 @@ def test_srt_is_read_by_a_parser_of_it(client, speech):
     assert (subtitle.index, subtitle.content) == (1, TEXT)
     assert datetime.timedelta(0) <= subtitle.start < subtitle.end <= datetime.timedelta(seconds=3)
     assert srt.compose([subtitle]).strip() == answer.strip()
+
+
+def test_subtitles_follow_the_pauses_and_the_size_that_is_asked(client, speech):
+    with wave.open(str(speech)) as clip:
+        samples = clip.readframes(clip.getnframes())
+    recording = io.BytesIO()
+    with wave.open(recording, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(samples + bytes(2 * 16000 * 10) + samples)
+    recording.name = "two.wav"
+    recording.seek(0)
+    answer = client.audio.transcriptions.create(
+        model="default", file=recording, response_format="srt", extra_body={"max_line_width": 11}
+    )
+    first, second = srt.parse(answer)
+    assert first.content == second.content == "go forward\nten meters"
+    assert first.end.total_seconds() < 3 and second.start.total_seconds() > 12
 
 
 def test_vtt_is_read_by_a_parser_of_it(client, speech):

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     engine::EngineSettings,
     language::primary_language,
-    transcript::{BETWEEN, Segment, Transcript},
+    transcript::{Lines, Segment, Transcript, between},
 };
 
 /// Media type of every answer that is not JSON. OpenAI's service sends subtitles with it, too, and
@@ -33,6 +33,8 @@ pub(super) struct Shape {
     granularities: Granularities,
     /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
+    /// Size of the cues of subtitles.
+    lines: Lines,
     /// Code of the language of the text, if it is known.
     pub(super) language: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Shape {
             format: options.format(),
             granularities: options.granularities,
             logprobs: options.logprobs,
+            lines: options.lines(),
             language: known.map(str::to_owned),
         }
     }
@@ -70,8 +73,8 @@ impl Shape {
                 .into_response()
             }
             Format::Text => of_type(TEXT, format!("{}\n", transcript.text())),
-            Format::Srt => of_type(TEXT, transcript.srt()),
-            Format::Vtt => of_type(TEXT, transcript.vtt()),
+            Format::Srt => of_type(TEXT, transcript.srt(self.lines)),
+            Format::Vtt => of_type(TEXT, transcript.vtt(self.lines)),
             Format::Verbose => Json(self.verbose(transcript, cost)).into_response(),
             Format::Lines => of_type(TEXT, asr::lines(transcript)),
             Format::Tsv => of_type(TEXT, asr::tsv(transcript)),
@@ -119,13 +122,14 @@ impl Shape {
         match self.format {
             Format::Verbose | Format::Whisper => segment,
             Format::Json if self.logprobs => segment,
-            Format::Json
-            | Format::Text
-            | Format::Srt
-            | Format::Vtt
-            | Format::Lines
-            | Format::Tsv
-            | Format::Language => segment.bare(),
+            // Cues are cut between words.
+            Format::Srt | Format::Vtt => Segment {
+                decoding: None,
+                ..segment
+            },
+            Format::Json | Format::Text | Format::Lines | Format::Tsv | Format::Language => {
+                segment.bare()
+            }
         }
     }
 }
@@ -211,14 +215,31 @@ pub(super) struct Logprobs<'a> {
 
 impl Serialize for Logprobs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let words = self.segments.iter().flat_map(|segment| &segment.words);
-        let mut before = self.before;
-        serializer.collect_seq(words.filter_map(|word| {
-            let token = format!("{before}{}", word.text);
-            before = BETWEEN;
-            let logprob = logarithm(word.confidence?);
-            Some(json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()}))
-        }))
+        let mut last = None;
+        let tokens = self.segments.iter().flat_map(|segment| {
+            let join = last.map_or(self.before, |last| between(last, &segment.text));
+            last = Some(segment.text.as_str());
+            let mut rest = segment.text.as_str();
+            segment
+                .words
+                .iter()
+                .enumerate()
+                .filter_map(move |(n, word)| {
+                    // Words of a script without spaces follow each other directly.
+                    let found = rest.split_once(word.text.as_str());
+                    let is_spaced = found.is_none_or(|(gap, _)| gap.contains(' '));
+                    rest = found.map_or(rest, |(_, after)| after);
+                    let before = match n {
+                        0 => join,
+                        _ if is_spaced => " ",
+                        _ => "",
+                    };
+                    let token = format!("{before}{}", word.text);
+                    let logprob = logarithm(word.confidence?);
+                    Some(json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()}))
+                })
+        });
+        serializer.collect_seq(tokens)
     }
 }
 

@@ -112,7 +112,7 @@ impl Telling {
         match word {
             Word::Segment(segment) => {
                 // The deltas joined together must equal the final text.
-                let between = self.said.separator();
+                let between = self.said.separator(&segment);
                 let data = data(&Delta {
                     kind: "transcript.text.delta",
                     delta: format!("{between}{}", segment.text),

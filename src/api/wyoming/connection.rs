@@ -291,7 +291,7 @@ impl Client {
         match word {
             Word::Segment(segment) => {
                 self.begin_transcript(request);
-                let text = format!("{}{}", transcript.separator(), segment.text);
+                let text = format!("{}{}", transcript.separator(&segment), segment.text);
                 self.wire.say("transcript-chunk", &json!({"text": text}));
                 transcript.segments.push(segment.bare());
             }

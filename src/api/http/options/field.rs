@@ -24,12 +24,14 @@ pub(in crate::api::http) enum Field {
     Channel,
     Track,
     Vad,
+    LineWidth,
+    LineCount,
     MemoryLimit,
     Deadline,
 }
 
 /// Every parameter with each of its names: clients write lists with and without brackets.
-pub(in crate::api::http) const NAMES: [(&str, Field); 25] = [
+pub(in crate::api::http) const NAMES: [(&str, Field); 27] = [
     ("model", Field::Model),
     ("language", Field::Language),
     ("languages", Field::Languages),
@@ -53,6 +55,8 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 25] = [
     ("channel", Field::Channel),
     ("track", Field::Track),
     ("vad", Field::Vad),
+    ("max_line_width", Field::LineWidth),
+    ("max_line_count", Field::LineCount),
     ("memory_limit", Field::MemoryLimit),
     ("deadline", Field::Deadline),
 ];

@@ -6,10 +6,10 @@ mod values;
 use field::Field;
 use values::{
     Commas, boolean, chunking, detector, fixed_detector, format_of, language, list, output, raw,
-    task, time, word_times,
+    size, task, time, word_times,
 };
 
-use crate::{api::error::ApiError, dispatch::OwnLimits, request::Ask};
+use crate::{api::error::ApiError, dispatch::OwnLimits, request::Ask, transcript::Lines};
 
 /// Longest value of a parameter, in bytes. OpenAI's longest is the prompt, of a few hundred words.
 const MAX_VALUE: usize = 16 * 1024;
@@ -126,6 +126,10 @@ pub(super) struct Options {
     pub(super) granularities: Granularities,
     /// True if the answer gives a probability for each word.
     pub(super) logprobs: bool,
+    /// Largest number of characters in a line of subtitles, if the client sets it.
+    line_width: Option<u16>,
+    /// Largest number of lines in a cue of subtitles, if the client sets it.
+    line_count: Option<u16>,
     /// Limits that the client sets for this request.
     pub(super) own_limits: OwnLimits,
     /// Parameters set so far, to find repeated ones.
@@ -274,10 +278,21 @@ impl Options {
                 self.ask.track = Some(number.ok_or_else(|| mistake(what.into()))?);
             }
             Field::Vad => self.ask.vad = boolean(name, &value)?,
+            Field::LineWidth => self.line_width = Some(size(name, &value)?),
+            Field::LineCount => self.line_count = Some(size(name, &value)?),
             Field::MemoryLimit => self.own_limits.memory = Some(value.parse().map_err(mistake)?),
             Field::Deadline => self.own_limits.deadline = Some(time(name, &value)?),
         }
         Ok(())
+    }
+
+    /// Size of the cues of subtitles.
+    pub(super) fn lines(&self) -> Lines {
+        let usual = Lines::default();
+        Lines {
+            width: self.line_width.unwrap_or(usual.width),
+            count: self.line_count.unwrap_or(usual.count),
+        }
     }
 
     /// Check that all given parameters fit together.
@@ -305,6 +320,17 @@ impl Options {
                 ),
             };
             return Err(ApiError::parameter(parameter, message));
+        }
+        let sizes = [
+            ("max_line_width", self.line_width),
+            ("max_line_count", self.line_count),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| size.is_some())
+            && !matches!(format, Format::Srt | Format::Vtt)
+        {
+            let message =
+                format!("only `response_format=srt` and `vtt` have lines: leave out `{name}`");
+            return Err(ApiError::parameter(name, message));
         }
         if self.logprobs && format != Format::Json {
             let message = "only `response_format=json` has logprobs";
@@ -431,6 +457,8 @@ mod tests {
             ("chunking_strategy[threshold]", "0.5"),
             ("channel", "-1"),
             ("track", "0"),
+            ("max_line_width", "0"),
+            ("max_line_count", "two"),
             ("known_speaker_names[]", "Ann"),
         ] {
             assert!(options(&[(name, value)]).is_err(), "{name}={value}");
@@ -448,6 +476,7 @@ mod tests {
                 ("response_format", "json"),
             ],
             [("include[]", "logprobs"), ("response_format", "text")],
+            [("max_line_width", "20"), ("response_format", "text")],
             [("language", "en"), ("languages[]", "fr")],
             [("model", "a"), ("model", "b")],
         ] {

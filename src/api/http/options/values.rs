@@ -69,6 +69,15 @@ pub(super) fn fixed_detector(name: &str) -> ApiError {
     ApiError::parameter(&shown, message)
 }
 
+/// The size of a cue: a whole number from 1 to 1000.
+pub(super) fn size(name: &str, value: &str) -> Result<u16, ApiError> {
+    let number = value.parse().ok().filter(|size| (1..=1000).contains(size));
+    number.ok_or_else(|| {
+        let message = format!("`{name}` must be a whole number from 1 to 1000");
+        ApiError::parameter(name, message)
+    })
+}
+
 /// A time as in the configuration, or a plain number of seconds.
 pub(super) fn time(name: &str, value: &str) -> Result<Duration, ApiError> {
     let seconds = value

@@ -14,7 +14,7 @@ use crate::{
         channel::{MAX_MESSAGE, decode, encode},
     },
     job::wire::{FromJob, ToJob},
-    transcript::Transcript,
+    transcript::{Lines, Transcript},
 };
 
 /// Take `data` as one datagram of each kind that is received anywhere. Then take it as the messages
@@ -51,11 +51,11 @@ pub fn job_messages(data: &[u8]) {
         let _ = talk.allowance(TimeLimit::Cpu);
     }
     // No text can end a subtitle, or begin another.
-    let (srt, vtt) = (transcript.srt(), transcript.vtt());
-    let segments = transcript.segments.len();
-    assert_eq!(srt.matches("\n\n").count(), segments, "{srt:?}");
-    assert_eq!(vtt.matches("\n\n").count(), segments + 1, "{vtt:?}");
-    assert_eq!(vtt.matches(" --> ").count(), segments, "{vtt:?}");
+    let lines = Lines::default();
+    let (srt, vtt) = (transcript.srt(lines), transcript.vtt(lines));
+    let cues = vtt.matches(" --> ").count();
+    assert_eq!(srt.matches("\n\n").count(), cues, "{srt:?}");
+    assert_eq!(vtt.matches("\n\n").count(), cues + 1, "{vtt:?}");
 }
 
 /// A message that was decoded from a datagram can be encoded, and decodes to the same message.

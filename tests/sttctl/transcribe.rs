@@ -615,3 +615,35 @@ fn a_terminal_is_no_recording() {
     let screen = terminal.ended(1);
     assert!(screen.contains("arecord -f S16_LE"), "{screen}");
 }
+
+#[test]
+fn warnings_reach_people() {
+    let daemon = Daemon::start("");
+    let mut cut = GOFORWARD.encoded(crate::common::clips::ENCODINGS[0]);
+    cut.truncate(cut.len() / 2);
+    fs::write(daemon.folder().join("half.flac"), cut).unwrap();
+    fs::write(daemon.folder().join("whole.wav"), GOFORWARD.wav()).unwrap();
+    for more in [
+        &["--format", "srt", "--max-line-width", "9"][..],
+        &["--stream"],
+        &[],
+    ] {
+        let output = transcribe(&daemon, &[more, &["half.flac"]].concat());
+        assert!(output.status.success(), "{output:?}");
+        let lines: Vec<&str> = text(&output.stderr).lines().collect();
+        assert_eq!(lines.len(), 1, "{output:?}");
+        assert!(
+            lines[0].starts_with("sttctl: warning: the file ends early"),
+            "{output:?}"
+        );
+    }
+    let output = transcribe(&daemon, &["whole.wav", "half.flac"]);
+    let lines: Vec<&str> = text(&output.stderr).lines().collect();
+    assert_eq!(lines.len(), 1, "{output:?}");
+    assert!(
+        lines[0].starts_with("sttctl: half.flac: warning: "),
+        "{output:?}"
+    );
+    let output = transcribe(&daemon, &["--max-line-count", "1", "whole.wav"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

@@ -72,6 +72,12 @@ pub struct Transcribe {
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Longest line of subtitles, in characters [default: 42]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_line_width: Option<u16>,
+    /// Most lines of a subtitle [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_line_count: Option<u16>,
     /// Print words as they are understood; with --format json, each event as a line
     #[arg(long, conflicts_with_all = ["output", "jobs"])]
     pub stream: bool,
@@ -411,6 +417,10 @@ impl Transcribe {
     fn check(&self) -> Result<(), &'static str> {
         if self.stream && !matches!(self.format, Format::Text | Format::Json) {
             return Err("--stream goes with --format text or json only");
+        }
+        let has_lines = matches!(self.format, Format::Srt | Format::Vtt);
+        if !has_lines && (self.max_line_width.is_some() || self.max_line_count.is_some()) {
+            return Err("--max-line-width and --max-line-count go with --format srt or vtt only");
         }
         let stdin = self.files.iter().filter(|file| file.as_os_str() == "-");
         if stdin.count() > 1 {

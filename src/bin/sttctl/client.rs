@@ -68,6 +68,13 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Values of a header that may be repeated, without those that have other than visible
+    /// characters.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+
     /// The pause that the server asks for before a retry.
     fn retry_after(&self) -> Option<Duration> {
         let full = matches!(

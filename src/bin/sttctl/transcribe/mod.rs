@@ -171,12 +171,16 @@ impl Work<'_> {
     ) -> Result<Answer, Error> {
         let arguments = self.arguments;
         let media_type = arguments.raw.as_ref().map(Raw::media_type);
+        let [width, count] = [arguments.max_line_width, arguments.max_line_count]
+            .map(|size| size.map(|size| size.to_string()));
         let fields: Vec<(&str, &str)> = [
             ("model", arguments.model.as_deref()),
             ("language", arguments.language.as_deref()),
             ("prompt", arguments.prompt.as_deref()),
             ("response_format", Some(arguments.format.field())),
             ("stream", arguments.stream.then_some("true")),
+            ("max_line_width", width.as_deref()),
+            ("max_line_count", count.as_deref()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -210,7 +214,16 @@ impl Work<'_> {
         }
     }
 
+    /// Prints the warnings of the answer, or of the last event of its stream, and its cost if it is
+    /// wanted.
     fn figures(&self, name: &Path, answer: &Answer, last: Option<&Value>) {
+        let shown = self.several.then_some(name);
+        let said = last.and_then(|last| last.get("stt")?.get("warnings")?.as_array());
+        let of_stream = said.into_iter().flatten().filter_map(Value::as_str);
+        for warning in answer.headers("x-stt-warnings").chain(of_stream) {
+            let line = format!("warning: {warning}");
+            self.display.suspend(|| report(shown, &line));
+        }
         if self.arguments.verbose {
             let line = figures::line(answer, last);
             let line = line.as_deref().unwrap_or("no figures in the answer");

@@ -3,7 +3,7 @@
 //! The mean of all channels is taken, unless they cancel each other out: balanced lines and some
 //! microphones record the same sound with opposite signs. Then the louder channel is taken alone.
 
-use std::ops::Range;
+use std::{f32::consts::TAU, ops::Range};
 
 use symphonia::core::audio::GenericAudioBufferRef;
 
@@ -134,7 +134,7 @@ impl Mixer {
         self.channels
             .iter_mut()
             .for_each(|channel| channel.power *= kept);
-        let reach = [BAND.end, BAND.start].map(|hertz| 1.0 - (-hertz * 6.283 / rate).exp());
+        let reach = [BAND.end, BAND.start].map(|hertz| 1.0 - (-hertz * TAU / rate).exp());
         for frame in interleaved.chunks_exact(channels) {
             let mut sum = 0.0;
             for (channel, sample) in self.channels.iter_mut().zip(frame) {

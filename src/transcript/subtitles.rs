@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Segment, Transcript, Word, script::is_unspaced};
+use super::{Segment, Transcript, script::is_unspaced};
 
 /// Longest time of a cue, in milliseconds: the rule of most guides for subtitles.
 const LONGEST: u128 = 7_000;
@@ -223,6 +223,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::transcript::Word;
 
     fn transcript(segments: &[(&str, u64, u64)]) -> Transcript {
         let segment = |(text, start, end): &(&str, u64, u64)| Segment {

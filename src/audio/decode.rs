@@ -252,7 +252,10 @@ impl Decoder {
     pub fn warnings(&self) -> Vec<String> {
         let damage = self.damage.warnings(self.position(), self.timeline.leap());
         let about_file = self.warnings.iter().chain(&self.others).cloned();
-        about_file.chain(damage).chain(self.mixer.warning()).collect()
+        about_file
+            .chain(damage)
+            .chain(self.mixer.warning())
+            .collect()
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.

@@ -106,7 +106,7 @@ impl Converter {
                 if this.scale != 1.0 {
                     let by = 1.0 / this.scale;
                     warnings.push(format!(
-                        "samples of floating point should stay within ±1, and these do not: they were divided by {by}"
+                        "samples of floating point should stay between -1 and 1, and these do not: they were divided by {by}"
                     ));
                 }
             }

@@ -8,7 +8,7 @@ use symphonia::core::{
     units::{Duration, Timestamp},
 };
 
-use super::{Demux, Opened, params, skip, take, track};
+use super::{Demux, Opened, is_end, params, skip, take, track};
 
 /// Samples of all channels in one packet.
 const PACKET: usize = 4096;
@@ -115,10 +115,12 @@ fn block(stream: &mut MediaSourceStream<'_>, extended: &mut Option<(u32, u16)>) 
                 len - 12,
             ))
         }
-        _ => {
-            skip(stream, len)?;
-            Ok(Block::Other)
-        }
+        // Sox announces 8 bytes of samples too few, which then look like the head of some block.
+        _ => Ok(match skip(stream, len) {
+            Ok(()) => Block::Other,
+            Err(error) if is_end(&error) => Block::End,
+            Err(error) => return Err(error),
+        }),
     }
 }
 

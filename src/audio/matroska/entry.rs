@@ -80,6 +80,8 @@ pub(super) struct Entry {
     /// Frames that only prime the decoder, and length of a packet, in nanoseconds.
     pub(super) delay: u64,
     pub(super) duration: u64,
+    /// Time of its last block, in nanoseconds, if there was one.
+    pub(super) last: Option<i64>,
 }
 
 impl Entry {
@@ -113,6 +115,7 @@ impl Entry {
             packing: packing.unwrap_or(Packing::Plain),
             delay: unsigned_child(entry, 0x56aa).unwrap_or(0),
             duration: unsigned_child(entry, 0x23_e383).unwrap_or(0),
+            last: None,
         })
     }
 }

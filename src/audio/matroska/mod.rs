@@ -64,11 +64,11 @@ pub(super) struct Reader<'s> {
     /// Nanoseconds of one unit of time, and length of the recording in nanoseconds, if it is given.
     scale: i64,
     length: Option<i64>,
-    /// Time of the current cluster and of the last block, in nanoseconds.
+    /// Time of the current cluster, in nanoseconds.
     cluster: i64,
-    last: i64,
-    /// Time between the last two blocks, in nanoseconds: about what the last one lasts.
-    step: i64,
+    /// Time at which the blocks so far end, in nanoseconds: a block lasts about as long as the one
+    /// before it in its track.
+    reach: i64,
     /// Positions behind the current cluster and the current group of blocks, if they are known.
     cluster_end: u64,
     group_end: u64,
@@ -106,8 +106,7 @@ impl<'s> Reader<'s> {
             scale: 1_000_000,
             length: None,
             cluster: 0,
-            last: 0,
-            step: 0,
+            reach: 0,
             cluster_end: u64::MAX,
             group_end: 0,
             frames: VecDeque::new(),
@@ -123,7 +122,8 @@ impl<'s> Reader<'s> {
                 Found::Nothing | Found::Tracks => {}
             }
         }
-        let start = Timestamp::new(reader.cluster.min(reader.last));
+        let first = reader.entries.iter().filter_map(|entry| entry.last).min();
+        let start = Timestamp::new(first.unwrap_or(0).min(reader.cluster));
         reader
             .tracks
             .iter_mut()
@@ -143,7 +143,7 @@ impl<'s> Reader<'s> {
 
     /// The end of the bytes is an error if the file announces more.
     fn end(&self) -> Result<()> {
-        let is_short = |length: i64| self.last.saturating_add(self.step + ROUNDING) < length;
+        let is_short = |length: i64| self.reach.saturating_add(ROUNDING) < length;
         if !self.is_damaged && self.length.is_some_and(is_short) {
             return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
         }
@@ -256,8 +256,10 @@ impl<'s> Reader<'s> {
         let time = i64::from(later)
             .saturating_mul(self.scale)
             .saturating_add(self.cluster);
-        self.step = time.saturating_sub(self.last).clamp(0, LONGEST_STEP);
-        (self.last, self.is_damaged) = (time, false);
+        let last = self.entries[entry].last.replace(time).unwrap_or(time);
+        let step = time.saturating_sub(last).clamp(0, LONGEST_STEP);
+        self.reach = self.reach.max(time.saturating_add(step));
+        self.is_damaged = false;
         if !self.entries[entry].is_sound {
             ebml::leave(&mut self.stream, element)?;
             return Ok(Found::Block);

@@ -239,6 +239,7 @@ fn describe(stsd: &[u8]) -> Option<AudioCodecParameters> {
     let params = known(entry).or_else(|| known(&without_wave(entry)?));
     params
         .map(|params| in_byte_order(params, entry))
+        .map(with_rate)
         .or_else(|| {
             let name = FourCc::try_new(*entry.get(4..)?.first_chunk()?)?;
             let mut params = AudioCodecParameters::new();
@@ -257,6 +258,22 @@ fn describe(stsd: &[u8]) -> Option<AudioCodecParameters> {
             }
             Some(params)
         })
+}
+
+/// Rates of AAC by their number (ISO/IEC 14496-3, table 1.18), as far as MP4's own field of 16 bits
+/// does not hold them: it is 0 then.
+const HIGH_RATES: [u32; 3] = [96_000, 88_200, 64_000];
+
+/// Takes a rate that MP4's field cannot hold from the codec's own description.
+fn with_rate(mut params: AudioCodecParameters) -> AudioCodecParameters {
+    if params.sample_rate == Some(0)
+        && params.codec == codec::CODEC_ID_AAC
+        && let Some([first, second, ..]) = params.extra_data.as_deref()
+    {
+        let number = usize::from((first & 7) << 1 | second >> 7);
+        params.sample_rate = HIGH_RATES.get(number).copied();
+    }
+    params
 }
 
 /// QuickTime's µ-law and A-law, which Symphonia's reader knows by name only.

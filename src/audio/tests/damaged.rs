@@ -202,7 +202,7 @@ fn truncate(names: &[&str]) {
                     assert!(
                         samples.len() + 5_333 > complete
                             || !warnings.is_empty()
-                            || len % packet == 0,
+                            || len.is_multiple_of(packet),
                         "{what}"
                     );
                 }

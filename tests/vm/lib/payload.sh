@@ -28,7 +28,7 @@ pack_payload() {
     rm -rf "$tree"
     mkdir -p "$tree/cases"
     cp -R "$here/guest" "$tree/guest"
-    cp "$checkout/tests/engines/exec/program.py" "$tree/guest/"
+    cp "$checkout/tests/engines/exec/program.py" "$checkout/tests/engines/converter/converter.sh" "$tree/guest/"
     cp "$@" "$tree/cases/"
     cp -R "$state/deb" "$tree/deb"
     cp -R "$state/bin" "$tree/bin"

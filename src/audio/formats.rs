@@ -38,16 +38,6 @@ use super::{
 /// 131072.
 const LONGEST_PACKET: u64 = 1 << 18;
 
-/// The sender's description of the file. The format is found in the bytes themselves, except for
-/// raw samples; otherwise the description only serves messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hint<'a> {
-    /// Extension of the file name, without the dot.
-    pub extension: Option<&'a str>,
-    /// Media type of the upload.
-    pub mime: Option<&'a str>,
-}
-
 /// Opens the demuxer that `source` was found to need.
 pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatReader>, AudioError> {
     let which = source.demuxer;

@@ -6,6 +6,7 @@
 use super::{
     AudioError,
     frames::{self, Sort},
+    intake::Intake,
 };
 
 /// Bytes from the front that tell most formats: four packets of a transport stream.
@@ -366,4 +367,15 @@ fn is_block(front: &[u8]) -> bool {
         next.is_empty() || ids.iter().any(|id| next.starts_with(id))
     });
     is_track && is_flags && is_next
+}
+/// The way to the first frame of MPEG audio or ADTS: bytes to skip, and the sort of frames.
+///
+/// # Errors
+/// There is none near enough.
+pub(super) fn frames(intake: &mut Intake) -> Result<(u64, Sort), AudioError> {
+    let bytes = intake.peek(SEARCH)?;
+    let found = search(&bytes, bytes.len() < SEARCH)?;
+    let (at, sort) =
+        found.ok_or_else(|| AudioError::Corrupt("no frame of sound is found".into()))?;
+    Ok((at as u64, sort))
 }

@@ -22,6 +22,7 @@ mod frames;
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod headers;
+mod hint;
 mod intake;
 mod magic;
 mod mark;
@@ -42,7 +43,7 @@ mod vad;
 pub use bounds::{CHANNELS, RATES};
 pub use decode::Decoder;
 pub use error::AudioError;
-pub use formats::Hint;
+pub use hint::Hint;
 pub use intake::length;
 pub use mark::is_decoding;
 pub use pieces::{Cutter, Keep, Piece};

@@ -10,7 +10,6 @@ use symphonia::core::io::MediaSource;
 
 use super::{
     AudioError, Hint,
-    frames::Sort,
     headers::{self, Demuxer, Opening},
     intake::{Intake, Watch},
     magic::{self, Format},
@@ -81,7 +80,7 @@ impl Source {
         let format = magic::format(&front)?;
         let opening = match format {
             Format::Unknown => {
-                let (skip, sort) = frames(&mut intake).map_err(|error| match error {
+                let (skip, sort) = magic::frames(&mut intake).map_err(|error| match error {
                     AudioError::Corrupt(_) => unknown(hint),
                     error => error,
                 })?;
@@ -177,18 +176,6 @@ fn opening_budget(demuxer: Demuxer) -> u64 {
         Demuxer::Of(Format::Caf) => CAF_OPENING_BUDGET,
         _ => OPENING_BUDGET,
     }
-}
-
-/// The way to the first frame of MPEG audio or ADTS: bytes to skip, and the sort of frames.
-///
-/// # Errors
-/// There is none near enough.
-pub(super) fn frames(intake: &mut Intake) -> Result<(u64, Sort), AudioError> {
-    let bytes = intake.peek(magic::SEARCH)?;
-    let found = magic::search(&bytes, bytes.len() < magic::SEARCH)?;
-    let (at, sort) =
-        found.ok_or_else(|| AudioError::Corrupt("no frame of sound is found".into()))?;
-    Ok((at as u64, sort))
 }
 
 /// The error for a file that is not known.

@@ -393,8 +393,9 @@ mod alone {
         let own: f64 = all.iter().map(|(own, _)| own).sum();
         let shared = all.iter().map(|(_, share)| share).sum::<f64>() - own;
         println!("weights {size:.0} MiB; processes {all:.0?}; they share {shared:.0} MiB");
-        // Everything that they share: the weights, the program, its libraries.
-        assert!(shared <= 1.15 * size + 30.0, "{shared} MiB");
+        // Everything that they share: the weights, the program, its libraries, and the caches of
+        // the state that was made before the fork (15 MiB).
+        assert!(shared <= 1.15 * size + 45.0, "{shared} MiB");
         assert!(
             shared >= 0.8 * size,
             "the weights are not shared: {shared} MiB"

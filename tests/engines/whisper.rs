@@ -128,7 +128,8 @@ fn text_times_and_figures_are_the_models() {
 fn subtitles_and_events_work() {
     let daemon = Model::new(&Ggml::english(two_segments())).start();
     let answer = daemon.post(&goforward().field("response_format", "srt"));
-    let expected = "1\n00:00:00,000 --> 00:00:01,200\ngo forward\n\n2\n00:00:01,200 --> 00:00:02,600\nten meters\n";
+    // A cue lasts as long as its words.
+    let expected = "1\n00:00:00,000 --> 00:00:01,120\ngo forward\n\n2\n00:00:01,290 --> 00:00:02,600\nten meters\n";
     let body = String::from_utf8(answer.body.to_vec()).unwrap();
     assert_eq!(body.trim_end(), expected.trim_end());
     let answer = daemon.post(
@@ -209,16 +210,25 @@ fn a_choice_of_languages_restricts_what_is_found() {
     let unknown = goforward()
         .field("languages[]", "de")
         .field("languages[]", "yue");
+    let answer = daemon.post(&unknown);
+    assert_eq!(answer.text(), "go forward ten meters");
+    let left_out = "does not know the language `yue`: it was left out";
+    assert!(answer.header("x-stt-warnings").ends_with(left_out));
+    let none = goforward().field("languages[]", "yue,tlh");
     daemon
-        .post(&unknown)
+        .post(&none)
         .assert_refusal(400, "invalid_parameter", Some("languages"));
     let english = Model::new(&Ggml::english(two_segments())).start();
     let several = goforward()
         .field("languages[]", "en")
         .field("languages[]", "de");
-    english
-        .post(&several)
-        .assert_refusal(400, "invalid_parameter", Some("languages"));
+    let answer = english.post(&several);
+    assert_eq!(answer.text(), "go forward ten meters");
+    assert!(
+        answer
+            .header("x-stt-warnings")
+            .contains("`de`: it was left out")
+    );
 }
 
 #[test]
@@ -660,7 +670,10 @@ mod alone {
             of_jobs.iter().all(|(own, _)| *own < 0.8 * size),
             "{of_jobs:?}"
         );
-        assert!(all <= 1.15 * size + scratch, "{all} MiB");
+        // The caches of the state that was made before the fork lie in the zygote once: 12 layers
+        // of 512 and of 1536 places, and one of 1536, with 768 keys and values of 16 bits each.
+        let caches = f64::from((12 * (512 + 1536) + 1536) * 768 * 4) / f64::from(1 << 20);
+        assert!(all <= 1.15 * size + caches + scratch, "{all} MiB");
         drop(clients);
     }
 }

@@ -160,7 +160,7 @@ impl Opening {
                 Vec::new()
             }
             Coding::Frames => {
-                let (skip, sort) = super::source::frames(intake)?;
+                let (skip, sort) = super::magic::frames(intake)?;
                 intake.skip(skip)?;
                 demuxer = Demuxer::Of(Format::Frames(sort));
                 Vec::new()

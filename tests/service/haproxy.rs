@@ -195,11 +195,12 @@ impl Host {
     }
 
     fn start(&mut self) {
+        // Not `sh`: Debian's takes only descriptors of one digit.
         let script =
             "exec 3<&$1; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http; shift; exec \"$@\"";
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "sh", "-c", script, "sh"]);
+        command.args(["--pdeathsig", "KILL", "bash", "-c", script, "bash"]);
         command.arg(self.listener.as_raw_fd().to_string());
         command.arg(BINARY).args(serve_arguments()).arg("--config");
         command.arg(self.folder.path().join("config.toml"));

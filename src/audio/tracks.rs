@@ -2,7 +2,7 @@
 
 use symphonia::core::{
     codecs::{CodecParameters, audio::AudioDecoder},
-    formats::{FormatReader, Track, TrackFlags},
+    formats::{FormatReader, Track, TrackFlags, well_known::FORMAT_ID_OGG},
 };
 
 use super::{AudioError, formats::decoder_of};
@@ -30,11 +30,14 @@ pub(super) struct Heard {
 /// Finds the track that is wanted. Without a wish it is the first one that the file enables and
 /// that can be decoded, else the first one that can be decoded.
 pub(super) fn heard(format: &dyn FormatReader, wanted: &Wanted) -> Result<Heard, AudioError> {
-    let tracks: Vec<&Track> = format
-        .tracks()
-        .iter()
-        .filter(|track| is_sound(track))
-        .collect();
+    let all = format.tracks();
+    // In Ogg, pictures have no description either. They count only where nothing else is.
+    let is_ogg = format.format_info().format == FORMAT_ID_OGG;
+    let is_described = |track: &&Track| !is_ogg || track.codec_params.is_some();
+    let mut tracks: Vec<&Track> = all.iter().filter(|track| is_sound(track)).collect();
+    if tracks.iter().any(is_described) {
+        tracks.retain(is_described);
+    }
     if tracks.is_empty() {
         return Err(AudioError::NoAudioTrack);
     }

@@ -1,6 +1,6 @@
 //! MPEG's containers: transport streams (`.ts`, `.m2ts`) and program streams (`.mpg`, `.vob`).
 
-use std::io::ErrorKind;
+use std::{collections::BTreeMap, io::ErrorKind};
 
 use symphonia::core::{
     codecs::audio::{AudioCodecId, well_known as codec},
@@ -41,6 +41,10 @@ struct Transport {
     streams: Streams,
     /// PIDs of the tables of programs, and what came of each so far.
     tables: Vec<(u16, Vec<u8>)>,
+    /// The last counter of each stream.
+    counters: BTreeMap<u16, u8>,
+    /// Packets are missing or damaged, and nobody was told so yet.
+    is_lossy: bool,
     end: Option<End>,
 }
 
@@ -72,6 +76,8 @@ pub(super) fn open_transport(
         packet,
         streams: Streams::default(),
         tables: vec![(0, Vec::new())],
+        counters: BTreeMap::new(),
+        is_lossy: false,
         end: None,
     };
     let start = stream.pos();
@@ -90,6 +96,7 @@ impl Transport {
         let mut packet = take(stream, self.packet)?;
         // Bytes were lost or inserted: look for the next start.
         while packet.first().is_some_and(|byte| *byte != SYNC) {
+            self.is_lossy = true;
             let at = packet
                 .iter()
                 .position(|byte| *byte == SYNC)
@@ -120,9 +127,11 @@ impl Transport {
             packet[1] & 0x40 != 0,
         );
         let (is_damaged, is_secret) = (packet[1] & 0x80 != 0, packet[3] & 0xc0 != 0);
+        self.is_lossy |= is_damaged;
         if packet[3] & 0x10 == 0 || is_damaged || is_secret {
             return;
         }
+        self.count(pid, packet);
         let adaptation = if packet[3] & 0x20 == 0 {
             0
         } else {
@@ -142,6 +151,19 @@ impl Transport {
             {
                 self.streams.push(pid, payload, header.time);
             }
+        }
+    }
+
+    /// Notices packets of a stream that are missing, by the counter in each; ISO/IEC 13818-1,
+    /// 2.4.3.3. A packet may come twice, and the adaptation field may announce a new beginning.
+    fn count(&mut self, pid: u16, packet: &[u8]) {
+        let is_new = packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x80 != 0;
+        let counter = packet[3] & 0x0f;
+        if self.streams.has(pid)
+            && let Some(last) = self.counters.insert(pid, counter)
+        {
+            let follows = counter == last || counter == (last + 1) & 0x0f;
+            self.is_lossy |= !is_new && !follows;
         }
     }
 
@@ -195,7 +217,9 @@ impl Transport {
             let pid = u16::from_be_bytes([entry[1] & 0x1f, entry[2]]);
             let len = length(at + 3);
             let descriptors = body.get(at + 5..at + 5 + len).unwrap_or_default();
-            self.streams.add(pid, kind_of(entry[0], descriptors));
+            let language = language(descriptors);
+            self.streams
+                .add(pid, kind_of(entry[0], descriptors), language);
             at += 5 + len;
         }
     }
@@ -241,6 +265,13 @@ fn kind_of(number: u8, descriptors: &[u8]) -> Kind {
     })
 }
 
+/// The language of a stream; ISO/IEC 13818-1, 2.6.18.
+fn language(descriptors: &[u8]) -> Option<String> {
+    let letters: &[u8; 3] = descriptor(descriptors, 0x0a)?.first_chunk()?;
+    let is_code = letters.iter().all(u8::is_ascii_alphabetic);
+    is_code.then(|| letters.iter().map(|letter| char::from(*letter)).collect())
+}
+
 /// The body of the first descriptor with this tag.
 fn descriptor(mut descriptors: &[u8], tag: u8) -> Option<&[u8]> {
     while let [this, len, rest @ ..] = descriptors {
@@ -260,6 +291,9 @@ fn registration(descriptors: &[u8]) -> Option<&[u8; 4]> {
 impl Demux for Transport {
     fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
         loop {
+            if std::mem::take(&mut self.is_lossy) {
+                return Err(Error::DecodeError("ts: packets are missing or damaged"));
+            }
             if let Some(packet) = self.streams.pop() {
                 return Ok(Some(packet));
             }
@@ -278,12 +312,18 @@ const PRIVATE: u8 = 0xbd;
 
 struct Program {
     streams: Streams,
+    /// Bytes between packets were no filling, and nobody was told so yet.
+    is_lossy: bool,
+    /// The last packet was complete, so that only filling may follow it.
+    is_apart: bool,
     end: Option<End>,
 }
 
 pub(super) fn open_program(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
     let mut program = Program {
         streams: Streams::default(),
+        is_lossy: false,
+        is_apart: false,
         end: None,
     };
     let start = stream.pos();
@@ -315,8 +355,12 @@ impl Program {
         // Zeros may fill the space between packets.
         let mut last = u32::MAX;
         while last & 0x00ff_ffff != 1 {
-            last = last << 8 | u32::from(stream.read_byte()?);
+            let byte = stream.read_byte()?;
+            // After a start code of video its data follow.
+            self.is_lossy |= byte > 1 && self.is_apart;
+            last = last << 8 | u32::from(byte);
         }
+        self.is_apart = true;
         let id = stream.read_byte()?;
         match id {
             0xba => {
@@ -330,7 +374,7 @@ impl Program {
                 }
             }
             // The end, or a start code of video.
-            ..=0xb9 => {}
+            ..=0xb9 => self.is_apart = false,
             _ => {
                 let len = usize::from(stream.read_be_u16()?);
                 if !(AUDIO.contains(&id) || VIDEO.contains(&id) || id == PRIVATE) {
@@ -360,7 +404,7 @@ impl Program {
             _ if AUDIO.contains(&id) => (&id, Kind::Frames),
             _ => (&id, Kind::Other),
         };
-        self.streams.add((*key).into(), kind);
+        self.streams.add((*key).into(), kind, None);
         self.streams.push((*key).into(), payload, header.time);
     }
 }
@@ -368,6 +412,11 @@ impl Program {
 impl Demux for Program {
     fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
         loop {
+            if std::mem::take(&mut self.is_lossy) {
+                return Err(Error::DecodeError(
+                    "mpeg: bytes between packets are damaged",
+                ));
+            }
             if let Some(packet) = self.streams.pop() {
                 return Ok(Some(packet));
             }

@@ -36,6 +36,8 @@ struct Stream {
     /// PID or stream id.
     key: u16,
     kind: Kind,
+    /// ISO 639 code of its language, if the file tells it.
+    language: Option<String>,
     framer: Framer,
     first: Option<i64>,
     last: i64,
@@ -91,11 +93,12 @@ fn time(bytes: &[u8]) -> Option<i64> {
 
 impl Streams {
     /// Adds a stream, unless it is known.
-    pub(super) fn add(&mut self, key: u16, kind: Kind) {
+    pub(super) fn add(&mut self, key: u16, kind: Kind, language: Option<String>) {
         if self.list.len() < MOST_STREAMS && !self.list.iter().any(|stream| stream.key == key) {
             self.list.push(Stream {
                 key,
                 kind,
+                language,
                 framer: Framer::default(),
                 first: None,
                 last: 0,
@@ -147,7 +150,11 @@ impl Streams {
                 Kind::Named(codec) => params(codec, 48_000, 2),
                 Kind::Other => return None,
             };
-            Some(track(stream.key.into(), audio, (1, TICKS)))
+            let mut track = track(stream.key.into(), audio, (1, TICKS));
+            if let Some(language) = &stream.language {
+                track.with_language(language);
+            }
+            Some(track)
         });
         tracks.collect()
     }

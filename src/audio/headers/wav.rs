@@ -12,6 +12,10 @@ use super::{
 /// A size that means "unknown, because it was streamed".
 const UNKNOWN: u64 = u32::MAX as u64;
 
+/// Longest length in 64 bits that is meant, in bytes. Programs that write W64 to a pipe leave a
+/// number near 2^63 or 2^64.
+const LONGEST: u64 = 1 << 48;
+
 /// Largest number of chunks before the samples, and behind them.
 const MOST_CHUNKS: usize = 1024;
 
@@ -125,9 +129,9 @@ fn finish(
     refuse_disguise(intake)?;
     // No program writes 0 samples and then samples, unless the length was to be filled in later.
     // Bytes after the end of the RIFF form are such samples; bytes within it are other chunks.
-    let later = matches!(form_len, 0 | UNKNOWN) || form_len + 8 <= intake.at();
+    let later = matches!(form_len, 0 | UNKNOWN) || form_len.saturating_add(8) <= intake.at();
     let is_later = len == 0 && later && intake.left() != Some(0);
-    if len == UNKNOWN || is_later {
+    if len == UNKNOWN || len > LONGEST || is_later {
         return Ok(header);
     }
     match intake.left() {

@@ -330,8 +330,9 @@ fn only_regular_files_are_sent() {
         1,
         "",
         "sttctl: missing.wav: cannot read: No such file or directory (os error 2)\n\
-         sttctl: folder: no audio in this folder: looked for names that end in aac, aif, aifc, aiff, caf, flac, \
-         m4a, m4b, mka, mkv, mov, mp3, mp4, oga, ogg, opus, rf64, wav, wave, webm, weba\n\
+         sttctl: folder: no audio in this folder: looked for names that end in 3gp, aac, aif, aifc, aiff, amr, \
+         au, avi, awb, caf, flac, flv, gsm, m2ts, m4a, m4b, mka, mkv, mov, mp2, mp3, mp4, mpeg, mpg, mts, nist, \
+         oga, ogg, opus, rf64, snd, sph, ts, voc, vob, w64, wav, wave, webm, weba\n\
          sttctl: pipe: a pipe, not a regular file\n\
          sttctl: /dev/null: a device, not a regular file\n",
     );

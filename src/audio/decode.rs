@@ -154,6 +154,7 @@ impl Decoder {
             End::Unclear
         };
         let warnings = mem::take(&mut source.warnings);
+        let last_granule = source.last_granule();
         let format = demuxer(source, &watch)?;
         let Heard {
             track,
@@ -167,7 +168,10 @@ impl Decoder {
             format,
             watch,
             end,
-            track,
+            track: Track {
+                num_frames: track.num_frames.or(last_granule),
+                ..track
+            },
             wanted: wanted.clone(),
             others,
             timeline,

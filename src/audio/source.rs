@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     sync::Arc,
 };
 
@@ -33,6 +34,9 @@ const CAF_OPENING_BUDGET: u64 = 4 << 20;
 /// Largest number of tags before the audio. One is usual; two occur if a tagged file was
 /// tagged again.
 const MOST_TAGS: usize = 8;
+
+/// Bytes of the longest page of Ogg (RFC 3533): the last one begins no earlier before the end.
+const LONGEST_PAGE: u64 = 65_307;
 
 /// A file as the demuxers see it: `head`, then the file from byte `body` on.
 pub(super) struct Source {
@@ -141,6 +145,22 @@ impl Source {
                 ..source
             }
         })
+    }
+
+    /// Where the last page of an Ogg file ends, in samples of its stream; `None` for a pipe or for
+    /// another format. It may be a lie.
+    pub(super) fn last_granule(&self) -> Option<u64> {
+        let Demuxer::Of(Format::Ogg) = self.demuxer else {
+            return None;
+        };
+        let len = self.intake.len?;
+        let mut tail = vec![0; usize::try_from(len.min(LONGEST_PAGE)).ok()?];
+        let start = len - tail.len() as u64;
+        let read = self.intake.file.read_at(&mut tail, start).ok()?;
+        tail.truncate(read);
+        let page = tail.windows(4).rposition(|bytes| bytes == b"OggS")?;
+        let granule = tail.get(page + 6..)?.first_chunk()?;
+        u64::try_from(i64::from_le_bytes(*granule)).ok()
     }
 
     /// The record of events at the descriptor.

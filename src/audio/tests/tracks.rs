@@ -187,3 +187,20 @@ fn defaults_of_fragments_belong_to_a_track_by_its_number() {
     assert!(swapped != film);
     assert!(hear_well(memfd(&swapped)) == hear_well(memfd(&film)));
 }
+
+#[test]
+fn ogg_announces_its_length_so_that_it_is_read_once() {
+    for file in [
+        &include_bytes!("../../../fuzz/corpus/decode/ogg_opus.opus")[..],
+        include_bytes!("../../../fuzz/corpus/decode/ogg_vorbis.ogg"),
+        include_bytes!("../../../fuzz/corpus/decode/ogg_flac.oga"),
+    ] {
+        let open = |file| Decoder::open(file, Hint::default()).unwrap();
+        let mut decoder = open(memfd(file));
+        let announced = decoder.announced().unwrap().as_secs_f64();
+        while decoder.next_block().unwrap().is_some() {}
+        let read = decoder.position().as_secs_f64();
+        assert!((announced - read).abs() < 0.02, "{announced} and {read}");
+        assert_eq!(open(pipe(file.to_vec())).announced(), None);
+    }
+}

@@ -89,7 +89,7 @@ test("models", async () => {
 });
 
 for (const [title, options, kind, status, param, code] of [
-  ["what the model cannot do", { temperature: 0.5 }, BadRequestError, 400, "temperature", "invalid_parameter"],
+  ["what the model cannot do", { language: "de" }, BadRequestError, 400, "language", "invalid_parameter"],
   ["no such model", { model: "gpt-4o-transcribe" }, NotFoundError, 404, "model", "model_not_found"],
   ["a crash", { model: "fault:segfault" }, InternalServerError, 502, null, "worker_crashed"],
   ["a hang", { model: "hasty:hang" }, InternalServerError, 504, null, "timeout"],

@@ -170,3 +170,11 @@ async def test_async_verbose_json(async_client, speech):
 
 async def test_async_models(async_client):
     assert "default" in [model.id async for model in async_client.models.list()]
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"prompt": "Meters."}])
+def test_a_hint_that_the_model_cannot_use_is_a_warning(client, speech, options):
+    raw = client.audio.transcriptions.with_raw_response.create(model="default", file=speech, **options)
+    assert raw.parse().text == TEXT
+    (hint,) = options
+    assert f"`{hint}` was left out" in raw.headers["x-stt-warnings"]

@@ -3,7 +3,7 @@
 //! Symphonia's reader takes the rest for damage. So it is shown one file at a time.
 
 use std::{
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind, Read},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,10 +12,8 @@ use symphonia::{
         errors::{Error, Result, SeekErrorKind, reset_error, seek_error},
         formats::{
             FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
-            probe::{ProbeDataMatchSpec, ProbeFormatData, ProbeableFormat, Score, Scoreable},
-            well_known::FORMAT_ID_FLAC,
         },
-        io::{MediaSource, MediaSourceStream, ScopedStream},
+        io::{MediaSourceStream, ReadOnlySource},
         meta::Metadata,
         packet::Packet,
     },
@@ -104,7 +102,10 @@ impl<'s> OneFile<'s> {
     where
         Self: 's,
     {
-        let stream = MediaSourceStream::new(Box::new(self.clone()), Default::default());
+        let stream = MediaSourceStream::new(
+            Box::new(ReadOnlySource::new(self.clone())),
+            Default::default(),
+        );
         FlacReader::try_new(stream, FormatOptions::default())
     }
 }
@@ -115,22 +116,6 @@ impl Read for OneFile<'_> {
     }
 }
 
-impl Seek for OneFile<'_> {
-    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
-        Err(ErrorKind::Unsupported.into())
-    }
-}
-
-impl MediaSource for OneFile<'_> {
-    fn is_seekable(&self) -> bool {
-        false
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        None
-    }
-}
-
 /// Symphonia's reader of the current file.
 pub(super) struct Reader<'s> {
     files: OneFile<'s>,
@@ -138,7 +123,7 @@ pub(super) struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(stream: MediaSourceStream<'s>) -> Result<Self> {
+    pub(super) fn new(stream: MediaSourceStream<'s>) -> Result<Self> {
         let files = OneFile(Arc::new(Mutex::new(Files {
             stream,
             ready: Vec::new(),
@@ -191,36 +176,5 @@ impl FormatReader for Reader<'_> {
         Self: 's,
     {
         Box::new(self.inner).into_inner()
-    }
-}
-
-impl Scoreable for Reader<'_> {
-    fn score(_: ScopedStream<&mut MediaSourceStream<'_>>) -> Result<Score> {
-        Ok(Score::Supported(255))
-    }
-}
-
-impl ProbeableFormat<'_> for Reader<'_> {
-    fn try_probe_new(
-        stream: MediaSourceStream<'_>,
-        _: FormatOptions,
-    ) -> Result<Box<dyn FormatReader + '_>> {
-        Ok(Box::new(Reader::new(stream)?))
-    }
-
-    fn probe_data() -> &'static [ProbeFormatData] {
-        const DATA: [ProbeFormatData; 1] = [ProbeFormatData {
-            spec: ProbeDataMatchSpec {
-                extensions: &["flac"],
-                mime_types: &["audio/flac"],
-                markers: &[b"fLaC"],
-            },
-            info: FormatInfo {
-                format: FORMAT_ID_FLAC,
-                short_name: "flac",
-                long_name: "Free Lossless Audio Codec",
-            },
-        }];
-        &DATA
     }
 }

@@ -48,13 +48,13 @@ pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatRea
             Format::Frames(Sort::Adts) => open::<AdtsReader<'_>>(stream),
             Format::Frames(Sort::Mpeg(_)) => open::<MpaReader<'_>>(stream),
             Format::Caf => open::<CafReader<'_>>(stream),
-            Format::Flac => open::<flac::Reader<'_>>(stream),
-            Format::Matroska => open::<matroska::Reader<'_>>(stream),
-            Format::Ogg => open::<ogg::Reader<'_>>(stream),
+            Format::Flac => boxed(flac::Reader::new(stream)),
+            Format::Matroska => boxed(matroska::Reader::new(stream)),
+            Format::Ogg => boxed(ogg::Reader::new(stream)),
             Format::Wav => open::<WavReader<'_>>(stream),
             // Its reader begins within the first box.
             Format::Mp4 => match stream.ignore_bytes(4) {
-                Ok(()) => open::<mp4::Reader<'_>>(stream),
+                Ok(()) => boxed(mp4::Reader::new(stream)),
                 Err(error) => Err(error.into()),
             },
             other => containers::open(other, stream),
@@ -63,7 +63,14 @@ pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatRea
     opened.map_err(|error| unopened(error, watch))
 }
 
-/// Opens this reader on a stream of its format.
+/// One of our own readers, as Symphonia's are.
+fn boxed<'s, R: FormatReader + 's>(
+    reader: symphonia::core::errors::Result<R>,
+) -> symphonia::core::errors::Result<Box<dyn FormatReader + 's>> {
+    Ok(Box::new(reader?))
+}
+
+/// Opens this reader of Symphonia's on a stream of its format.
 fn open<'s, R: ProbeableFormat<'s>>(
     stream: MediaSourceStream<'s>,
 ) -> symphonia::core::errors::Result<Box<dyn FormatReader + 's>> {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind, Read},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,13 +20,8 @@ use symphonia::{
         errors::{Error, Result, SeekErrorKind, decode_error, seek_error},
         formats::{
             FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
-            probe::{ProbeDataMatchSpec, ProbeFormatData, ProbeableFormat, Score, Scoreable},
-            well_known::FORMAT_ID_OGG,
         },
-        io::{
-            MediaSource, MediaSourceStream, Monitor as _, ReadBytes as _, ScopedStream,
-            SeekBuffered as _,
-        },
+        io::{MediaSourceStream, Monitor as _, ReadBytes as _, ReadOnlySource, SeekBuffered as _},
         meta::Metadata,
         packet::Packet,
         units::TimeBase,
@@ -255,22 +250,6 @@ impl Read for Pages<'_> {
     }
 }
 
-impl Seek for Pages<'_> {
-    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
-        Err(ErrorKind::Unsupported.into())
-    }
-}
-
-impl MediaSource for Pages<'_> {
-    fn is_seekable(&self) -> bool {
-        false
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        None
-    }
-}
-
 /// Symphonia's reader over checked pages.
 pub(super) struct Reader<'s> {
     inner: OggReader<'s>,
@@ -281,7 +260,7 @@ pub(super) struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(mut stream: MediaSourceStream<'s>, options: FormatOptions) -> Result<Self> {
+    pub(super) fn new(mut stream: MediaSourceStream<'s>) -> Result<Self> {
         stream.ensure_seekback_buffer(LONGEST_PAGE);
         let notes = Arc::<Notes>::default();
         let pages = Pages {
@@ -296,9 +275,10 @@ impl<'s> Reader<'s> {
             next: HashMap::new(),
             bad: 0,
         };
-        let checked = MediaSourceStream::new(Box::new(pages), Default::default());
+        let checked =
+            MediaSourceStream::new(Box::new(ReadOnlySource::new(pages)), Default::default());
         let mut reader = Self {
-            inner: OggReader::try_new(checked, options)?,
+            inner: OggReader::try_new(checked, FormatOptions::default())?,
             notes,
             tracks: Vec::new(),
             told: 0,
@@ -369,36 +349,5 @@ impl FormatReader for Reader<'_> {
         Self: 's,
     {
         Box::new(self.inner).into_inner()
-    }
-}
-
-impl Scoreable for Reader<'_> {
-    fn score(_: ScopedStream<&mut MediaSourceStream<'_>>) -> Result<Score> {
-        Ok(Score::Supported(255))
-    }
-}
-
-impl ProbeableFormat<'_> for Reader<'_> {
-    fn try_probe_new(
-        stream: MediaSourceStream<'_>,
-        options: FormatOptions,
-    ) -> Result<Box<dyn FormatReader + '_>> {
-        Ok(Box::new(Reader::new(stream, options)?))
-    }
-
-    fn probe_data() -> &'static [ProbeFormatData] {
-        const DATA: [ProbeFormatData; 1] = [ProbeFormatData {
-            spec: ProbeDataMatchSpec {
-                extensions: &["ogg", "oga", "ogv", "opus"],
-                mime_types: &["audio/ogg", "video/ogg", "application/ogg"],
-                markers: &[b"OggS"],
-            },
-            info: FormatInfo {
-                format: FORMAT_ID_OGG,
-                short_name: "ogg",
-                long_name: "Ogg",
-            },
-        }];
-        &DATA
     }
 }

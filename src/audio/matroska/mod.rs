@@ -18,11 +18,10 @@ use symphonia::core::{
         Error, Result, SeekErrorKind, decode_error, reset_error, seek_error, unsupported_error,
     },
     formats::{
-        FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
-        probe::{ProbeDataMatchSpec, ProbeFormatData, ProbeableFormat, Score, Scoreable},
+        FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
         well_known::FORMAT_ID_MKV,
     },
-    io::{MediaSourceStream, ReadBytes as _, ScopedStream, SeekBuffered as _},
+    io::{MediaSourceStream, ReadBytes as _, SeekBuffered as _},
     meta::{Metadata, MetadataLog},
     packet::Packet,
     units::{Duration, Timestamp},
@@ -86,7 +85,7 @@ enum Found {
 }
 
 impl<'s> Reader<'s> {
-    fn new(mut stream: MediaSourceStream<'s>) -> Result<Self> {
+    pub(super) fn new(mut stream: MediaSourceStream<'s>) -> Result<Self> {
         let head = ebml::element(&mut stream)?;
         let Some(head) = head.filter(|head| head.id == ebml::EBML) else {
             return decode_error("mkv: the header is damaged");
@@ -365,32 +364,5 @@ impl FormatReader for Reader<'_> {
         Self: 's,
     {
         self.stream
-    }
-}
-
-impl Scoreable for Reader<'_> {
-    fn score(_: ScopedStream<&mut MediaSourceStream<'_>>) -> Result<Score> {
-        Ok(Score::Supported(255))
-    }
-}
-
-impl ProbeableFormat<'_> for Reader<'_> {
-    fn try_probe_new(
-        stream: MediaSourceStream<'_>,
-        _: FormatOptions,
-    ) -> Result<Box<dyn FormatReader + '_>> {
-        Ok(Box::new(Reader::new(stream)?))
-    }
-
-    fn probe_data() -> &'static [ProbeFormatData] {
-        const DATA: [ProbeFormatData; 1] = [ProbeFormatData {
-            spec: ProbeDataMatchSpec {
-                extensions: &["webm", "mkv", "mka"],
-                mime_types: &["video/webm", "audio/webm", "video/x-matroska"],
-                markers: &[b"\x1a\x45\xdf\xa3"],
-            },
-            info: INFO,
-        }];
-        &DATA
     }
 }

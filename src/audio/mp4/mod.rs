@@ -15,11 +15,10 @@ use symphonia::core::{
     codecs::CodecParameters,
     errors::{Result, SeekErrorKind, decode_error, reset_error, seek_error, unsupported_error},
     formats::{
-        FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
-        probe::{ProbeDataMatchSpec, ProbeFormatData, ProbeableFormat, Score, Scoreable},
+        FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
         well_known::FORMAT_ID_ISOMP4,
     },
-    io::{MediaSource as _, MediaSourceStream, ReadBytes as _, ScopedStream, SeekBuffered as _},
+    io::{MediaSource as _, MediaSourceStream, ReadBytes as _, SeekBuffered as _},
     meta::{Metadata, MetadataLog},
     packet::Packet,
     units::{Duration, Timestamp},
@@ -72,7 +71,7 @@ enum Found {
 }
 
 impl<'s> Reader<'s> {
-    fn new(mut stream: MediaSourceStream<'s>) -> Result<Self> {
+    pub(super) fn new(mut stream: MediaSourceStream<'s>) -> Result<Self> {
         // The probe has stopped at the name of the first box.
         stream.seek_buffered_rel(-4);
         let start = stream.pos();
@@ -317,32 +316,5 @@ impl FormatReader for Reader<'_> {
         Self: 's,
     {
         self.stream
-    }
-}
-
-impl Scoreable for Reader<'_> {
-    fn score(_: ScopedStream<&mut MediaSourceStream<'_>>) -> Result<Score> {
-        Ok(Score::Supported(255))
-    }
-}
-
-impl ProbeableFormat<'_> for Reader<'_> {
-    fn try_probe_new(
-        stream: MediaSourceStream<'_>,
-        _: FormatOptions,
-    ) -> Result<Box<dyn FormatReader + '_>> {
-        Ok(Box::new(Reader::new(stream)?))
-    }
-
-    fn probe_data() -> &'static [ProbeFormatData] {
-        const DATA: [ProbeFormatData; 1] = [ProbeFormatData {
-            spec: ProbeDataMatchSpec {
-                extensions: &["mp4", "m4a", "mov"],
-                mime_types: &["video/mp4", "audio/mp4"],
-                markers: &[b"ftyp"],
-            },
-            info: INFO,
-        }];
-        &DATA
     }
 }

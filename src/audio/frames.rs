@@ -39,7 +39,7 @@ const BIT_RATES: [[u32; 14]; 5] = [
     [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
 
-/// What sort of frames a stream consists of.
+/// Sort of the frames in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     /// MPEG audio of this layer, 1 to 3.

@@ -250,7 +250,7 @@ pub(super) fn format(front: &[u8]) -> Result<Format, AudioError> {
     Ok(Format::Unknown)
 }
 
-/// What the first pages of Ogg carry: each stream begins with a page of its own.
+/// Contents of the first pages of Ogg: each stream begins with a page of its own.
 fn ogg(front: &[u8]) -> Result<Format, AudioError> {
     const READ: [&[u8]; 4] = [b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC"];
     const NAMED: [(&[u8], &str); 3] = [

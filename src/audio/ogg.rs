@@ -53,7 +53,7 @@ const MOST_STREAMS: usize = 64;
 const SOUND: [&[u8]; 4] = [b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"fLaC"];
 const PICTURES: [&[u8]; 3] = [b"\x80theora", b"BBCD\0", b"\x01video"];
 
-/// What the pages said besides packets.
+/// Facts that pages tell besides their packets.
 #[derive(Default)]
 struct Notes {
     /// Number of places where pages are missing.
@@ -115,7 +115,7 @@ impl Pages<'_> {
                 self.bad = 0;
                 Ok(true)
             }
-            // What looked like a page may hide the start of a real one.
+            // Bytes that looked like a page may hide the start of a real one.
             Ok(false) => {
                 self.bad += 1;
                 if self.bad < MOST_BAD {

@@ -125,7 +125,7 @@ impl Raw {
         bytes - bytes % self.frame
     }
 
-    /// What a header would say.
+    /// The description that a header would give.
     pub(super) fn header(self) -> Header {
         Header::of(self.coding, self.rate, self.channels)
     }

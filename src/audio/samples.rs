@@ -2,7 +2,7 @@
 
 use super::{AudioError, intake::Intake};
 
-/// What one sample is.
+/// Kind of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Signed,

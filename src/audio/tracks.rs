@@ -8,7 +8,7 @@ use symphonia::core::{
 use super::{AudioError, formats::decoder_of};
 use crate::language::is_same_language;
 
-/// What the sender asks for.
+/// The sender's wishes.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// The only channel to decode, counted from 0; `None` mixes all.

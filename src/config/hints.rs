@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a request with a hint (`prompt`, `keywords`, `temperature`, several `languages`)
+/// Treatment of a request with a hint (`prompt`, `keywords`, `temperature`, several `languages`)
 /// that its model cannot use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

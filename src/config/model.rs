@@ -29,7 +29,7 @@ macro_rules! model_table {
             /// Other names that clients may use for this model (`whisper-1`).
             #[serde(default)]
             pub aliases: Vec<String>,
-            /// What becomes of hints that it cannot use.
+            /// Treatment of hints that it cannot use.
             #[serde(default)]
             pub hints: Hints,
             /// How its requests are served, if not by `isolation.mode`.

@@ -49,7 +49,7 @@ pub struct Model {
     pub name: String,
     /// Other names that clients may use.
     pub aliases: Vec<String>,
-    /// What becomes of hints that it cannot use.
+    /// Treatment of hints that it cannot use.
     pub hints: Hints,
     /// How its requests are served.
     pub mode: Mode,

@@ -11,7 +11,7 @@ use std::{
 
 use crate::common::{browser, clips::GOFORWARD, daemon::Daemon, http::Form};
 
-/// What the browser shall record. Those that it does not know are told, and left out.
+/// Recordings for the browser to make. Those that it does not know are told, and left out.
 const TYPES: [&str; 9] = [
     "audio/webm",
     "audio/webm;codecs=pcm",
@@ -120,7 +120,7 @@ fn answer(stream: TcpStream, messages: &Sender<Message>) -> Option<()> {
     stream.write_all(&answer).ok()
 }
 
-/// What the browser recorded: what it was asked for, and the file.
+/// A recording of the browser: what it was asked for, and the file.
 fn recordings() -> Vec<Message> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -75,7 +75,7 @@ const FRAGMENTED: &str = "-strict -2 -movflags +frag_keyframe+empty_moov -frag_d
 
 const SHORT_CLUSTERS: &str = "-cluster_time_limit 300";
 
-/// What happens to the recording.
+/// Treatment of the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Plain,

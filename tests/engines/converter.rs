@@ -75,7 +75,7 @@ fn kinds_that_the_service_cannot_decode_are_transcribed_with_a_converter_only() 
         assert!(!message.contains("converter"), "{message}");
     }
     assert!(with.log().contains("converted=true"));
-    // What the service decodes itself never reaches the converter.
+    // A recording that the service decodes itself never reaches the converter.
     let before = with.log().matches("converted=true").count();
     assert_eq!(before, KINDS.len());
     let answer = with.transcribe("a.wav", &GOFORWARD.wav());

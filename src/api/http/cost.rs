@@ -10,7 +10,7 @@ use crate::{config::Mode, dispatch::Report, units::milliseconds};
 pub(super) struct Cost<'a> {
     pub(super) report: &'a Report,
     pub(super) mode: Mode,
-    /// What could not be done as asked; the job's own warnings follow.
+    /// Parts of the request that were left out; the job's own warnings follow.
     pub(super) warnings: &'a [String],
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Way {
     pub(super) with_logprobs: bool,
     /// Code of the language of the text, if it is known.
     pub(super) language: Option<String>,
-    /// What could not be done as asked.
+    /// Parts of the request that were left out.
     pub(super) warnings: Vec<String>,
 }
 

@@ -204,7 +204,7 @@ fn coded(codec: AudioCodecId, packet: &[u8]) -> Sound<'_> {
     Sound::Packet(params, packet)
 }
 
-/// What the settings of a codec say.
+/// The settings of a codec.
 pub(super) fn with_settings(codec: AudioCodecId, settings: &[u8]) -> AudioCodecParameters {
     let (rate, channels) = match codec {
         codec::CODEC_ID_OPUS => (48_000, settings.get(9).copied().map_or(2, u16::from)),

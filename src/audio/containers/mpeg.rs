@@ -57,7 +57,7 @@ enum End {
 }
 
 impl End {
-    /// What the demuxer says about it.
+    /// The demuxer's word about it.
     fn told(self) -> Result<Option<Packet>> {
         match self {
             Self::Whole => Ok(None),
@@ -225,7 +225,7 @@ impl Transport {
     }
 }
 
-/// What a stream of this type carries; ISO/IEC 13818-1, table 2-34, ATSC A/52, Blu-ray.
+/// Contents of a stream of this type; ISO/IEC 13818-1, table 2-34, ATSC A/52, Blu-ray.
 fn kind_of(number: u8, descriptors: &[u8]) -> Kind {
     Kind::Named(match number {
         0x03 | 0x04 | 0x0f => return Kind::Frames,

@@ -1,4 +1,4 @@
-//! What MPEG's transport and program streams have in common: packets with times, and streams of
+//! Shared parts of MPEG's transport and program streams: packets with times, and streams of
 //! frames made from them.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ const TIME_BITS: u32 = 33;
 /// Largest number of streams of a file.
 const MOST_STREAMS: usize = 64;
 
-/// What a stream carries.
+/// Contents of a stream.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// MPEG audio or ADTS.

@@ -32,7 +32,7 @@ struct Blocks {
     pts: i64,
 }
 
-/// What the next block is.
+/// Kind of the next block.
 enum Block {
     Samples(Sound, u64),
     More(u64),

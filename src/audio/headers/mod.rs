@@ -40,7 +40,7 @@ pub(super) enum Coding {
     Frames,
 }
 
-/// What a header says about the bytes that follow it.
+/// A header's description of the bytes that follow it.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) coding: Coding,

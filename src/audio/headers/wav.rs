@@ -164,7 +164,7 @@ fn refuse_disguise(intake: &mut Intake) -> Result<(), AudioError> {
     Err(AudioError::UnsupportedCodec(name.into()))
 }
 
-/// What comes behind the announced samples.
+/// The bytes behind the announced samples.
 enum Behind {
     /// Chunks, tags, zeros.
     Nothing,

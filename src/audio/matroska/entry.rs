@@ -22,7 +22,7 @@ pub(super) fn nanoseconds() -> Option<TimeBase> {
     TimeBase::try_new(1, 1_000_000_000)
 }
 
-/// What has to be undone to each packet.
+/// Packing that must be undone in each packet.
 #[derive(Debug)]
 pub(super) enum Packing {
     Plain,

@@ -34,7 +34,7 @@ pub(super) struct Run {
     time: u64,
     left: u32,
     defaults: Defaults,
-    /// What the run says of each sample, as in the file.
+    /// The run's entry for each sample, as in the file.
     entries: Box<[u8]>,
     flags: u32,
     at: usize,

@@ -45,7 +45,7 @@ pub(super) struct Trak {
     pub(super) time: u64,
 }
 
-/// What the header of a movie says.
+/// The header of a movie.
 pub(super) struct Movie {
     pub(super) traks: Vec<Trak>,
     pub(super) defaults: HashMap<u32, Defaults>,

@@ -177,7 +177,7 @@ fn recordings_of_mobile_phones_sound_like_the_original() {
     }
 }
 
-/// What real programs write whose beginning looks like another format's, or like none.
+/// Files of real programs whose beginning looks like another format's, or like none.
 #[test]
 fn later_pieces_of_a_recording_are_told_from_broken_ones() {
     let webm = encode(60.0, "-c:a libopus -cluster_time_limit 500", "webm");

@@ -20,6 +20,10 @@ use super::AudioError;
 /// ends the search for audio in noise.
 const SEARCH_BUDGET: u64 = 256 << 20;
 
+/// Bytes of a file that are read at once, since formats are told, and headers read, in small steps.
+/// A system call costs as much as the copy of some 4 KiB.
+const BLOCK: usize = 16 << 10;
+
 /// Bytes of a pipe skipped at once.
 const PIPE_PIECE: u64 = 4096;
 
@@ -92,6 +96,8 @@ pub(super) struct Intake {
     pub(super) watch: Arc<Watch>,
     /// Bytes of a pipe that were looked at, and are still to be read.
     seen: VecDeque<u8>,
+    /// Bytes of a file, and the position of the first of them.
+    block: (u64, Vec<u8>),
 }
 
 impl Intake {
@@ -102,6 +108,7 @@ impl Intake {
             at: 0,
             watch: Arc::default(),
             seen: VecDeque::new(),
+            block: (0, Vec::new()),
         })
     }
 
@@ -113,6 +120,7 @@ impl Intake {
             at,
             watch: Arc::default(),
             seen: VecDeque::new(),
+            block: (0, Vec::new()),
         }
     }
 
@@ -129,7 +137,7 @@ impl Intake {
                 Some(len) => {
                     let room = usize::try_from(len.saturating_sub(self.at)).unwrap_or(usize::MAX);
                     let room = room.min(buf.len());
-                    self.file.read_at(&mut buf[..room], self.at)
+                    self.read_file(&mut buf[..room])
                 }
                 None if !self.seen.is_empty() => self.seen.read(buf),
                 None => (&*self.file).read(buf),
@@ -148,6 +156,32 @@ impl Intake {
                 }
             }
         }
+    }
+
+    /// Bytes of a regular file from the current position on.
+    fn read_file(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.len() >= BLOCK {
+            return self.file.read_at(buf, self.at);
+        }
+        let (start, block) = &mut self.block;
+        let mut ahead = self.at.checked_sub(*start).map_or(0..0, |passed| {
+            usize::try_from(passed)
+                .unwrap_or(usize::MAX)
+                .min(block.len())..block.len()
+        });
+        if ahead.is_empty() && !buf.is_empty() {
+            let left = self.len.unwrap_or(u64::MAX).saturating_sub(self.at);
+            block.resize(usize::try_from(left).unwrap_or(BLOCK).min(BLOCK), 0);
+            // Nothing of the block counts until it was read.
+            let result = self.file.read_at(block, self.at);
+            block.truncate(*result.as_ref().unwrap_or(&0));
+            *start = self.at;
+            result?;
+            ahead = 0..block.len();
+        }
+        let read = ahead.len().min(buf.len());
+        buf[..read].copy_from_slice(&block[ahead][..read]);
+        Ok(read)
     }
 
     /// Read the next `count` bytes; fewer only at the end of the file. Allocates `count` bytes.

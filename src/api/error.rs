@@ -174,12 +174,12 @@ impl ApiError {
 
     /// This client may not use the service.
     pub(super) fn forbidden(peer: &Peer) -> Self {
-        let message = match peer.uid() {
-            Some(uid) => format!(
+        let message = match peer {
+            Peer::Local { uid, .. } => format!(
                 "user {uid} may not use this service; its administrator can allow it (clients.allow_users, \
                  clients.allow_groups)"
             ),
-            None => "only certain users may use this service (clients.allow_users, clients.allow_groups), and over \
+            Peer::Remote(_) => "only certain users may use this service (clients.allow_users, clients.allow_groups), and over \
                      TCP nobody vouches for who you are"
                 .into(),
         };

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::config::{Access, Share};
+use crate::{
+    config::{Access, Share},
+    dispatch::Client,
+};
 
 /// Identity of the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +27,11 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The user, if the kernel guarantees it.
-    pub fn uid(&self) -> Option<u32> {
+    /// The client, as far as the connection tells.
+    pub fn client(&self) -> Client {
         match self {
-            Self::Local { uid, .. } => Some(*uid),
-            Self::Remote(_) => None,
+            Self::Local { uid, .. } => Client::User(*uid),
+            Self::Remote(_) => Client::Network,
         }
     }
 

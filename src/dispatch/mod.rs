@@ -18,7 +18,6 @@ use tokio::sync::watch;
 pub(crate) use self::serving::talk::fuzzing;
 use self::{
     model::reload,
-    request::client::Client,
     snapshot::Snapshot,
     state::{
         admission::admit,
@@ -28,6 +27,7 @@ use self::{
 };
 pub use self::{
     request::{
+        client::Client,
         events::{Report, RequestEvent},
         feed::Feed,
         submission::{OwnLimits, Submission},
@@ -64,23 +64,18 @@ impl Dispatcher {
     }
 
     /// Whether a request of this client would be taken now, whatever its model. Counts nothing.
-    pub fn has_room(&self, uid: Option<u32>, share: Share) -> bool {
-        self.shared.room(Client::of(uid), share).is_ok()
+    pub fn has_room(&self, client: &Client, share: Share) -> bool {
+        self.shared.room(client, share).is_ok()
     }
 
     /// As [`Self::has_room`], before the body of a request is read.
     ///
     /// # Errors
     /// It would not, and counts as refused.
-    pub fn announce(
-        &self,
-        request_id: &str,
-        uid: Option<u32>,
-        share: Share,
-    ) -> Result<(), Refusal> {
-        let room = self.shared.room(Client::of(uid), share);
+    pub fn announce(&self, request_id: &str, client: &Client, share: Share) -> Result<(), Refusal> {
+        let room = self.shared.room(client, share);
         let statistics = &self.shared.statistics;
-        room.inspect_err(|refusal| statistics.refuse(request_id, uid, refusal))
+        room.inspect_err(|refusal| statistics.refuse(request_id, client, refusal))
     }
 
     /// Queue a request. It runs when it is its turn; dropping the ticket cancels it.

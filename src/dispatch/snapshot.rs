@@ -195,6 +195,8 @@ pub struct JobState {
     pub model: String,
     /// Its client's user; `None` over TCP.
     pub uid: Option<u32>,
+    /// The name of its client's key; `None` without one.
+    pub key: Option<String>,
     /// Process id of the job.
     pub pid: i32,
     /// Its slot; `None` in mode `thread`.
@@ -221,8 +223,10 @@ pub struct JobState {
 /// A client that has requests here.
 #[derive(Debug, Serialize)]
 pub struct ClientState {
-    /// The user; `None` for all over TCP together.
+    /// The user; `None` over TCP.
     pub uid: Option<u32>,
+    /// The name of the key; `None` for users, and for all over TCP without a key together.
+    pub key: Option<String>,
     /// Requests that have a job.
     pub running: usize,
     /// Requests that wait for one.
@@ -308,6 +312,7 @@ fn clients(shared: &Shared) -> Vec<ClientState> {
         .filter(|counts| counts.client != Client::Service)
         .map(|counts| ClientState {
             uid: counts.client.uid(),
+            key: counts.client.key().map(Into::into),
             running: counts.running,
             queued: counts.queued,
             max_running: counts.share.max_running,
@@ -468,7 +473,8 @@ impl JobState {
             id: open.id(),
             request_id: open.request_id().into(),
             model: open.model().into(),
-            uid: open.uid(),
+            uid: open.client().uid(),
+            key: open.client().key().map(Into::into),
             pid: job.worker.pid,
             slot: job.worker.slot,
             age: job.age,

@@ -3,11 +3,13 @@
 mod ask;
 mod code;
 mod figures;
+mod key;
 mod outcome;
 mod refusal;
 
 pub use ask::Ask;
 pub use code::{Again, Code, Group, Source};
 pub use figures::Figures;
+pub use key::KeyName;
 pub use outcome::{Failure, Outcome, TimeLimit};
 pub use refusal::Refusal;

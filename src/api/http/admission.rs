@@ -24,6 +24,7 @@ pub(super) async fn admit(
     match peer.share(&app.dispatcher.config().clients) {
         Some(share) => {
             request.extensions_mut().insert(share);
+            request.extensions_mut().insert(peer.client());
         }
         None if request.uri().path() == OPEN => {}
         None => return Err(ApiError::forbidden(&peer)),

@@ -9,7 +9,10 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::App;
-use crate::{api::Peer, config::Share, dispatch::Health};
+use crate::{
+    config::Share,
+    dispatch::{Client, Health},
+};
 
 /// Answer 200: a daemon that can answer is alive.
 pub(super) async fn alive() -> Json<Value> {
@@ -24,14 +27,14 @@ pub(super) async fn alive() -> Json<Value> {
 /// for clients that can use another host.
 pub(super) async fn ready(
     State(app): State<App>,
-    Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Client>,
     Extension(share): Extension<Share>,
     RawQuery(query): RawQuery,
 ) -> impl IntoResponse {
     let query = query.unwrap_or_default();
     let mut keys = query.split('&').map(|pair| pair.split('=').next());
     let wants_room = keys.any(|key| key == Some("room"));
-    let is_full = wants_room && !app.dispatcher.has_room(peer.uid(), share);
+    let is_full = wants_room && !app.dispatcher.has_room(&client, share);
     let health = app.dispatcher.health();
     let ready = health.iter().all(|(_, health)| *health == Health::Ready);
     let mut models: Map<String, Value> = health

@@ -13,24 +13,23 @@ use axum::{
 use super::{App, RequestId, cost::Cost, fit, options::Page, render::Shape, streaming, upload};
 use crate::{
     api::{
-        Peer,
         error::ApiError,
         word::{self, Word},
     },
     config::Share,
-    dispatch,
+    dispatch::{self, Client},
     request::Refusal,
     transcript::Transcript,
 };
 
-/// The client of a request: the request's id, the peer, and its share of the service.
-type Client = (Extension<RequestId>, Extension<Peer>, Extension<Share>);
+/// Where a request comes from: its id, its client, and the client's share of the service.
+type Origin = (Extension<RequestId>, Extension<Client>, Extension<Share>);
 
 /// The handler of a page that takes a recording.
 pub(super) fn page(page: Page) -> MethodRouter<App> {
     post(
-        move |State(app): State<App>, client: Client, request: Request| async move {
-            serve(page, app, client, request).await
+        move |State(app): State<App>, origin: Origin, request: Request| async move {
+            serve(page, app, origin, request).await
         },
     )
 }
@@ -40,7 +39,7 @@ pub(super) fn page(page: Page) -> MethodRouter<App> {
 async fn serve(
     page: Page,
     app: App,
-    (Extension(RequestId(request_id)), Extension(peer), Extension(share)): Client,
+    (Extension(RequestId(request_id)), Extension(client), Extension(share)): Origin,
     request: Request,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
@@ -62,7 +61,7 @@ async fn serve(
     // The dispatcher decides again once all has arrived, but a client should not send a gigabyte in
     // vain.
     app.dispatcher
-        .announce(&request_id, peer.uid(), share)
+        .announce(&request_id, &client, share)
         .map_err(|refusal| ApiError::refused(&refusal, "").unread())?;
     let directory = &config.http.spool_folder();
     let upload = tokio::select! {
@@ -90,7 +89,7 @@ async fn serve(
         recording: upload.recording,
         upload: Some(took),
         request_id,
-        uid: peer.uid(),
+        client,
         share,
     };
     let mut ticket = app

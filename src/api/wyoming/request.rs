@@ -110,7 +110,7 @@ impl Request {
                 .ok_or_else(|| Problem::order(text));
         }
         app.dispatcher
-            .announce(&self.id, peer.uid(), self.share)
+            .announce(&self.id, &peer.client(), self.share)
             .map_err(|refusal| ApiError::refused(&refusal, ""))?;
         self.format = Some(format.check()?);
         Ok(())
@@ -172,7 +172,7 @@ impl Request {
             recording,
             upload: None,
             request_id: self.id.clone(),
-            uid: peer.uid(),
+            client: peer.client(),
             share: self.share,
         })
     }

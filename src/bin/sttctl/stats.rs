@@ -153,8 +153,10 @@ pub struct Job {
     pub request_id: Text,
     /// Name of the requested model.
     pub model: Text,
-    /// User id of the client.
+    /// User id of the client; `None` over TCP.
     pub uid: Option<u64>,
+    /// Name of the client's key; `None` without one.
+    pub key: Option<Text>,
     /// Process id of the job.
     pub pid: Option<i64>,
     /// Time since the request has the job.
@@ -173,12 +175,14 @@ pub struct Job {
     pub cpu_seconds: Option<f64>,
 }
 
-/// A user that has requests now.
+/// A user, or a key, that has requests now.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Client {
     /// User id; `None` for clients over TCP.
     pub uid: Option<u64>,
+    /// Name of the key; `None` for users, and for clients over TCP without a key.
+    pub key: Option<Text>,
     /// Number of the user's requests that have a job.
     pub running: u64,
     /// Number of the user's requests that wait.

@@ -194,9 +194,10 @@ fn requests(activity: &Activity) -> Vec<(&'static str, String)> {
 }
 
 fn client(client: &Client) -> String {
-    let who = match client.uid {
-        Some(uid) => format!("uid {uid}"),
-        None => "over TCP".into(),
+    let who = match (client.uid, &client.key) {
+        (Some(uid), _) => format!("uid {uid}"),
+        (None, Some(name)) => format!("key {name}"),
+        (None, None) => "over TCP".into(),
     };
     let of = |most| match most {
         0 => String::new(),
@@ -235,7 +236,7 @@ stt-isolated 0.1.0, up 1d00h
   requests   24 accepted: 16 ok, 1 cancelled, 1 invalid_audio, 1 timeout
   refused    4 queue_full, 1 user_limit
   clients    uid 1000: 1 running of 2, 2 queued of 10; uid 65534: 1 running, 0
-             queued; over TCP: 1 running, 0 queued
+             queued; key phone: 1 running, 0 queued
 
 model default: ready
   engine     pocketsphinx, mode process, at most 512M of memory for each job

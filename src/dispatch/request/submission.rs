@@ -4,6 +4,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use crate::{
     config::{Limits, Share},
+    dispatch::request::client::Client,
     request::Ask,
     units::ByteSize,
 };
@@ -23,8 +24,8 @@ pub struct Submission {
     pub upload: Option<Duration>,
     /// The name under which the client knows the request, for the log.
     pub request_id: String,
-    /// The client's user id, if the kernel vouches for one.
-    pub uid: Option<u32>,
+    /// The client from which it comes.
+    pub client: Client,
     /// How much this client may have at once.
     pub share: Share,
 }

@@ -45,14 +45,13 @@ pub struct Accepted {
     /// How far the recording has come, if it is still being uploaded.
     pub feed: Option<Arc<Feed>>,
     pub request_id: String,
-    pub uid: Option<u32>,
+    /// The client from which it comes; the service itself for a self-test.
+    pub client: Client,
     pub events: mpsc::Sender<RequestEvent>,
     /// When it was accepted.
     pub since: Instant,
     /// How many jobs died with it before they had read it.
     pub unread: u32,
-    /// Whether the service itself sent it.
-    pub canary: bool,
 }
 
 impl Accepted {
@@ -77,11 +76,10 @@ impl Accepted {
             recording: recording.into(),
             feed: None,
             request_id: "self-test".into(),
-            uid: None,
+            client: Client::Service,
             events,
             since: Instant::now(),
             unread: 0,
-            canary: true,
         };
         Ok((request, receiver))
     }
@@ -101,11 +99,7 @@ impl Queued for Accepted {
     }
 
     fn client(&self) -> Client {
-        if self.canary {
-            Client::Service
-        } else {
-            Client::of(self.uid)
-        }
+        self.client.clone()
     }
 
     fn model(&self) -> PoolId {

@@ -7,7 +7,6 @@ use super::{
     retry,
     shared::{Shared, Stop},
     ticket::Ticket,
-    turns::Queued,
 };
 use crate::{
     config::{Config, Model},
@@ -31,9 +30,9 @@ pub fn admit(
     let model = config.model(&submission.model);
     let model = model.ok_or(Refusal::UnknownModel)?;
     let books = shared.statistics.model(&model.name);
-    let (request_id, uid) = (submission.request_id.clone(), submission.uid);
+    let (request_id, client) = (submission.request_id.clone(), submission.client.clone());
     let admitted = queue(shared, &config, model, submission, feed, &books);
-    admitted.inspect_err(|refusal| books.refuse(&request_id, uid, refusal))
+    admitted.inspect_err(|refusal| books.refuse(&request_id, &client, refusal))
 }
 
 fn queue(
@@ -54,9 +53,10 @@ fn queue(
     let (pool_id, pool) = named.ok_or(Refusal::UnknownModel)?;
     pool.admit(now)?;
     let id = schedule.next_request_id();
+    let client = submission.client;
     let request = Box::new(Accepted {
         id,
-        account: Account::new(books, id, &submission.request_id, submission.uid),
+        account: Account::new(books, id, &submission.request_id, client.clone()),
         model: pool_id,
         ask: submission.ask,
         limits: model.limits,
@@ -64,16 +64,14 @@ fn queue(
         recording: submission.recording,
         feed,
         request_id: submission.request_id,
-        uid: submission.uid,
+        client: client.clone(),
         events,
         since: now,
         unread: 0,
-        canary: false,
     });
-    let client = request.client();
     if let Err(full) = schedule.queue.push(request, submission.share) {
         let max_running = config.jobs.max_running;
-        return Err(retry::refusal(&schedule, full, client, max_running));
+        return Err(retry::refusal(&schedule, full, &client, max_running));
     }
     drop(schedule);
     if let Some(upload) = submission.upload {

@@ -9,7 +9,7 @@ use crate::{dispatch::request::client::Client, request::Refusal};
 const LONGEST: f64 = 1e6;
 
 /// The refusal of a request of `client`, for which the queue has no room.
-pub fn refusal(schedule: &Schedule, full: Full, client: Client, max_running: usize) -> Refusal {
+pub fn refusal(schedule: &Schedule, full: Full, client: &Client, max_running: usize) -> Refusal {
     match full {
         Full::Client => Refusal::UserLimit {
             retry_after: after(schedule, Some(client), max_running),
@@ -23,7 +23,7 @@ pub fn refusal(schedule: &Schedule, full: Full, client: Client, max_running: usi
 /// How long it will take to serve the requests that wait now, all of them or those of one client.
 /// Each counts with its model's recent time of service; one time of service more stands for the
 /// requests that run already.
-pub fn after(schedule: &Schedule, whose: Option<Client>, max_running: usize) -> Duration {
+pub fn after(schedule: &Schedule, whose: Option<&Client>, max_running: usize) -> Duration {
     let backlog: f64 = schedule
         .queue
         .backlog(whose)
@@ -39,13 +39,13 @@ pub fn after(schedule: &Schedule, whose: Option<Client>, max_running: usize) -> 
 }
 
 /// How many requests will run at once on average: all of `max_running`, or a client's part of it.
-fn at_once(schedule: &Schedule, whose: Option<Client>, max_running: usize) -> f64 {
+fn at_once(schedule: &Schedule, whose: Option<&Client>, max_running: usize) -> f64 {
     let Some(client) = whose else {
         return max_running as f64;
     };
     let clients: Vec<_> = schedule.queue.clients().collect();
     let part = max_running as f64 / clients.len().max(1) as f64;
-    let own = clients.iter().find(|counts| counts.client == client);
+    let own = clients.iter().find(|counts| counts.client == *client);
     match own.map_or(0, |counts| counts.share.max_running) {
         0 => part,
         cap => part.min(cap as f64),

@@ -13,11 +13,10 @@ use super::{
     idle::IdleHandle,
     pool::{Health, Pool},
     pool_id::PoolId,
-    turns::Queued,
 };
 use crate::{
     config::{Mode, Model},
-    dispatch::statistics::books::Books,
+    dispatch::{request::client::Client, statistics::books::Books},
     request::{Outcome, Refusal},
     units::Lifetime,
 };
@@ -187,15 +186,15 @@ impl Schedule {
     ) -> Option<TurnedAway> {
         self.running -= 1;
         self.progress = now;
-        if !request.canary {
+        if request.client != Client::Service {
             self.finished += 1;
             self.service_time = mean(self.service_time, service_time);
         }
-        self.queue.finished(request.client());
+        self.queue.finished(&request.client);
         let pool = self.pools.get_mut(&request.model)?;
         pool.running -= 1;
         pool.handed_over = None;
-        if !request.canary {
+        if request.client != Client::Service {
             let before = pool.service_time.unwrap_or(service_time);
             pool.service_time = Some(mean(before, service_time));
         }

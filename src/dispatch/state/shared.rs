@@ -10,7 +10,6 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     accepted::Accepted, idle::IdleHandle, pool::Health, pool_id::PoolId, retry, schedule::Schedule,
-    turns::Queued,
 };
 use crate::{
     config::{Config, Mode, Model, Share},
@@ -90,7 +89,7 @@ impl Shared {
     ///
     /// # Errors
     /// It would not, for this reason.
-    pub fn room(&self, client: Client, share: Share) -> Result<(), Refusal> {
+    pub fn room(&self, client: &Client, share: Share) -> Result<(), Refusal> {
         if *self.stop.borrow() == Stop::Now {
             return Err(Refusal::ShuttingDown);
         }
@@ -115,7 +114,7 @@ impl Shared {
         schedule.take_from_job(&request);
         match *self.stop.borrow() {
             Stop::Now => {
-                schedule.queue.finished(request.client());
+                schedule.queue.finished(&request.client);
                 request.refuse(Refusal::ShuttingDown);
             }
             Stop::No | Stop::Draining => schedule.queue.give_back(request),

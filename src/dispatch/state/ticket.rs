@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::mpsc, time::timeout_at};
 
-use super::{retry, shared::Shared, turns::Queued};
+use super::{retry, shared::Shared};
 use crate::{dispatch::request::events::RequestEvent, request::Refusal};
 
 /// A queued or running request.
@@ -68,7 +68,7 @@ impl Ticket {
         let max_running = self.shared.max_running();
         let mut schedule = self.shared.schedule();
         let request = schedule.queue.take(self.id)?;
-        let client = request.client();
+        let client = &request.client;
         let refusal = Refusal::QueueTimeout {
             waited,
             retry_after: retry::after(&schedule, Some(client), max_running),

@@ -11,7 +11,7 @@ use std::{
 use crate::{config::Share, dispatch::request::client::Client};
 
 /// The requests of one client at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCounts {
     /// The client whose requests they are.
     pub client: Client,
@@ -168,17 +168,17 @@ impl<T: Queued> Turns<T> {
 
     /// How many requests wait, model by model: those of client `whose`, or of all clients. A model
     /// can come more than once.
-    pub fn backlog(&self, whose: Option<Client>) -> impl Iterator<Item = (T::Model, usize)> {
+    pub fn backlog(&self, whose: Option<&Client>) -> impl Iterator<Item = (T::Model, usize)> {
         self.ring
             .iter()
-            .filter(move |class| whose.is_none_or(|client| client == class.client))
+            .filter(move |class| whose.is_none_or(|client| *client == class.client))
             .flat_map(|class| class.lines.iter().map(|(model, line)| (*model, line.len())))
     }
 
     /// All clients that have requests here.
     pub fn clients(&self) -> impl Iterator<Item = ClientCounts> {
         let counts = |class: &Class<T>| ClientCounts {
-            client: class.client,
+            client: class.client.clone(),
             running: class.running,
             queued: class.queued(),
             share: class.share,
@@ -191,8 +191,8 @@ impl<T: Queued> Turns<T> {
     ///
     /// # Errors
     /// The queue is full for it.
-    pub fn has_room(&self, client: Client, share: Share) -> Result<(), Full> {
-        let class = self.ring.iter().find(|class| class.client == client);
+    pub fn has_room(&self, client: &Client, share: Share) -> Result<(), Full> {
+        let class = self.ring.iter().find(|class| class.client == *client);
         let queued = class.map_or(0, Class::queued);
         if share.max_queued > 0 && queued >= share.max_queued {
             return Err(Full::Client);
@@ -209,7 +209,7 @@ impl<T: Queued> Turns<T> {
     /// The queue is full for it, and the request is dropped.
     pub fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
         let client = request.client();
-        self.has_room(client, share)?;
+        self.has_room(&client, share)?;
         let known = self.ring.iter().position(|class| class.client == client);
         let position = known.unwrap_or_else(|| {
             let newcomers = self.ring.iter().take_while(|class| class.new).count();
@@ -262,8 +262,8 @@ impl<T: Queued> Turns<T> {
     }
 
     /// A request of `client` has left its job.
-    pub fn finished(&mut self, client: Client) {
-        if let Some(class) = self.ring.iter_mut().find(|class| class.client == client) {
+    pub fn finished(&mut self, client: &Client) {
+        if let Some(class) = self.ring.iter_mut().find(|class| class.client == *client) {
             class.running = class.running.saturating_sub(1);
         }
         self.forget();

@@ -10,7 +10,7 @@ use super::{
     record,
 };
 use crate::{
-    dispatch::request::events::Report,
+    dispatch::request::{client::Client, events::Report},
     request::{Code, Refusal},
 };
 
@@ -26,8 +26,8 @@ pub struct Account {
 
 impl Account {
     /// The account of a request that is to wait now.
-    pub fn new(books: &Arc<Books>, id: u64, request_id: &str, uid: Option<u32>) -> Self {
-        let open = OpenRequest::new(id, request_id, uid, &books.model);
+    pub fn new(books: &Arc<Books>, id: u64, request_id: &str, client: Client) -> Self {
+        let open = OpenRequest::new(id, request_id, client, &books.model);
         Self {
             books: Some(books.clone()),
             open: Arc::new(open),
@@ -36,7 +36,7 @@ impl Account {
 
     /// The account of a self-test or canary, which does not count.
     pub fn of_self_test() -> Self {
-        let open = OpenRequest::new(0, "", None, "");
+        let open = OpenRequest::new(0, "", Client::Service, "");
         Self {
             books: None,
             open: Arc::new(open),

@@ -14,7 +14,7 @@ use super::{
     record,
     zygotes::ZygoteEntry,
 };
-use crate::request::Refusal;
+use crate::{dispatch::request::client::Client, request::Refusal};
 
 /// Requests of all models that were accepted and have not ended, by their numbers.
 pub(super) type OpenRequests = Arc<Mutex<BTreeMap<u64, Arc<OpenRequest>>>>;
@@ -42,10 +42,10 @@ impl Books {
     }
 
     /// A request was turned away at once.
-    pub fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
+    pub fn refuse(&self, request_id: &str, client: &Client, refusal: &Refusal) {
         if refusal.code().refuses() {
             self.enter(|ledger| ledger.refused.count(refusal.code()));
-            record::refused(request_id, uid, Some(&self.model), refusal);
+            record::refused(request_id, client, Some(&self.model), refusal);
         }
     }
 

@@ -26,7 +26,10 @@ use self::{
     lock::lock,
     open::OpenRequest,
 };
-use crate::request::{Code, Refusal};
+use crate::{
+    dispatch::request::client::Client,
+    request::{Code, Refusal},
+};
 
 /// The books of all models, and their total.
 #[derive(Debug)]
@@ -71,11 +74,11 @@ impl Statistics {
     }
 
     /// A request was turned away before it had said which model it wants.
-    pub fn refuse(&self, request_id: &str, uid: Option<u32>, refusal: &Refusal) {
+    pub fn refuse(&self, request_id: &str, client: &Client, refusal: &Refusal) {
         if refusal.code().refuses() {
             lock(&self.refused).count(refusal.code());
             lock(&self.total).refused.count(refusal.code());
-            record::refused(request_id, uid, None, refusal);
+            record::refused(request_id, client, None, refusal);
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 use super::lock::lock;
 use crate::{
     config::Mode,
+    dispatch::request::client::Client,
     isolation::{Gauge, Reading},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 pub struct OpenRequest {
     pub(super) id: u64,
     request_id: String,
-    uid: Option<u32>,
+    client: Client,
     model: String,
     pub(super) phase: Mutex<Phase>,
     pub(super) progress: JobProgress,
@@ -144,11 +145,11 @@ impl JobProgress {
 
 impl OpenRequest {
     /// A request that is to wait now.
-    pub(super) fn new(id: u64, request_id: &str, uid: Option<u32>, model: &str) -> Self {
+    pub(super) fn new(id: u64, request_id: &str, client: Client, model: &str) -> Self {
         Self {
             id,
             request_id: request_id.into(),
-            uid,
+            client,
             model: model.into(),
             phase: Mutex::new(Phase::Asked),
             progress: JobProgress::default(),
@@ -165,9 +166,9 @@ impl OpenRequest {
         &self.request_id
     }
 
-    /// The client's user id; `None` over TCP.
-    pub fn uid(&self) -> Option<u32> {
-        self.uid
+    /// The client from which it comes.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Name of its model.

@@ -7,7 +7,7 @@ use tracing::Level;
 
 use super::open::{OpenRequest, Worker};
 use crate::{
-    dispatch::request::events::Report,
+    dispatch::request::{client::Client, events::Report},
     events,
     request::{Code, Group, Outcome, Refusal},
     units::milliseconds,
@@ -26,7 +26,8 @@ pub(super) fn served(open: &OpenRequest, report: &Report, worker: &Worker) {
                 target: $kind,
                 $level,
                 request_id = open.request_id(),
-                uid = open.uid(),
+                uid = open.client().uid(),
+                key = open.client().key(),
                 model = open.model(),
                 mode = worker.mode.name(),
                 outcome = code.word(),
@@ -70,7 +71,8 @@ pub(super) fn unserved(open: &OpenRequest, code: Code, waited: Duration, reason:
             tracing::info!(
                 target: $kind,
                 request_id = open.request_id(),
-                uid = open.uid(),
+                uid = open.client().uid(),
+                key = open.client().key(),
                 model = open.model(),
                 outcome = code.word(),
                 queue_ms = milliseconds(waited),
@@ -86,12 +88,13 @@ pub(super) fn unserved(open: &OpenRequest, code: Code, waited: Duration, reason:
 }
 
 /// A request was turned away at once; `model` is `None` if it was not known yet.
-pub(super) fn refused(request_id: &str, uid: Option<u32>, model: Option<&str>, refusal: &Refusal) {
+pub(super) fn refused(request_id: &str, client: &Client, model: Option<&str>, refusal: &Refusal) {
     let outcome = refusal.code().word();
     tracing::info!(
         target: events::REQUEST_REFUSED,
         request_id,
-        uid,
+        uid = client.uid(),
+        key = client.key(),
         model,
         outcome,
         "request refused ({outcome}): {refusal}"

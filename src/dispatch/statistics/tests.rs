@@ -33,7 +33,12 @@ fn report(outcome: Outcome) -> Report {
 /// Books after the `life` of one request.
 fn after(life: impl FnOnce(Account)) -> Statistics {
     let statistics = Statistics::new();
-    life(Account::new(&statistics.model("m"), 7, "r", Some(1000)));
+    life(Account::new(
+        &statistics.model("m"),
+        7,
+        "r",
+        Client::User(1000),
+    ));
     statistics
 }
 
@@ -132,10 +137,13 @@ fn a_request_that_never_waited_and_a_self_test_count_nowhere() {
 #[test]
 fn an_open_request_shows_how_far_it_is() {
     let statistics = Statistics::new();
-    let account = Account::new(&statistics.model("m"), 7, "r", Some(1000));
+    let account = Account::new(&statistics.model("m"), 7, "r", Client::User(1000));
     account.waits();
     let open = statistics.open().remove(0);
-    assert_eq!((open.id(), open.uid(), open.model()), (7, Some(1000), "m"));
+    assert_eq!(
+        (open.id(), open.client(), open.model()),
+        (7, &Client::User(1000), "m")
+    );
     assert!(open.job().is_none());
     let stage = || open.job().map(|job| (job.stage, job.audio.as_secs()));
     account.begin(Worker::thread());
@@ -173,7 +181,7 @@ fn only_what_ended_well_counts_as_audio_and_whatever_ran_as_cpu() {
 #[test]
 fn a_model_that_is_gone_stays_in_the_total() {
     let statistics = Statistics::new();
-    let account = Account::new(&statistics.model("m"), 1, "r", None);
+    let account = Account::new(&statistics.model("m"), 1, "r", Client::Network);
     account.begin(Worker::thread());
     statistics.keep_only(["other"].into_iter());
     account.finish(&report(Outcome::Ok));

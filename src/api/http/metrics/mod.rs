@@ -327,12 +327,14 @@ fn latencies(snapshot: &Snapshot) -> Vec<Family> {
 }
 
 fn clients(snapshot: &Snapshot) -> Family {
-    let help = "Requests of users who have some here at this moment; all over TCP are `network`.";
+    let help = "Requests of users who have some here at this moment; `key:NAME` for a key, `network` without.";
     let mut family = Family::gauge("client_requests", help);
     for client in &snapshot.clients {
-        let user = client
-            .uid
-            .map_or_else(|| "network".into(), |uid| uid.to_string());
+        let user = match (client.uid, &client.key) {
+            (Some(uid), _) => uid.to_string(),
+            (None, Some(name)) => format!("key:{name}"),
+            (None, None) => "network".into(),
+        };
         for (state, count) in [("running", client.running), ("queued", client.queued)] {
             family.add(&[("user", &user), ("state", state)], count as f64);
         }

@@ -22,7 +22,7 @@ const HELP: [&str; 17] = [
     "",
     "Columns, of each request that has a job",
     "  PID      the process that serves it, by itself",
-    "  UID      who asked; - over TCP",
+    "  UID      who asked; over TCP the name of the key, or -",
     "  MODEL    what was asked for",
     "  STAGE    assigned, transcribing (audio was read) or ending",
     "  AGE      since it has the job",

@@ -45,8 +45,8 @@ static COLUMNS: [Column; 11] = [
     },
     Column {
         title: "UID",
-        cell: Cell::Number(|row| known(row.job.uid, |uid| uid.to_string())),
-        width: (5, 10),
+        cell: Cell::Number(|row| client(row.job)),
+        width: (5, 12),
         rank: 6,
     },
     Column {
@@ -104,6 +104,13 @@ static COLUMNS: [Column; 11] = [
         rank: 10,
     },
 ];
+
+/// The client of a job: its user, or the name of its key.
+fn client(job: &Job) -> String {
+    let uid = job.uid.map(|uid| uid.to_string());
+    let key = || job.key.as_ref().map(ToString::to_string);
+    known(uid.or_else(key), |client| client)
+}
 
 /// A column with its width and its text for each row.
 struct Filled {

@@ -82,7 +82,7 @@ memory   [##############              ] 4.0G committed of 8.0G
     PID   UID MODEL   STAGE           AGE  AUDIO  %CPU MEMORY # now | peak LIMIT
 4194303 65534 default transcribing   1.5s   1.0s   400   512M [#########|]  512M
    4800  1000 default transcribing 12m34s  1m01s  50.0   256M [####|     ]  512M
-   4802     - default assigned       0.0s   0.0s   0.0     0B [          ]  512M"
+   4802 phone default assigned       0.0s   0.0s   0.0     0B [          ]  512M"
             .to_owned()
             + &"\n".repeat(16)
             + "by memory; sort: m memory, c CPU, a age; h help; q quit"

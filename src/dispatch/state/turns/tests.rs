@@ -68,7 +68,7 @@ impl Desk {
     fn one_by_one(&mut self, count: usize) -> Vec<u32> {
         let turn = |_| {
             let uid = self.next()?;
-            self.0.finished(Client::User(uid));
+            self.0.finished(&Client::User(uid));
             Some(uid)
         };
         (0..count).map_while(turn).collect()
@@ -131,9 +131,9 @@ fn a_user_at_the_cap_asks_for_no_job() {
     assert_eq!(turns, [1, 2, 1, 2, 2]);
     assert_eq!(desk.0.waiting_for(0), 0);
     assert_eq!(desk.0.len(), 3);
-    desk.0.finished(Client::User(2));
+    desk.0.finished(&Client::User(2));
     assert_eq!(desk.next(), None);
-    desk.0.finished(Client::User(1));
+    desk.0.finished(&Client::User(1));
     assert_eq!(desk.0.waiting_for(0), 1);
     assert_eq!(desk.next(), Some(1));
     // The share that came last holds.
@@ -168,11 +168,11 @@ fn the_bounds_of_all_and_of_one() {
     assert_eq!(desk.push(1, 0, two), Err(Full::Client));
     desk.push_many(2, 2, FREE);
     assert_eq!(desk.push(3, 0, FREE), Err(Full::Queue));
-    assert_eq!(desk.0.has_room(Client::Network, FREE), Err(Full::Queue));
+    assert_eq!(desk.0.has_room(&Client::Network, FREE), Err(Full::Queue));
     // A user at the own bound is told about that bound, not about the queue.
     assert_eq!(desk.push(1, 0, two), Err(Full::Client));
     assert_eq!(desk.next(), Some(1));
-    assert_eq!(desk.0.has_room(Client::User(1), two), Ok(()));
+    assert_eq!(desk.0.has_room(&Client::User(1), two), Ok(()));
     desk.push_many(1, 1, two);
     assert_eq!(desk.0.take_all(0).len(), 4);
     assert_eq!(desk.0.len(), 0);
@@ -193,7 +193,7 @@ fn a_user_without_requests_is_forgotten() {
     for uid in 2..10 {
         desk.push_many(1, uid, FREE);
         assert_eq!(desk.0.next(|model| model == 0).unwrap().uid, uid);
-        desk.0.finished(Client::User(uid));
+        desk.0.finished(&Client::User(uid));
     }
     assert_eq!((desk.0.ring.len(), desk.0.clients().count()), (9, 1));
     assert_eq!(desk.one_by_one(1), [1]);
@@ -341,7 +341,7 @@ fn nobody_is_passed_by_twice_and_nothing_is_lost_whatever_happens() {
                     if dice(6) == 0 {
                         watched.give_back(item);
                     } else {
-                        watched.desk.0.finished(item.client());
+                        watched.desk.0.finished(&item.client());
                     }
                 }
                 14 => {

@@ -7,12 +7,9 @@ pub mod snapshot;
 mod state;
 mod statistics;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::serving::talk::fuzzing;

@@ -1,11 +1,9 @@
 //! Everything that `GET /v1/stats` and `GET /metrics` tell, at one moment. docs/STATS.md explains
 //! each key.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 

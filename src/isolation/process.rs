@@ -6,7 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -15,7 +15,11 @@ use nix::{
     unistd::{Pid, pipe2},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{io::unix::AsyncFd, net::unix::pipe, time::timeout_at};
+use tokio::{
+    io::unix::AsyncFd,
+    net::unix::pipe,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     cgroup::{CgroupError, Leaf, LeafLimits},
@@ -249,7 +253,7 @@ where
         };
         // Until its last answer the zygote had another job to fork.
         let begin = since.max(self.answered);
-        let answer = match timeout_at((begin + FORK_TIMEOUT).into(), self.control.receive()).await {
+        let answer = match timeout_at(begin + FORK_TIMEOUT, self.control.receive()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.trouble(error).await),
             Err(_) => return Err(ProcessError::Silent(FORK_TIMEOUT)),

@@ -1,13 +1,10 @@
 //! The service's own request, now and then: only work shows whether a model still works.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -44,6 +41,7 @@ pub async fn watch(shared: Arc<Shared>, id: PoolId) {
             Some(pause) => pause,
         };
         tokio::select! {
+            biased;
             () = sleep(pause.clamp(SHORTEST_LOOK, LOOK)) => {}
             _ = configured.changed() => {}
         }

@@ -1,12 +1,8 @@
 //! Jobs forked as they are needed: ahead of their request, or for it.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     renewal::{Look, Renewal},
@@ -44,7 +40,7 @@ pub async fn fork_jobs(
     zygote: &mut Zygote,
 ) -> ServerEnd {
     let wake = shared.wake(id);
-    let mut renewal = Renewal::new(shared);
+    let mut renewal = Renewal::new(shared, &model.name);
     let mut forks = Forks {
         shared,
         id,
@@ -70,9 +66,10 @@ pub async fn fork_jobs(
             Err(reason) => return ServerEnd::Lost(reason.to_string()),
         };
         let answer = tokio::select! {
+            biased;
+            answer = forks.next() => answer,
             () = wake.notified() => continue,
             () = until(due) => continue,
-            answer = forks.next() => answer,
         };
         match answer {
             Ok((job, order)) => {
@@ -121,7 +118,7 @@ struct ForkOrder {
 /// Never returns without an instant.
 async fn until(due: Option<Instant>) {
     match due {
-        Some(instant) => sleep_until(instant.into()).await,
+        Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
     }
 }

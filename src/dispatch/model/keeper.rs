@@ -1,9 +1,8 @@
 //! Keeps one model's server alive, and starts another one when it is lost or replaced.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     canary,
@@ -73,6 +72,7 @@ async fn pause(shared: &Shared, name: &str, pause: Duration) {
     );
     let mut configured = shared.config.subscribe();
     tokio::select! {
+        biased;
         () = tokio::time::sleep(pause) => {}
         // Perhaps it was mended just now.
         _ = configured.changed() => {}

@@ -1,6 +1,8 @@
 //! Another configuration while the service runs: models come, go and change; no request is lost.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::keeper;
 use crate::{

@@ -1,12 +1,12 @@
 //! The replacement of a model's server: the old one serves until the new one is ready.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::server::{ModelServer, ServerEnd};
 use crate::{
@@ -57,12 +57,14 @@ struct Wanted {
 }
 
 impl Renewal {
-    /// For a server that starts to serve now.
-    pub fn new(shared: &Arc<Shared>) -> Self {
+    /// For a server of `model` that starts to serve now.
+    pub fn new(shared: &Arc<Shared>, model: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        model.hash(&mut hasher);
         Self {
             shared: shared.clone(),
             forks: 0,
-            jitter: 900 + RandomState::new().hash_one(0) % 201,
+            jitter: 900 + hasher.finish() % 201,
             successor: None,
             not_before: Instant::now(),
         }

@@ -1,6 +1,8 @@
 //! The server of a model's requests, which is a zygote or a thread, and its start.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::{thread::EngineThread, zygote::Zygote};
 use crate::{

@@ -1,6 +1,8 @@
 //! Requests served by the engine's thread (mode `thread`), one after the other.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::{
     renewal::{Look, Renewal},
@@ -30,7 +32,7 @@ pub async fn serve(
     mut model: Arc<Model>,
     thread: &EngineThread,
 ) -> ServerEnd {
-    let mut renewal = Renewal::new(shared);
+    let mut renewal = Renewal::new(shared, &model.name);
     loop {
         let (handle, next) = IdleHandle::new(0);
         shared.offer_fresh(id, handle);

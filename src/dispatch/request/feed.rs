@@ -2,8 +2,10 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// How far a recording has come that is still being uploaded, and how long its job had to wait for
 /// it. That time is not held against the job.

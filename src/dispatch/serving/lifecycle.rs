@@ -1,13 +1,10 @@
 //! The life of one job: ready, waiting for a request, serving it, and in mode `hybrid` ready again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc::OwnedPermit,
-    time::{sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -199,7 +196,7 @@ impl ReadyJob {
         };
         let max_age = async {
             match &self.wear {
-                Some(wear) => sleep_until(wear.end().into()).await,
+                Some(wear) => sleep_until(wear.end()).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,6 +1,6 @@
 //! When a job that serves several requests (mode `hybrid`) has served enough.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::{config::Recycle, job::wire::JobProcess};
 

@@ -1,12 +1,8 @@
 //! One request given to a job, and the job followed to its last word or its end.
 
-use std::{
-    io,
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::{io, os::fd::AsFd, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     talk::JobTalk,

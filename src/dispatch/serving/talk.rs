@@ -6,13 +6,13 @@ pub mod fuzzing;
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::stat::fstat;
 use tokio::{
     sync::mpsc,
-    time::{interval_at, sleep_until},
+    time::{Instant, interval_at, sleep_until},
 };
 
 use super::verdict::Last;
@@ -160,7 +160,7 @@ impl<'a> JobTalk<'a> {
             biased;
             message = job.receive() => message,
             () = events.closed() => return Err(Last::Cancelled),
-            () = sleep_until((self.start + TAKE_TIMEOUT).into()) => {
+            () = sleep_until(self.start + TAKE_TIMEOUT) => {
                 let what = format!("it did not take its request within {TAKE_TIMEOUT:?}");
                 return Err(Last::Stale(what));
             }
@@ -175,7 +175,7 @@ impl<'a> JobTalk<'a> {
     /// Listen until the job is done with the request, or must not go on.
     pub async fn follow(&mut self, job: &JobProcess, events: &mpsc::Sender<RequestEvent>) -> Last {
         let mut unread = false;
-        let mut look = interval_at((self.start + LOOK).into(), LOOK);
+        let mut look = interval_at(self.start + LOOK, LOOK);
         loop {
             // A job that talks without a pause always has its next message there already. No other
             // job on this thread would have a turn, nor would the clock.
@@ -191,7 +191,7 @@ impl<'a> JobTalk<'a> {
                 message = job.receive() => message,
                 () = events.closed() => return Last::Cancelled,
                 // The loop looks at the deadline: a wait for the client has perhaps moved it.
-                () = sleep_until(self.deadline().into()) => continue,
+                () = sleep_until(self.deadline()) => continue,
                 _ = look.tick() => match self.look(job) {
                     Some(limit) => return self.out_of(limit),
                     None => continue,
@@ -229,7 +229,7 @@ impl<'a> JobTalk<'a> {
         tokio::select! {
             biased;
             sent = events.send(event) => sent.err().map(|_| Last::Cancelled),
-            () = sleep_until(self.deadline().into()) => Some(self.out_of(TimeLimit::Wall)),
+            () = sleep_until(self.deadline()) => Some(self.out_of(TimeLimit::Wall)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! One accepted request, from the queue to its end: it waits for a job, or has one.
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{os::fd::OwnedFd, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     config::Limits,

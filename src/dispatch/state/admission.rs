@@ -1,6 +1,8 @@
 //! A submitted request on its way into the queue: everything that can refuse it at once.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::{
     accepted::Accepted,

@@ -1,9 +1,8 @@
 //! Keeps requests from a model whose jobs crash again and again.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::config;
 

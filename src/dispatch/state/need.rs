@@ -1,6 +1,8 @@
 //! The next need of a model: a job for a request that waits, a spare, or nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{pool::Pool, pool_id::PoolId, schedule::Schedule};
 use crate::{config::Mode, units::Lifetime};

@@ -1,11 +1,8 @@
 //! One model as the scheduler knows it: its health, its idle jobs, and its settings.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     backoff::Backoff,

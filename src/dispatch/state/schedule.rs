@@ -1,10 +1,8 @@
 //! All that the scheduler decides by, behind one lock: models, queue, memory, and what runs.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     accepted::{Accepted, BoxedRequest, Queue},

@@ -3,10 +3,13 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     accepted::Accepted, idle::IdleHandle, pool::Health, pool_id::PoolId, retry, schedule::Schedule,

@@ -1,6 +1,8 @@
 //! Whether the scheduler gets on, for the watchdog.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{
     pool::{Health, Pool},

@@ -1,11 +1,11 @@
 //! A client's handle on its request: events come out of it, and dropping it cancels the request.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 use super::{retry, shared::Shared};
 use crate::{dispatch::request::events::RequestEvent, request::Refusal};
@@ -49,7 +49,7 @@ impl Ticket {
     /// The next event; `None` after the last one.
     pub async fn next(&mut self) -> Option<RequestEvent> {
         if let Some(QueueLimit { time, until }) = self.patience {
-            let first = timeout_at(until.into(), self.events.recv()).await;
+            let first = timeout_at(until, self.events.recv()).await;
             self.patience = None;
             match first {
                 Ok(event) => return event,

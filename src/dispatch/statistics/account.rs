@@ -1,6 +1,8 @@
 //! The books of one request: it is accepted once, and it ends once, in exactly one way.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::{
     books::Books,

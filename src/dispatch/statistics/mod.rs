@@ -16,8 +16,10 @@ pub mod zygotes;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use self::{
     books::{Books, OpenRequests},

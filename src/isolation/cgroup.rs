@@ -22,7 +22,7 @@ use nix::{
 };
 use procfs::process::Process;
 
-use super::kernel_file;
+use super::{delay::Delay, kernel_file};
 
 /// Controllers that the tree must have: without them a job cannot be confined.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
@@ -418,6 +418,11 @@ impl Leaf {
     /// The file cannot be read.
     pub fn cpu(&self) -> Result<Duration, CgroupError> {
         self.files.cpu()
+    }
+
+    /// How long the processes in the leaf have waited for a CPU; `None` if the kernel does not tell.
+    pub fn delay(&self) -> Option<Delay> {
+        Delay::of_leaf(&self.path)
     }
 
     /// Prepare the empty leaf for the next job by resetting its peak. If the kernel cannot reset

@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod channel;
 mod clone;
+mod delay;
 pub mod environment;
 mod exec;
 mod exit;
@@ -29,6 +30,7 @@ mod standby;
 pub mod zygote;
 
 pub use clone::{Forked, Parentage, SingleThreaded, exit_now, fork};
+pub use delay::Delay;
 pub use exit::{Exit, How};
 pub use footprint::{Footprint, descriptors, proportional};
 pub use gauge::{Gauge, Reading};

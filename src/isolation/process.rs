@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     cgroup::{CgroupError, Leaf, LeafLimits},
     channel::{self, AsyncChannel, ChannelError, Message},
+    delay::Delay,
     exec::exec_self,
     exit::Exit,
     footprint::View,
@@ -452,6 +453,16 @@ where
     pub fn cpu(&self) -> Option<Duration> {
         let of_process = || Some(self.process_usage()?.since(&self.before).cpu);
         self.slot.cgroup_cpu().or_else(of_process)
+    }
+
+    /// How long the job, with all processes that it started, has waited for a CPU since it began;
+    /// `None` if it is unknown. Reads several files.
+    pub fn delay(&self) -> Option<Delay> {
+        let of_process = || match self.child.leads {
+            true => Delay::of_group(self.child.pid),
+            false => Delay::of_process(self.child.pid),
+        };
+        self.slot.cgroup_delay().or_else(of_process)
     }
 
     /// Hold the job to `limits` until its request is over. They may only be lower than its slot's.

@@ -13,6 +13,7 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 
 use super::{
     cgroup::{CgroupError, Leaf, LeafLimits, LeafReader, LeafUsage, Tree},
+    delay::Delay,
     footprint::Footprint,
     needs::Company,
     scratch::{Root, Scratch},
@@ -284,6 +285,11 @@ impl Slot {
         let body = self.body.as_ref()?;
         let now = body.leaf.as_ref()?.cpu().ok()?;
         Some(now.saturating_sub(body.before.cpu))
+    }
+
+    /// How long the processes of the slot's job have waited for a CPU; `None` without a cgroup.
+    pub(super) fn cgroup_delay(&self) -> Option<Delay> {
+        self.body.as_ref()?.leaf.as_ref()?.delay()
     }
 
     /// Anonymous memory of the slot's job, in bytes; `None` without a cgroup.

@@ -3,6 +3,7 @@
 pub mod lifecycle;
 pub mod recycle;
 pub mod run;
+mod silence;
 pub mod talk;
 pub mod verdict;
 pub mod words;

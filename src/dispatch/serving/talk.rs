@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, interval_at, sleep_until},
 };
 
-use super::verdict::Last;
+use super::{silence::Silence, verdict::Last};
 use crate::{
     config::Limits,
     dispatch::{
@@ -36,9 +36,6 @@ use crate::{
 
 /// How often the service looks at a silent job.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// CPU time below which a job did nothing between two looks: idle threads wake up now and then.
-const IDLE_CPU: Duration = Duration::from_millis(2);
 
 /// How long a job that has served before may take to say that it has its next request. It does
 /// nothing but wait for that request.
@@ -90,7 +87,7 @@ pub struct JobTalk<'a> {
     /// Where others see how far the job is.
     shown: &'a JobProgress,
     start: Instant,
-    alive: SignOfLife,
+    silence: Silence,
     /// Audio that the job has read, as it says.
     pub audio: Duration,
     /// Start of the last segment.
@@ -99,13 +96,6 @@ pub struct JobTalk<'a> {
     reports: u64,
     /// Memory that the segments take, in bytes.
     held: u64,
-}
-
-/// When a job last spoke or was seen to use the CPU.
-struct SignOfLife {
-    at: Instant,
-    /// CPU time that it had used by then.
-    cpu: Duration,
 }
 
 impl<'a> JobTalk<'a> {
@@ -134,10 +124,7 @@ impl<'a> JobTalk<'a> {
             feed: None,
             recording: None,
             start,
-            alive: SignOfLife {
-                at: start,
-                cpu: Duration::ZERO,
-            },
+            silence: Silence::new(start),
             audio: Duration::ZERO,
             last_start: Duration::ZERO,
             reports: 0,
@@ -197,7 +184,7 @@ impl<'a> JobTalk<'a> {
                     None => continue,
                 },
             };
-            self.alive.at = Instant::now();
+            self.silence.broken(Instant::now());
             let message = match message {
                 Ok(message) => message,
                 // The messages that it sent before it went come first.
@@ -354,13 +341,13 @@ impl<'a> JobTalk<'a> {
         if cpu > self.allowance(TimeLimit::Cpu) {
             return Some(TimeLimit::Cpu);
         }
-        if cpu > self.alive.cpu + IDLE_CPU || self.waited().is_on {
-            let at = Instant::now();
-            self.alive = SignOfLife { at, cpu };
-        } else if self.alive.at.elapsed() > self.limits.stall {
-            return Some(TimeLimit::Stall);
+        let now = Instant::now();
+        if self.waited().is_on {
+            self.silence.broken(now);
         }
-        None
+        let stall = self.limits.stall;
+        let hangs = self.silence.hangs(now, cpu, stall, || job.delay());
+        hangs.then_some(TimeLimit::Stall)
     }
 
     /// How much memory the request's segments may take by now, in bytes.

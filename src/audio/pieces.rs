@@ -147,6 +147,12 @@ impl Cutter {
         }
     }
 
+    /// Index of the first sample of the recording that is in no piece yet and was not left out.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.start
+    }
+
     /// Judge the frames added since the last call.
     fn judge(&mut self) {
         let (fresh, _) = self.samples[self.frames.len() * FRAME..].as_chunks();

@@ -135,9 +135,10 @@ impl Dispatcher {
         self.shared.schedule().counts()
     }
 
-    /// All statistics; `connections` of clients are there. Reads a few files for each process.
-    pub fn snapshot(&self, connections: usize) -> Snapshot {
-        Snapshot::take(&self.shared, connections)
+    /// All statistics as the client `asker` may see them; `connections` of clients are there. Reads
+    /// a few files for each process.
+    pub fn snapshot(&self, connections: usize, asker: &Client) -> Snapshot {
+        Snapshot::take(&self.shared, connections, asker)
     }
 
     /// The kernel's features, found by trying them.

@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub models: BTreeMap<String, ModelState>,
     /// Requests that have a job, the oldest first.
     pub jobs: Vec<JobState>,
+    /// Requests that wait for a job, the next one first.
+    pub waiting: Vec<WaitingState>,
     /// The clients that have requests here.
     pub clients: Vec<ClientState>,
 }
@@ -189,6 +191,8 @@ pub struct JobState {
     pub id: u64,
     /// The name under which the client knows it.
     pub request_id: String,
+    /// The name that the client gave it; only its own client sees that.
+    pub client_request_id: Option<String>,
     /// Name of its model.
     pub model: String,
     /// Its client's user; `None` over TCP.
@@ -207,6 +211,12 @@ pub struct JobState {
     /// Audio read so far.
     #[serde(rename = "audio_seconds", serialize_with = "seconds")]
     pub audio: Duration,
+    /// Audio whose words are known.
+    #[serde(rename = "transcribed_seconds", serialize_with = "seconds")]
+    pub heard: Duration,
+    /// Length of the whole recording, if it is known by now.
+    #[serde(rename = "total_seconds", serialize_with = "optional_seconds")]
+    pub total: Option<Duration>,
     /// Memory that it uses.
     pub memory_bytes: Option<u64>,
     /// The most memory that it has used so far.
@@ -216,6 +226,28 @@ pub struct JobState {
     /// CPU time that it has used.
     #[serde(rename = "cpu_seconds", serialize_with = "optional_seconds")]
     pub cpu: Option<Duration>,
+}
+
+/// A request that waits for a job.
+#[derive(Debug, Serialize)]
+pub struct WaitingState {
+    /// Number of the request.
+    pub id: u64,
+    /// The name under which the client knows it.
+    pub request_id: String,
+    /// The name that the client gave it; only its own client sees that.
+    pub client_request_id: Option<String>,
+    /// Name of its model.
+    pub model: String,
+    /// Its client's user; `None` over TCP.
+    pub uid: Option<u32>,
+    /// The name of its client's key, if it has one.
+    pub key: Option<String>,
+    /// Its place in the queue; 1 is the next.
+    pub place: usize,
+    /// How long it has waited.
+    #[serde(rename = "age_seconds", serialize_with = "seconds")]
+    pub age: Duration,
 }
 
 /// A client that has requests here.
@@ -247,9 +279,13 @@ struct PoolState {
 }
 
 impl Snapshot {
-    /// Everything, at this moment; `connections` of clients are there. Reads a few files for each
-    /// process.
-    pub(in crate::dispatch) fn take(shared: &Shared, connections: usize) -> Self {
+    /// Everything, at this moment, as the client `asker` may see it; `connections` of clients are
+    /// there. Reads a few files for each process.
+    pub(in crate::dispatch) fn take(
+        shared: &Shared,
+        connections: usize,
+        asker: &Client,
+    ) -> Self {
         let statistics = &shared.statistics;
         let open = statistics.open();
         let pools = pools(shared);
@@ -280,7 +316,11 @@ impl Snapshot {
             total,
             refused_before_upload: statistics.refused(),
             models,
-            jobs: open.iter().filter_map(|open| JobState::of(open)).collect(),
+            jobs: open
+                .iter()
+                .filter_map(|open| JobState::of(open, asker))
+                .collect(),
+            waiting: waiting(shared, &open, asker),
             clients: clients(shared),
         }
     }
@@ -300,6 +340,27 @@ fn pools(shared: &Shared) -> Vec<PoolState> {
             committed: pool.committed,
         })
         .collect()
+}
+
+/// The requests that wait, without those of the service itself.
+fn waiting(shared: &Shared, open: &[Arc<OpenRequest>], asker: &Client) -> Vec<WaitingState> {
+    let order = shared.schedule().queue.order();
+    let places = order.iter().enumerate();
+    let state = |(before, id): (usize, &u64)| {
+        let at = open.binary_search_by_key(id, |open| open.id()).ok()?;
+        let open = open.get(at)?;
+        Some(WaitingState {
+            id: *id,
+            request_id: open.request_id().into(),
+            client_request_id: open.label(asker).map(str::to_owned),
+            model: open.model().into(),
+            uid: open.client().uid(),
+            key: open.client().key().map(Into::into),
+            place: before + 1,
+            age: open.waits_for()?,
+        })
+    };
+    places.filter_map(state).collect()
 }
 
 /// The clients that have requests here, without the service itself.
@@ -464,12 +525,13 @@ impl Serialize for Requests {
 
 impl JobState {
     /// `None` if the request waits.
-    fn of(open: &OpenRequest) -> Option<Self> {
+    fn of(open: &OpenRequest, asker: &Client) -> Option<Self> {
         let job = open.job()?;
         let reading = job.worker.read();
         Some(Self {
             id: open.id(),
             request_id: open.request_id().into(),
+            client_request_id: open.label(asker).map(str::to_owned),
             model: open.model().into(),
             uid: open.client().uid(),
             key: open.client().key().map(Into::into),
@@ -478,6 +540,8 @@ impl JobState {
             age: job.age,
             stage: job.stage,
             audio: job.audio,
+            heard: job.heard,
+            total: job.total,
             memory_bytes: reading.map(|now| now.memory),
             memory_peak_bytes: reading.map(|now| now.peak),
             memory_limit_bytes: reading.and_then(|now| now.limit),

@@ -188,6 +188,11 @@ impl Report for ToSupervisor<'_> {
         self.send(&FromJob::Progress { id, audio })
     }
 
+    fn heard(&mut self, audio: Duration, total: Option<Duration>) -> ControlFlow<()> {
+        let id = self.id;
+        self.send(&FromJob::Heard { id, audio, total })
+    }
+
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
         let id = self.id;
         self.send(&FromJob::Segment { id, segment })

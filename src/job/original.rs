@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    report::{Report, failure, too_long},
+    report::{Heard, Report, failure, too_long},
     wire::Order,
 };
 use crate::{
@@ -41,6 +41,7 @@ pub(super) fn transcribe(
         at: is_file.then_some(0),
         chunk: vec![0; CHUNK],
         heard: Duration::ZERO,
+        told: Heard::default(),
         too_long: false,
         order,
         report: &report,
@@ -71,6 +72,7 @@ struct Original<'a, 'r> {
     chunk: Vec<u8>,
     /// Longest audio length that the engine has reported.
     heard: Duration,
+    told: Heard,
     too_long: bool,
     order: &'a Order,
     report: &'a RefCell<&'r mut dyn Report>,
@@ -108,9 +110,11 @@ impl OriginalSource for Original<'_, '_> {
             self.too_long = true;
             return Err(EngineError::Stopped);
         }
-        match self.report.borrow_mut().progress(self.heard) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(EngineError::Stopped),
+        let mut report = self.report.borrow_mut();
+        if report.progress(self.heard).is_break() {
+            return Err(EngineError::Stopped);
         }
+        drop(report);
+        self.told.until(self.heard, self.report)
     }
 }

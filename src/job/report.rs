@@ -1,6 +1,6 @@
 //! The reports of a transcription while it works, and the wording of its failures.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{cell::RefCell, ops::ControlFlow, time::Duration};
 
 use crate::{
     engine::EngineError,
@@ -8,10 +8,18 @@ use crate::{
     transcript::Segment,
 };
 
+/// Length of audio between two progress messages: often enough for a deadline that grows with it.
+pub(super) const PROGRESS_STEP: Duration = Duration::from_secs(1);
+
+/// A recording of this length takes a time that people notice.
+const LONG: Duration = Duration::from_secs(10);
+
 /// Takes the reports of a transcription. `Break` means that the rest is not wanted.
 pub trait Report {
     /// This much audio has been decoded.
     fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
+    /// The engine is done with this much `audio`, of so much in `total` if that is known.
+    fn heard(&mut self, audio: Duration, total: Option<Duration>) -> ControlFlow<()>;
     /// A piece of the transcript is final.
     fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
     /// True if anybody listens. A supervisor that no longer listens to a job ends it instead.
@@ -20,11 +28,64 @@ pub trait Report {
     }
 }
 
+/// How much of the recording the engine is done with, as was told.
+#[derive(Default)]
+pub(super) struct Heard {
+    audio: Duration,
+    /// Length of the recording, if it is known.
+    pub(super) total: Option<Duration>,
+}
+
+impl Heard {
+    /// Nothing is heard yet; the length of a recording that people will watch is told.
+    ///
+    /// # Errors
+    /// As [`crate::engine::AudioSource::at_work`].
+    pub(super) fn begin(&self, report: &RefCell<&mut dyn Report>) -> Result<(), EngineError> {
+        match self.total {
+            Some(total) if total >= LONG => self.tell(report),
+            _ => Ok(()),
+        }
+    }
+
+    /// The engine is done with this much `audio`. Told once for each second and at the end, unless
+    /// the recording is so short that nobody will watch.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(super) fn until(
+        &mut self,
+        audio: Duration,
+        report: &RefCell<&mut dyn Report>,
+    ) -> Result<(), EngineError> {
+        let is_short = self.total.is_some_and(|total| total < LONG);
+        let is_end = self.total == Some(audio) && audio > self.audio;
+        if is_short || !(is_end || audio >= self.audio + PROGRESS_STEP) {
+            return Ok(());
+        }
+        self.audio = audio;
+        self.tell(report)
+    }
+
+    fn tell(&self, report: &RefCell<&mut dyn Report>) -> Result<(), EngineError> {
+        // The length that a file claims may be a lie.
+        let total = self.total.filter(|total| *total >= self.audio);
+        match report.borrow_mut().heard(self.audio, total) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Stopped),
+        }
+    }
+}
+
 /// Ignores all reports, for a rehearsal.
 pub(super) struct Unheard;
 
 impl Report for Unheard {
     fn progress(&mut self, _: Duration) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn heard(&mut self, _: Duration, _: Option<Duration>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 

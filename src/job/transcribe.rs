@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     converter::{self, Conversion},
-    report::{Report, failure, too_long},
+    report::{Heard, PROGRESS_STEP, Report, failure, too_long},
     wire::Order,
 };
 use crate::{
@@ -21,9 +21,6 @@ use crate::{
     request::{Ask, Failure, Figures},
     transcript::Segment,
 };
-
-/// Length of audio between two progress messages: often enough for a deadline that grows with it.
-const PROGRESS_STEP: Duration = Duration::from_secs(1);
 
 /// Transcribe `recording`, with the `standby` as its converter if need be.
 ///
@@ -69,6 +66,8 @@ pub fn transcribe(
         decode: start.elapsed(),
         samples: 0,
         told: Duration::ZERO,
+        heard: Heard::default(),
+        hears_as_it_reads: engine.hearing() == Hearing::Whole,
         limit: order.max_audio,
         too_long: false,
         report: &report,
@@ -115,7 +114,7 @@ pub fn transcribe(
 /// Pass the recording to the engine piece by piece.
 fn in_pieces(
     engine: &mut dyn HearsSamples,
-    source: &mut dyn AudioSource,
+    source: &mut Source<'_, '_>,
     mut cutter: Cutter,
     ask: &Ask,
     emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
@@ -144,7 +143,9 @@ fn in_pieces(
             if flow.is_break() {
                 return Ok(());
             }
+            source.is_heard(cutter.position())?;
         }
+        source.is_heard(cutter.position())?;
     }
     Ok(())
 }
@@ -178,6 +179,9 @@ struct Source<'a, 'r> {
     /// Number of samples given to the engine so far.
     samples: u64,
     told: Duration,
+    heard: Heard,
+    /// True if the engine does its work while it reads.
+    hears_as_it_reads: bool,
     limit: Duration,
     too_long: bool,
     report: &'a RefCell<&'r mut dyn Report>,
@@ -200,19 +204,28 @@ impl Source<'_, '_> {
         recording: &File,
         open: impl Fn() -> Result<Decoder, AudioError>,
     ) -> Result<(), EngineError> {
-        let says_it_is_short = |length| length <= self.limit;
+        let says_it_is_short = |length: &Duration| *length <= self.limit;
+        self.heard.total = self.decoder.announced().filter(says_it_is_short);
         // A pipe or a converter cannot be read twice.
         let is_file = matches!(audio::length(recording), Ok(Some(_)));
-        if !is_file
-            || self.conversion.is_some()
-            || self.decoder.announced().is_some_and(says_it_is_short)
-        {
-            return Ok(());
+        if !is_file || self.conversion.is_some() || self.heard.total.is_some() {
+            return self.heard.begin(self.report);
         }
+        let hears_as_it_reads = std::mem::take(&mut self.hears_as_it_reads);
         while self.next_block()?.is_some() {}
+        self.hears_as_it_reads = hears_as_it_reads;
+        self.heard.total = Some(position(self.samples));
         self.decoder = open()?;
         self.samples = 0;
-        Ok(())
+        self.heard.begin(self.report)
+    }
+
+    /// The engine is done with this many samples.
+    ///
+    /// # Errors
+    /// As [`AudioSource::at_work`].
+    fn is_heard(&mut self, samples: u64) -> Result<(), EngineError> {
+        self.heard.until(position(samples), self.report)
     }
 
     /// Warnings for the client, once the work is done.
@@ -243,6 +256,9 @@ impl AudioSource for Source<'_, '_> {
             if self.report.borrow_mut().progress(position).is_break() {
                 return Err(EngineError::Stopped);
             }
+        }
+        if self.hears_as_it_reads {
+            self.heard.until(position, self.report)?;
         }
         Ok(block)
     }

@@ -84,6 +84,15 @@ pub enum FromJob {
         /// Number of the system call, `u32::MAX` if it is unknown.
         call: u32,
     },
+    /// The engine is done with this much of the recording. Only people want to know.
+    Heard {
+        /// The request that this answers.
+        id: u64,
+        /// Audio that the engine is done with; never less than before.
+        audio: Duration,
+        /// Length of the whole recording, if it is known by now.
+        total: Option<Duration>,
+    },
 }
 
 impl Message for ToJob {

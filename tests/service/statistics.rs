@@ -11,7 +11,7 @@ use crate::common::{
     LONG,
     clips::wav,
     daemon::{Daemon, Setup},
-    http::{Answer, Form, Raw},
+    http::{Answer, Form, Raw, post_head},
     wait_for, wait_until,
 };
 use serde_json::{Value, json};
@@ -83,6 +83,16 @@ impl Service {
             let total = &stats["total"];
             (total["running"] == running && total["queued"] == queued).then_some(stats)
         })
+    }
+
+    /// The statistics as a client over TCP sees them.
+    fn stats_over_network(&self) -> Value {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request = "GET /v1/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     /// The answer to a client over TCP.
@@ -307,6 +317,7 @@ fn running_requests_show_progress() {
     let expected = [
         "age_seconds",
         "audio_seconds",
+        "client_request_id",
         "cpu_seconds",
         "id",
         "memory_bytes",
@@ -317,6 +328,8 @@ fn running_requests_show_progress() {
         "request_id",
         "slot",
         "stage",
+        "total_seconds",
+        "transcribed_seconds",
         "uid",
     ];
     assert_eq!(keys, expected);
@@ -336,6 +349,58 @@ fn running_requests_show_progress() {
     assert!(zygotes.into_iter().any(|zygote| pid == zygote.pid));
     drop(running);
     service.wait(0, 0);
+}
+
+#[test]
+fn a_client_finds_its_own_requests() {
+    let config = "[jobs]\nmax_running = 1\n[models.default]\nengine = \"fault\"";
+    let service = Service::start(config);
+    let ask = |label: &str, seconds: usize| {
+        let body = form("default:sleep=1h", seconds).body();
+        let length = body.len();
+        let label = format!("X-Client-Request-Id: {label}\r\n");
+        let mut connection = service.daemon.connect();
+        let head = post_head(&format!("{label}Content-Length: {length}\r\n"));
+        connection.send(&[head, body].concat());
+        connection
+    };
+    let first = ask("one", 12);
+    let stats = wait_for("the first one is heard", LONG, || {
+        let stats = service.wait(1, 0);
+        (stats["jobs"][0]["transcribed_seconds"] == 12.0).then_some(stats)
+    });
+    assert_eq!(stats["jobs"][0]["total_seconds"], 12.0);
+    assert_eq!(stats["jobs"][0]["client_request_id"], "one");
+    assert_eq!(stats["waiting"], json!([]));
+    let _second = ask("two", 1);
+    service.wait(1, 1);
+    // Too long to be kept: as good as none.
+    let _third = ask(&"x".repeat(65), 1);
+    let waiting = service.wait(1, 2)["waiting"].clone();
+    let keys: Vec<&String> = waiting[0].as_object().unwrap().keys().collect();
+    let expected = [
+        "age_seconds",
+        "client_request_id",
+        "id",
+        "model",
+        "place",
+        "request_id",
+        "uid",
+    ];
+    assert_eq!(keys, expected);
+    let seen = |at: usize| (&waiting[at]["client_request_id"], &waiting[at]["place"]);
+    assert_eq!(seen(0), (&json!("two"), &json!(1)));
+    assert_eq!(seen(1), (&Value::Null, &json!(2)));
+    // Other clients see that there is a request, and not its name.
+    let others = service.stats_over_network();
+    assert_eq!(others["jobs"][0]["transcribed_seconds"], 12.0);
+    assert_eq!(others["waiting"][0]["place"], 1);
+    assert!(!others.to_string().contains("\"two\""), "{others}");
+    assert!(!others.to_string().contains("\"one\""), "{others}");
+    drop(first);
+    let stats = service.wait(1, 1);
+    assert_eq!(stats["jobs"][0]["client_request_id"], "two");
+    assert_eq!(stats["waiting"][0]["place"], 1);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! `GET /v1/stats`: current activity and totals since the start, as JSON.
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 
 use super::App;
-use crate::dispatch::snapshot::Snapshot;
+use crate::{api::Peer, dispatch::snapshot::Snapshot};
 
 /// Return all figures as JSON.
-pub(super) async fn show(State(app): State<App>) -> Json<Snapshot> {
-    Json(app.dispatcher.snapshot(app.connections.count()))
+pub(super) async fn show(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+) -> Json<Snapshot> {
+    let connections = app.connections.count();
+    Json(app.dispatcher.snapshot(connections, &peer.client()))
 }

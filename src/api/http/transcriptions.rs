@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::{
     Extension,
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
@@ -32,6 +32,17 @@ pub(super) fn page(page: Page) -> MethodRouter<App> {
             serve(page, app, origin, request).await
         },
     )
+}
+
+/// Longest name that a client can give its request, in bytes.
+const LONGEST_LABEL: usize = 64;
+
+/// The name that the client gave its request, to find it in `/v1/stats` before it has an answer.
+/// Any other value of the header is as good as none: OpenAI's service takes longer ones.
+fn label(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("x-client-request-id")?.to_str().ok()?;
+    let fits = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
+    Some(value.to_owned()).filter(|label| fits(label))
 }
 
 /// Receive the upload, run the job, and answer. If the client hangs up, the server drops this,
@@ -89,6 +100,7 @@ async fn serve(
         recording: upload.recording,
         upload: Some(took),
         request_id,
+        label: label(&head.headers),
         client,
         share,
     };

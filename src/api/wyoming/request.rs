@@ -172,6 +172,7 @@ impl Request {
             recording,
             upload: None,
             request_id: self.id.clone(),
+            label: None,
             client: peer.client(),
             share: self.share,
         })

@@ -135,12 +135,17 @@ struct ToClient<'a>(&'a Accepted);
 
 impl job::Report for ToClient<'_> {
     fn progress(&mut self, audio: Duration) -> ControlFlow<()> {
-        self.0.account.progress().heard(audio);
+        self.0.account.progress().read(audio);
         if self.is_wanted() {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
+    }
+
+    fn heard(&mut self, audio: Duration, total: Option<Duration>) -> ControlFlow<()> {
+        self.0.account.progress().heard(audio, total);
+        ControlFlow::Continue(())
     }
 
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {

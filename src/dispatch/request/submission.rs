@@ -24,6 +24,8 @@ pub struct Submission {
     pub upload: Option<Duration>,
     /// The name under which the client knows the request, for the log.
     pub request_id: String,
+    /// The name that the client itself gave the request, to find it in the statistics.
+    pub label: Option<String>,
     /// The client from which it comes.
     pub client: Client,
     /// How much this client may have at once.

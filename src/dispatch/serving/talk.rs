@@ -60,7 +60,8 @@ const MAX_HELD: Allowance = Allowance {
 /// Only the job tells how much audio it has read, so that earns no memory beyond the upload's size.
 const LEAST_BYTES: u64 = 64;
 
-/// Most reports of progress. A job makes one for each second.
+/// Most reports of progress. A job makes one for each second that it reads, and one for each second
+/// that its engine has heard.
 const MAX_PROGRESS: Allowance = Allowance {
     per_second: 4,
     base: 100,
@@ -90,6 +91,8 @@ pub struct JobTalk<'a> {
     silence: Silence,
     /// Audio that the job has read, as it says.
     pub audio: Duration,
+    /// Audio that its engine is done with, as it says.
+    heard: Duration,
     /// Start of the last segment.
     last_start: Duration,
     /// Number of reports of progress.
@@ -126,6 +129,7 @@ impl<'a> JobTalk<'a> {
             start,
             silence: Silence::new(start),
             audio: Duration::ZERO,
+            heard: Duration::ZERO,
             last_start: Duration::ZERO,
             reports: 0,
             held: 0,
@@ -238,6 +242,11 @@ impl<'a> JobTalk<'a> {
                 self.progress(audio)?;
                 Ok(Checked::Nothing)
             }
+            FromJob::Heard { id, audio, total } => {
+                self.is_about_this_request(id)?;
+                self.heard(audio, total)?;
+                Ok(Checked::Nothing)
+            }
             FromJob::Segment { id, segment } => {
                 self.is_about_this_request(id)?;
                 self.segment(&segment)?;
@@ -294,12 +303,30 @@ impl<'a> JobTalk<'a> {
         if audio > self.limits.max_audio {
             return Err("it read on behind the longest recording that it may read".into());
         }
+        self.count_report(audio)?;
+        self.audio = audio;
+        self.shown.read(audio);
+        Ok(())
+    }
+
+    /// Others see this much as done. It earns nothing.
+    fn heard(&mut self, audio: Duration, total: Option<Duration>) -> Result<(), String> {
+        let longest = self.limits.max_audio;
+        if audio < self.heard || audio > longest || total.is_some_and(|total| total > longest) {
+            return Err("it tells of work that cannot be done".into());
+        }
+        self.count_report(self.audio)?;
+        self.heard = audio;
+        self.shown.heard(audio, total);
+        Ok(())
+    }
+
+    /// One more report, of a job that has read this much `audio`.
+    fn count_report(&mut self, audio: Duration) -> Result<(), String> {
         self.reports += 1;
         if self.reports > MAX_PROGRESS.after(audio) {
             return Err("it floods the service with reports of progress".into());
         }
-        self.audio = audio;
-        self.shown.heard(audio);
         Ok(())
     }
 

@@ -58,7 +58,8 @@ fn queue(
     let client = submission.client;
     let request = Box::new(Accepted {
         id,
-        account: Account::new(books, id, &submission.request_id, client.clone()),
+        account: Account::new(books, id, &submission.request_id, client.clone())
+            .labelled(submission.label),
         model: pool_id,
         ask: submission.ask,
         limits: model.limits,

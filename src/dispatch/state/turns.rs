@@ -117,6 +117,17 @@ impl<T: Queued> Class<T> {
             .min()
     }
 
+    fn oldest_first(&self) -> Vec<u64> {
+        let mut waiting: Vec<u64> = self
+            .lines
+            .values()
+            .flat_map(BTreeMap::keys)
+            .copied()
+            .collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
     fn insert(&mut self, request: T) {
         request.enters();
         let line = self.lines.entry(request.model()).or_default();
@@ -173,6 +184,17 @@ impl<T: Queued> Turns<T> {
             .iter()
             .filter(move |class| whose.is_none_or(|client| *client == class.client))
             .flat_map(|class| class.lines.iter().map(|(model, line)| (*model, line.len())))
+    }
+
+    /// All requests that wait, in the order of their turns: the next one first, if every model can
+    /// serve and no client is at its cap.
+    pub fn order(&self) -> Vec<u64> {
+        let lines: Vec<_> = self.ring.iter().map(Class::oldest_first).collect();
+        let mut order = Vec::with_capacity(self.len());
+        for turn in 0..lines.iter().map(Vec::len).max().unwrap_or(0) {
+            order.extend(lines.iter().filter_map(|line| line.get(turn).copied()));
+        }
+        order
     }
 
     /// All clients that have requests here.

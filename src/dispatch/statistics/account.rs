@@ -36,6 +36,14 @@ impl Account {
         }
     }
 
+    /// The same, with the name that the client gave the request.
+    pub fn labelled(mut self, label: Option<String>) -> Self {
+        if let Some(open) = Arc::get_mut(&mut self.open) {
+            open.label = label;
+        }
+        self
+    }
+
     /// The account of a self-test or canary, which does not count.
     pub fn of_self_test() -> Self {
         let open = OpenRequest::new(0, "", Client::Service, "");

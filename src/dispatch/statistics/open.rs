@@ -22,6 +22,7 @@ use crate::{
 pub struct OpenRequest {
     pub(super) id: u64,
     request_id: String,
+    pub(super) label: Option<String>,
     client: Client,
     model: String,
     pub(super) phase: Mutex<Phase>,
@@ -61,6 +62,9 @@ pub struct Worker {
 #[derive(Debug, Default)]
 pub struct JobProgress {
     audio_micros: AtomicU64,
+    heard_micros: AtomicU64,
+    /// 0 if it is unknown.
+    total_micros: AtomicU64,
     ending: AtomicBool,
 }
 
@@ -84,6 +88,10 @@ pub struct RunningJob {
     pub stage: JobStage,
     /// Audio read so far.
     pub audio: Duration,
+    /// Audio that the engine is done with.
+    pub heard: Duration,
+    /// Length of the whole recording, if it is known.
+    pub total: Option<Duration>,
 }
 
 impl Worker {
@@ -115,9 +123,15 @@ impl Worker {
 
 impl JobProgress {
     /// The job has read this much `audio`.
-    pub fn heard(&self, audio: Duration) {
-        let micros = u64::try_from(audio.as_micros()).unwrap_or(u64::MAX);
-        self.audio_micros.store(micros, Ordering::Relaxed);
+    pub fn read(&self, audio: Duration) {
+        self.audio_micros.store(micros(audio), Ordering::Relaxed);
+    }
+
+    /// The engine is done with this much `audio`, of so much in `total`.
+    pub fn heard(&self, audio: Duration, total: Option<Duration>) {
+        let total = total.unwrap_or_default();
+        self.heard_micros.store(micros(audio), Ordering::Relaxed);
+        self.total_micros.store(micros(total), Ordering::Relaxed);
     }
 
     /// Nothing more will come from the job.
@@ -126,12 +140,22 @@ impl JobProgress {
     }
 
     pub(super) fn reset(&self) {
-        self.audio_micros.store(0, Ordering::Relaxed);
+        self.read(Duration::ZERO);
+        self.heard(Duration::ZERO, None);
         self.ending.store(false, Ordering::Relaxed);
     }
 
     fn audio(&self) -> Duration {
         Duration::from_micros(self.audio_micros.load(Ordering::Relaxed))
+    }
+
+    fn done(&self) -> Duration {
+        Duration::from_micros(self.heard_micros.load(Ordering::Relaxed))
+    }
+
+    fn total(&self) -> Option<Duration> {
+        let total = Duration::from_micros(self.total_micros.load(Ordering::Relaxed));
+        (!total.is_zero()).then_some(total)
     }
 
     fn stage(&self) -> JobStage {
@@ -145,12 +169,17 @@ impl JobProgress {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl OpenRequest {
     /// A request that is to wait now.
     pub(super) fn new(id: u64, request_id: &str, client: Client, model: &str) -> Self {
         Self {
             id,
             request_id: request_id.into(),
+            label: None,
             client,
             model: model.into(),
             phase: Mutex::new(Phase::Asked),
@@ -186,8 +215,23 @@ impl OpenRequest {
                 age: since.elapsed(),
                 stage: self.progress.stage(),
                 audio: self.progress.audio(),
+                heard: self.progress.done(),
+                total: self.progress.total(),
             }),
             _ => None,
         }
+    }
+
+    /// How long it has waited for a job by now, if it waits.
+    pub fn waits_for(&self) -> Option<Duration> {
+        match &*lock(&self.phase) {
+            Phase::Queued { since, .. } => Some(since.elapsed()),
+            _ => None,
+        }
+    }
+
+    /// The name that the client gave the request before it had its answer, if it is `asker`'s.
+    pub fn label(&self, asker: &Client) -> Option<&str> {
+        self.label.as_deref().filter(|_| self.client == *asker)
     }
 }

@@ -144,18 +144,28 @@ fn an_open_request_shows_how_far_it_is() {
         (open.id(), open.client(), open.model()),
         (7, &Client::User(1000), "m")
     );
-    assert!(open.job().is_none());
+    assert!(open.job().is_none() && open.waits_for().is_some());
     let stage = || open.job().map(|job| (job.stage, job.audio.as_secs()));
     account.begin(Worker::thread());
     assert_eq!(stage(), Some((JobStage::Assigned, 0)));
-    account.progress().heard(Duration::from_secs(5));
+    account.progress().read(Duration::from_secs(5));
     assert_eq!(stage(), Some((JobStage::Transcribing, 5)));
+    assert_eq!(open.waits_for(), None);
+    let heard = || open.job().map(|job| (job.heard.as_secs(), job.total));
+    account.progress().heard(Duration::from_secs(3), None);
+    assert_eq!(heard(), Some((3, None)));
+    let total = Duration::from_secs(9);
+    account
+        .progress()
+        .heard(Duration::from_secs(4), Some(total));
+    assert_eq!(heard(), Some((4, Some(total))));
     account.progress().ending();
     assert_eq!(stage(), Some((JobStage::Ending, 5)));
     // Another job begins anew, and the wait for it does not count a second time.
     account.waits();
     account.begin(Worker::thread());
     assert_eq!(stage(), Some((JobStage::Assigned, 0)));
+    assert_eq!(heard(), Some((0, None)));
     let latency = statistics.total().latency;
     let queue = latency.iter().find(|(word, _)| *word == "queue").unwrap();
     assert_eq!(queue.1.count(), 1);

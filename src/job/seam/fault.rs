@@ -9,6 +9,8 @@
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
 //! | `progress-back` | claims less audio than before | 502 `worker_misbehaved` |
 //! | `lie-audio` `lie-figures` | claims more audio than there may be | 502 `worker_misbehaved` |
+//! | `heard-back` | claims that less work is done than before | 502 `worker_misbehaved` |
+//! | `lie-heard` `lie-total` | claims work on more audio than there may be | 502 `worker_misbehaved` |
 //! | `lie-language` | claims an invalid language | 502 `worker_misbehaved` |
 //! | `progress-flood` | repeats the same progress forever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |
@@ -69,6 +71,11 @@ fn before(order: &mut Order, channel: &JobChannel) -> Afterwards {
         id,
         audio: Duration::from_secs(seconds),
     };
+    let heard = |seconds, total| FromJob::Heard {
+        id,
+        audio: Duration::from_secs(seconds),
+        total,
+    };
     let say = |message: &FromJob| {
         let _ = channel.send(message, &[]);
     };
@@ -83,6 +90,12 @@ fn before(order: &mut Order, channel: &JobChannel) -> Afterwards {
             say(&progress(2));
             say(&progress(1));
         }
+        Some("heard-back") => {
+            say(&heard(2, None));
+            say(&heard(1, None));
+        }
+        Some("lie-heard") => say(&heard(order.max_audio.as_secs() + 1, None)),
+        Some("lie-total") => say(&heard(0, Some(order.max_audio * 2))),
         Some("lie-audio") => say(&progress(order.max_audio.as_secs() + 3600)),
         Some("lie-figures") => say(&FromJob::Done {
             id,

@@ -19,7 +19,7 @@ use crate::dispatch::{
 
 /// Return all figures in Prometheus's text format.
 pub(super) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
-    let snapshot = app.dispatcher.snapshot(app.connections.count());
+    let snapshot = app.dispatcher.snapshot(app.connections.count(), None);
     let mut all = service(&snapshot);
     all.extend(models(&snapshot));
     all.extend(latencies(&snapshot));

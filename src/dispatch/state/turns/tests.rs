@@ -362,3 +362,28 @@ fn nobody_is_passed_by_twice_and_nothing_is_lost_whatever_happens() {
         }
     }
 }
+
+#[test]
+fn the_order_that_is_told_is_the_order_of_the_turns() {
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    for _ in 0..200 {
+        let mut desk = Desk::new(100);
+        for _ in 0..random(30) {
+            let (uid, model) = (random(4) as u32, random(3) as u8);
+            desk.push(uid, model, FREE).unwrap();
+            if random(4) == 0 {
+                desk.next();
+            }
+        }
+        let told = desk.0.order();
+        assert_eq!(told.len(), desk.0.len());
+        let next = std::iter::from_fn(|| desk.0.next(|_| true));
+        assert_eq!(next.map(|item| item.id).collect::<Vec<_>>(), told);
+    }
+}

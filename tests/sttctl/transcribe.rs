@@ -2,6 +2,7 @@
 //! a terminal.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::symlink, process::CommandExt as _},
@@ -423,7 +424,9 @@ fn a_folder_is_transcribed_in_order() {
         .collect();
     for jobs in ["1", "4"] {
         let output = transcribe(&daemon, &["--jobs", jobs, "clips"]);
-        assert_failed(&output, &expected, &["clips/2-broken.FLAC: "]);
+        let summary = "5 transcribed, 1 failed (clips/2-broken.FLAC), 3 skipped (1 link, 1 folder \
+                       without --recursive, 1 not named like audio)";
+        assert_failed(&output, &expected, &["clips/2-broken.FLAC: ", summary]);
         assert!(text(&output.stderr).contains("(code invalid_audio"));
     }
 }
@@ -510,7 +513,8 @@ fn results_go_to_new_files() {
     let output = transcribe(&daemon, &arguments);
     let errors = [
         "a.wav: new/texts/a.txt is there already",
-        "other/b.c.wav: new/texts/b.c.txt is there already",
+        "other/b.c.wav: its result would be new/texts/b.c.txt, which is that of b.c.wav: ",
+        "1 transcribed, 2 failed (a.wav, other/b.c.wav)",
     ];
     assert_failed(&output, "", &errors);
     assert_eq!(saved("new/texts/a.txt"), "precious\n");
@@ -525,6 +529,158 @@ fn results_go_to_new_files() {
         .collect();
     names.sort();
     assert_eq!(names, ["a.txt", "a.vtt", "b.c.txt"]);
+}
+
+/// All files below a folder of the daemon's, with what is in them.
+fn tree(daemon: &Daemon, folder: &str) -> BTreeMap<String, String> {
+    let root = daemon.folder().join(folder);
+    let files = walkdir::WalkDir::new(&root).into_iter().map(Result::unwrap);
+    let files = files.filter(|entry| entry.file_type().is_file());
+    let read = |entry: walkdir::DirEntry| {
+        let name = entry.path().strip_prefix(&root).unwrap().to_str().unwrap();
+        (name.to_owned(), fs::read_to_string(entry.path()).unwrap())
+    };
+    files.map(read).collect()
+}
+
+#[test]
+fn a_folder_is_kept_up_to_date() {
+    let daemon = Daemon::start(FAULT);
+    for name in [
+        "in/a.wav",
+        "in/b/a.wav",
+        "in/b/c/z.MP3",
+        "in/._a.wav",
+        "in/.trash/a.wav",
+        "in/notes.txt",
+        "away/a.wav",
+    ] {
+        put(&daemon, name, &TEN_OF_CLUBS.wav());
+    }
+    symlink(
+        daemon.folder().join("away"),
+        daemon.folder().join("in/away"),
+    )
+    .unwrap();
+    let accepted = || daemon.get("/v1/stats").json()["total"]["requests"]["accepted"].clone();
+    let run = |more: &[&str]| transcribe(&daemon, &[&["-j3", "-o", "out"], more, &["in"]].concat());
+    let summary = |output: &Output, status: i32, expected: &str| {
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert_eq!(text(&output.stdout), "");
+        let last = text(&output.stderr).lines().last().map(str::to_owned);
+        assert_eq!(last, Some(format!("sttctl: {expected}")), "{output:?}");
+    };
+    let skipped = "1 link, 2 hidden, 1 not named like audio";
+    let all = |files: &[&str]| {
+        let result = |name: &&str| ((*name).to_owned(), "fault engine\n".to_owned());
+        files.iter().map(result).collect::<BTreeMap<_, _>>()
+    };
+
+    let output = run(&["--recursive"]);
+    summary(
+        &output,
+        0,
+        &format!("3 transcribed, 0 failed, 4 skipped ({skipped})"),
+    );
+    let files = ["a.txt", "b/a.txt", "b/c/z.txt"];
+    assert_eq!(tree(&daemon, "out"), all(&files));
+    assert_eq!(accepted(), 3);
+
+    let output = run(&["-r"]);
+    summary(
+        &output,
+        1,
+        "0 transcribed, 3 failed (in/a.wav, in/b/a.wav, in/b/c/z.MP3), 4 skipped (1 link, 2 hidden, \
+         1 not named like audio)",
+    );
+    let output = run(&["-r", "--skip-existing"]);
+    let old = format!("0 transcribed, 0 failed, 7 skipped (3 have their result, {skipped})");
+    summary(&output, 0, &old);
+    assert_eq!(accepted(), 3);
+
+    // One more, one whose result is no result, and one that would share the result of another: that
+    // one is not taken for done.
+    put(&daemon, "in/b/d.wav", &TEN_OF_CLUBS.wav());
+    put(&daemon, "in/b/c/z.ogg", &TEN_OF_CLUBS.wav());
+    put(&daemon, "out/a.txt", b"");
+    let output = run(&["-r", "--skip-existing"]);
+    summary(
+        &output,
+        1,
+        &format!("3 transcribed, 1 failed (in/a.wav), 5 skipped (1 has its result, {skipped})"),
+    );
+    assert_eq!(text(&output.stderr).lines().count(), 2);
+    assert!(text(&output.stderr).starts_with("sttctl: in/a.wav: out/a.txt is there already"));
+    let files = [
+        "b/a.txt",
+        "b/c/z.MP3.txt",
+        "b/c/z.ogg.txt",
+        "b/c/z.txt",
+        "b/d.txt",
+    ];
+    let mut expected = all(&files);
+    expected.insert("a.txt".into(), String::new());
+    assert_eq!(tree(&daemon, "out"), expected);
+    assert_eq!(accepted(), 6);
+
+    // All of these were written just now, and nothing is no mistake here.
+    let output = run(&["-r", "--skip-existing", "--min-age", "1h"]);
+    let young = "2 hidden, 5 younger than --min-age, 1 not named like audio";
+    summary(
+        &output,
+        0,
+        &format!("0 transcribed, 0 failed, 9 skipped (1 link, {young})"),
+    );
+    let output = transcribe(&daemon, &["--skip-existing", "a.wav"]);
+    assert_eq!(output.status.code(), Some(2), "it needs --output");
+    // A hidden file that is named is meant.
+    let output = transcribe(&daemon, &["in/._a.wav"]);
+    assert_said(&output, "fault engine\n");
+}
+
+#[test]
+fn nobody_who_reads_ends_the_job() {
+    let daemon = Daemon::start(FAULT);
+    put(&daemon, "a.wav", &TEN_OF_CLUBS.wav());
+    let mut child = program(&daemon, &["--model", "default:sleep=1h", "a.wav"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let job = daemon.wait_busy();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(141), "")
+    );
+    wait_until("the job is killed", LONG, || !job.lives());
+
+    // Whatever standard output is, it ends with at most one line.
+    put(&daemon, "b.wav", &TEN_OF_CLUBS.wav());
+    let files = ["a.wav", "b.wav"];
+    for (way, more, status, lines) in [
+        (">&-", &[][..], 0, 0),
+        (">&- 2>&-", &[], 0, 0),
+        (">/dev/full", &[], 1, 1),
+        (">/dev/full", &["--stream"], 1, 1),
+        (">/dev/full", &["--format", "json"], 1, 1),
+        (">/dev/full", &["--output", "texts"], 0, 0),
+    ] {
+        let output = Command::new("sh")
+            .args(["-c", &format!(r#""$0" transcribe "$@" {way}"#)])
+            .arg(env!("CARGO_BIN_EXE_sttctl"))
+            .args(more)
+            .args(files)
+            .env("STT_ISOLATED_SOCKET", daemon.socket())
+            .current_dir(daemon.folder())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{way}: {output:?}");
+        let said = text(&output.stderr);
+        assert_eq!(said.lines().count(), lines, "{way}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
 }
 
 #[test]
@@ -575,6 +731,106 @@ fn a_terminal_shows_progress() {
         !screen.contains(" files, ") && !screen.contains("transcribing"),
         "{screen}"
     );
+}
+
+/// The program in a terminal.
+fn in_terminal(daemon: &Daemon, size: (u16, u16), arguments: &[&str]) -> Tmux {
+    let socket = ["transcribe", "--socket", daemon.socket().to_str().unwrap()];
+    let arguments = [&socket, arguments].concat();
+    Tmux::run(size, Path::new(env!("CARGO_BIN_EXE_sttctl")), &arguments)
+}
+
+#[test]
+fn a_long_recording_has_a_bar() {
+    let daemon = Daemon::start("");
+    let length = GOFORWARD.samples().len() * 40 / 32_000;
+    put(&daemon, "a.wav", &wav(&GOFORWARD.samples().repeat(40)));
+    let file = daemon.folder().join("a.wav");
+    let terminal = in_terminal(&daemon, (80, 24), &[file.to_str().unwrap()]);
+    let of = format!(" of {}m{:02}s, ", length / 60, length % 60);
+    let bar = |screen: &str| {
+        let line = screen.lines().find(|line| line.contains(&of))?;
+        assert!(
+            line.contains("/a.wav: [") && line.trim_end().len() <= 84,
+            "{line}"
+        );
+        Some((
+            line.matches('█').count(),
+            line.trim_end().ends_with(" left"),
+        ))
+    };
+    terminal.wait("a part is done, and the time left is known", |screen| {
+        bar(screen).is_some_and(|(filled, left)| left && (1..20).contains(&filled))
+    });
+    // The line stays one line in a narrower terminal.
+    terminal.resize(60, 24);
+    terminal.wait("the line in the narrow terminal", |screen| {
+        screen.matches("/a.wav").count() == 1 && screen.contains(" left")
+    });
+    terminal.resize(120, 24);
+    let screen = terminal.ended(0);
+    assert!(screen.contains("go forward ten meters"), "{screen}");
+    assert!(
+        !screen.contains(" left") && !screen.contains('['),
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_waiting_recording_shows_its_place() {
+    let daemon = Daemon::start(&format!("[jobs]\nmax_running = 1\n{FAULT}"));
+    put(&daemon, "a.wav", &TEN_OF_CLUBS.wav());
+    let file = daemon.folder().join("a.wav");
+    let arguments = ["--model", "default:sleep=1h", "--jobs=3"];
+    let files = [file.to_str().unwrap(); 3];
+    let terminal = in_terminal(&daemon, (80, 24), &[&arguments[..], &files].concat());
+    let screen = terminal.wait("one runs and two wait", |screen| {
+        let contains = |text| screen.contains(text);
+        contains("waiting, place 1 in the queue") && contains("waiting, place 2 in the queue")
+    });
+    assert_eq!(screen.matches("/a.wav: ").count(), 3, "{screen}");
+    assert!(screen.contains("] 0 of 3 files"), "{screen}");
+    kill(Pid::from_raw(terminal.pid()), Signal::SIGINT).unwrap();
+    terminal.wait_for("status 130");
+}
+
+#[test]
+fn a_dumb_terminal_and_a_pipe_have_no_bar() {
+    let daemon = Daemon::start("");
+    put(&daemon, "a.wav", &long());
+    let file = daemon.folder().join("a.wav");
+    let run = r#"TERM=dumb "$@" 2>&1 && "$@" 2>said && test ! -s said && NO_COLOR=1 "$@""#;
+    let arguments = ["-c", run, "sh", env!("CARGO_BIN_EXE_sttctl"), "transcribe"];
+    let socket = ["--socket", daemon.socket().to_str().unwrap()];
+    let arguments = [&arguments[..], &socket, &[file.to_str().unwrap()]].concat();
+    let terminal = Tmux::run((120, 24), Path::new("/bin/sh"), &arguments);
+    let screen = terminal.ended(0);
+    let words = screen.matches("go forward ten meters").count();
+    assert!(words >= 3 && !screen.contains("transcribing"), "{screen}");
+}
+
+#[test]
+fn words_cannot_steer_the_terminal() {
+    let server = super::server::Server::new(|_, request, out| {
+        let length = request.header("content-length").unwrap();
+        out.read_exact(&mut vec![0; length.parse().unwrap()])?;
+        super::server::head(out, "200 OK", "")?;
+        out.write_all("go\u{1b}[2J\u{9b}31m forward\r\u{7}\tten".as_bytes())?;
+        out.flush()
+    });
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("a.wav");
+    fs::write(&file, b"RIFF").unwrap();
+    let socket = format!("tcp:127.0.0.1:{}", server.port);
+    let arguments = ["transcribe", "--socket", &socket, file.to_str().unwrap()];
+    let program = Path::new(env!("CARGO_BIN_EXE_sttctl"));
+    let screen = Tmux::run((120, 24), program, &arguments).ended(0);
+    let shown = r"go\u001b[2J\u009b31m forward\u000d\u0007 ten";
+    assert!(screen.starts_with(shown), "{screen}");
+    // A pipe gets what came.
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let came = "go\u{1b}[2J\u{9b}31m forward\r\u{7}\tten\n";
+    assert_eq!(text(&output.stdout), came);
 }
 
 #[test]

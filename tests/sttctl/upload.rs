@@ -1,8 +1,11 @@
 //! The client as a user runs it: the real program against real servers, well-behaved and not.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -248,6 +251,75 @@ fn options_not_given_are_not_sent() {
 }
 
 #[test]
+fn speakers_are_asked_for_as_the_api_names_them() {
+    let server = Server::new(|_, _| text("{}"));
+    server.file("a.wav", b"RIFF");
+    let outcome = server.sttctl(&[
+        "transcribe",
+        "--format=diarized_json",
+        "--speakers=channels",
+        "--speaker-name=agent",
+        "--speaker-name=customer",
+        "a.wav",
+    ]);
+    assert_outcome(&outcome, 0, "{}\n", "");
+    let fields = [
+        ("response_format", "diarized_json"),
+        ("speakers", "channels"),
+        ("known_speaker_names[]", "agent"),
+        ("known_speaker_names[]", "customer"),
+    ];
+    assert_eq!(
+        server.uploads()[0].fields,
+        fields.map(|(name, value)| (name.into(), value.into()))
+    );
+}
+
+#[test]
+fn names_cannot_forge_lines() {
+    let server = Server::new(|_, _| text("go"));
+    let forger = "a.wav: forged\nb\u{1b}[31m\u{202e}.wav";
+    server.file(forger, b"RIFF");
+    let broken = OsStr::from_bytes(b"-\xff\\.wav");
+    fs::write(server.dir.path().join(broken), b"RIFF").unwrap();
+    let run = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sttctl"))
+            .arg("transcribe")
+            .args(more)
+            .args(["--", forger])
+            .arg(broken)
+            .env("STT_ISOLATED_SOCKET", server.socket())
+            .current_dir(server.dir.path())
+            .output()
+            .unwrap();
+        outcome(output)
+    };
+    let [forger_shown, broken_shown] = [r"a.wav: forged\nb\u001b[31m\u202e.wav", r"-\xff\\.wav"];
+    let plain = format!("{forger_shown}: go\n{broken_shown}: go\n");
+    assert_outcome(&run(&[]), 0, &plain, "");
+    let srt = format!("==> {forger_shown} <==\ngo\n==> {broken_shown} <==\ngo\n");
+    assert_outcome(&run(&["--format", "srt"]), 0, &srt, "");
+    assert_outcome(&run(&["--output", "texts"]), 0, "", "");
+    let texts = server.dir.path().join("texts");
+    let names = fs::read_dir(texts)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<OsString> = names.collect();
+    let forger_txt = forger.strip_suffix("wav").unwrap().to_owned() + "txt";
+    let broken_txt = OsStr::from_bytes(b"-\xff\\.txt").to_owned();
+    assert_eq!(names, BTreeSet::from([forger_txt.into(), broken_txt]));
+    // Now both results are there already.
+    let refused = run(&["--output", "texts"]);
+    assert_eq!(refused.status, 1);
+    let lines: Vec<&str> = refused.err.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("sttctl: {forger_shown}: texts/a.wav: forged\\nb")));
+    let summary = format!("sttctl: 0 transcribed, 2 failed ({forger_shown}, {broken_shown})");
+    assert_eq!(lines[2], summary);
+    assert!(!refused.err.contains(|c: char| c.is_control() && c != '\n'));
+}
+
+#[test]
 fn json_is_printed_as_it_came() {
     let server = Server::new(|_, _| text(r#"{"text":"go: \"forward\""}"#));
     server.file("a.wav", b"RIFF");
@@ -301,7 +373,8 @@ fn a_failing_file_stops_no_other() {
         &outcome,
         1,
         "a.wav: text 0\na.wav: more\nc.wav: text 2\nc.wav: more\n",
-        "sttctl: b.wav: this is not audio (code invalid_audio, request req-1)\n",
+        "sttctl: b.wav: this is not audio (code invalid_audio, request req-1)\n\
+         sttctl: 2 transcribed, 1 failed (b.wav)\n",
     );
 }
 
@@ -333,8 +406,9 @@ fn only_regular_files_are_sent() {
          sttctl: folder: no audio in this folder: looked for names that end in 3gp, aac, aif, aifc, aiff, amr, \
          au, avi, awb, caf, flac, flv, gsm, m2ts, m4a, m4b, mka, mkv, mov, mp2, mp3, mp4, mpeg, mpg, mts, nist, \
          oga, ogg, opus, rf64, snd, sph, ts, voc, vob, w64, wav, wave, webm, weba\n\
-         sttctl: pipe: a pipe, not a regular file\n\
-         sttctl: /dev/null: a device, not a regular file\n",
+         sttctl: pipe: a pipe, not a regular file: give it as standard input (sttctl transcribe - < PIPE)\n\
+         sttctl: /dev/null: a device, not a regular file\n\
+         sttctl: 0 transcribed, 4 failed (missing.wav, folder, pipe, /dev/null)\n",
     );
     assert!(server.uploads().is_empty());
 }
@@ -684,7 +758,7 @@ fn foreign_errors_lose_control_characters() {
     server.file("a\u{1b}[31m.wav", b"RIFF");
     let outcome = server.sttctl(&["transcribe", "a\u{1b}[31m.wav"]);
     let expected =
-        "sttctl: a\u{fffd}[31m.wav: <h1>Bad gateway</h1>\u{fffd}[2J (HTTP 502 Bad Gateway)\n";
+        "sttctl: a\\u001b[31m.wav: <h1>Bad gateway</h1>\u{fffd}[2J (HTTP 502 Bad Gateway)\n";
     assert_outcome(&outcome, 1, "", expected);
 }
 
@@ -714,7 +788,8 @@ fn verbose_shows_figures() {
         "sttctl: a.wav: request req-1, isolation process, peak 12.00 MiB, anon 1.00 KiB, limit 512.00 MiB, \
          cpu 0.410 s, queue 0.000 s, wall 1.500 s, pid 4242\n\
          sttctl: a.wav: out of memory (code memory_limit_exceeded, request req-1)\n\
-         sttctl: b.wav: no figures in the answer\n",
+         sttctl: b.wav: no figures in the answer\n\
+         sttctl: 1 transcribed, 1 failed (a.wav)\n",
     );
 }
 

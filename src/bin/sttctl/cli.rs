@@ -48,7 +48,8 @@ pub enum Command {
 #[command(
     after_help = "Exit status: 0 when every recording was transcribed, 1 when some was not (a line on standard error \
                   says which and why; the others are done all the same), 2 for a wrong command line, 130 after Ctrl-C, \
-                  141 when nobody reads the result any more.\n\n\
+                  141 when nobody reads the result any more. A result that is there already (--skip-existing) counts \
+                  as transcribed.\n\n\
                   A microphone: arecord -f S16_LE -r 16000 -c 1 | sttctl transcribe -\n\
                   Ctrl-C ends the recording, which is then transcribed; a second one gives up."
 )]
@@ -78,6 +79,12 @@ pub struct Transcribe {
     /// Most lines of a subtitle [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_line_count: Option<u16>,
+    /// Tell speakers apart: "channels" takes each channel of the recording for one of them
+    #[arg(long, value_name = "WAY")]
+    pub speakers: Option<String>,
+    /// Name of a speaker, for --format diarized_json; may be repeated, in the order of the speakers
+    #[arg(long, value_name = "NAME")]
+    pub speaker_name: Vec<String>,
     /// Print words as they are understood; with --format json, each event as a line
     #[arg(long, conflicts_with_all = ["output", "jobs"])]
     pub stream: bool,
@@ -92,6 +99,16 @@ pub struct Transcribe {
     /// never overwritten
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Leave out recordings whose result is in --output already
+    #[arg(long, requires = "output")]
+    pub skip_existing: bool,
+    /// Also take the recordings in the folders within folders
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Of folders, leave out files that were changed more recently than this ("10s"): perhaps they
+    /// are still being written
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    pub min_age: Duration,
     /// Print the cost of each file on standard error: memory, processor and waiting time
     #[arg(short, long)]
     pub verbose: bool,
@@ -372,6 +389,9 @@ pub enum Format {
     /// The service's answer with times and cost
     #[value(name = "verbose_json")]
     VerboseJson,
+    /// The service's answer with speakers
+    #[value(name = "diarized_json")]
+    DiarizedJson,
 }
 
 impl Format {
@@ -383,6 +403,7 @@ impl Format {
             Format::Srt => "srt",
             Format::Vtt => "vtt",
             Format::VerboseJson => "verbose_json",
+            Format::DiarizedJson => "diarized_json",
         }
     }
 
@@ -390,7 +411,7 @@ impl Format {
     pub fn extension(self) -> &'static str {
         match self {
             Format::Text => "txt",
-            Format::Json | Format::VerboseJson => "json",
+            Format::Json | Format::VerboseJson | Format::DiarizedJson => "json",
             Format::Srt => "srt",
             Format::Vtt => "vtt",
         }
@@ -415,8 +436,12 @@ impl Cli {
 impl Transcribe {
     /// Checks that clap cannot express.
     fn check(&self) -> Result<(), &'static str> {
-        if self.stream && !matches!(self.format, Format::Text | Format::Json) {
-            return Err("--stream goes with --format text or json only");
+        let streams = matches!(
+            self.format,
+            Format::Text | Format::Json | Format::DiarizedJson
+        );
+        if self.stream && !streams {
+            return Err("--stream goes with --format text, json or diarized_json only");
         }
         let has_lines = matches!(self.format, Format::Srt | Format::Vtt);
         if !has_lines && (self.max_line_width.is_some() || self.max_line_count.is_some()) {

@@ -7,15 +7,20 @@ use std::{
     time::Duration,
 };
 
+use crate::shown;
+
 /// Reasons why a command has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or read.
     #[error("cannot read: {0}")]
     Read(#[source] io::Error),
-    /// A directory, pipe or device, whose length is unknown.
+    /// A directory or device, whose length is unknown.
     #[error("{0}, not a regular file")]
     NotAFile(&'static str),
+    /// A named pipe, or the `<(…)` of a shell.
+    #[error("a pipe, not a regular file: give it as standard input (sttctl transcribe - < PIPE)")]
+    Pipe,
     /// Standard input is a terminal, not a recording.
     #[error(
         "a terminal, not a recording: pipe one in, as in `arecord -f S16_LE -r 16000 | sttctl transcribe -`"
@@ -31,10 +36,22 @@ pub enum Error {
     #[error("more than {0} audio files in this folder: name the files instead")]
     TooMany(usize),
     /// The output file exists already.
-    #[error("{} is there already: remove it, or choose another --output", .0.display())]
+    #[error("{} is there already: remove it, or choose another --output", shown::name(.0))]
     Exists(PathBuf),
+    /// Two recordings would have one output file.
+    #[error(
+        "its result would be {}, which is that of {}: give it another --output",
+        shown::name(target),
+        shown::name(other)
+    )]
+    Shared {
+        /// Path of the output file.
+        target: PathBuf,
+        /// Name of the recording that has it.
+        other: PathBuf,
+    },
     /// The result cannot be saved.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}", shown::name(path))]
     Save {
         /// Path of the output file.
         path: PathBuf,
@@ -131,7 +148,7 @@ pub enum Error {
 pub fn report(file: Option<&Path>, message: &str) {
     let mut line = String::from("sttctl: ");
     if let Some(file) = file {
-        line.push_str(&one_line(&file.to_string_lossy()));
+        line.push_str(&shown::name(file));
         line.push_str(": ");
     }
     line.push_str(&one_line(message));

@@ -15,6 +15,7 @@ mod problems;
 mod progress;
 mod raw;
 mod report;
+mod shown;
 mod stats;
 mod status;
 mod stdin;

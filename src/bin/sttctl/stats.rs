@@ -34,6 +34,8 @@ pub struct Stats {
     pub models: BTreeMap<Text, Model>,
     /// Requests that have a job.
     pub jobs: Vec<Job>,
+    /// Requests that wait for a job.
+    pub waiting: Vec<Waiting>,
     /// Users that have requests now.
     pub clients: Vec<Client>,
 }
@@ -151,6 +153,8 @@ pub struct Job {
     pub id: u64,
     /// Request id, as in the answer's header.
     pub request_id: Text,
+    /// Name that its client gave it, if that is this user.
+    pub client_request_id: Text,
     /// Name of the requested model.
     pub model: Text,
     /// User id of the client; `None` over TCP.
@@ -165,6 +169,10 @@ pub struct Job {
     pub stage: Text,
     /// Length of the audio read so far.
     pub audio_seconds: Option<f64>,
+    /// Length of the audio transcribed so far.
+    pub transcribed_seconds: Option<f64>,
+    /// Length of the whole recording.
+    pub total_seconds: Option<f64>,
     /// Current memory use of the job.
     pub memory_bytes: Option<u64>,
     /// Highest memory use so far.
@@ -173,6 +181,16 @@ pub struct Job {
     pub memory_limit_bytes: Option<u64>,
     /// CPU time used so far.
     pub cpu_seconds: Option<f64>,
+}
+
+/// A request that waits for a job.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    /// Name that its client gave it, if that is this user.
+    pub client_request_id: Text,
+    /// Its place in the queue; 1 is the next.
+    pub place: u64,
 }
 
 /// A user, or a key, that has requests now.

@@ -35,6 +35,8 @@ pub struct Form<'a> {
     pub fields: &'a [(&'a str, &'a str)],
     /// Media type of the recording.
     pub media_type: &'a str,
+    /// Name of the request, under which the service's statistics show it.
+    pub label: &'a str,
 }
 
 impl Form<'_> {
@@ -86,6 +88,7 @@ impl Form<'_> {
         Request::post(self.page)
             .header(HOST, self.endpoint.host())
             .header(USER_AGENT, concat!("sttctl/", env!("CARGO_PKG_VERSION")))
+            .header("x-client-request-id", self.label)
             .header(
                 CONTENT_TYPE,
                 format!("multipart/form-data; boundary={boundary}"),
@@ -113,7 +116,7 @@ async fn open(path: &Path) -> Result<(File, u64), Error> {
     match metadata.file_type() {
         kind if kind.is_file() => Ok((file, metadata.len())),
         kind if kind.is_dir() => Err(Error::NotAFile("a directory")),
-        kind if kind.is_fifo() => Err(Error::NotAFile("a pipe")),
+        kind if kind.is_fifo() => Err(Error::Pipe),
         _ => Err(Error::NotAFile("a device")),
     }
 }

@@ -1,15 +1,15 @@
 //! `--stream`: prints words as soon as they are recognised.
 
 use std::{
-    io::{self, Write},
-    os::unix::ffi::OsStrExt,
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
     path::Path,
 };
 
 use serde_json::Value;
 
 use super::{events::Events, output::named};
-use crate::{cli::Format, error::Error};
+use crate::{cli::Format, error::Error, shown};
 
 /// A streamed answer while it arrives.
 pub struct Live<'a> {
@@ -19,6 +19,14 @@ pub struct Live<'a> {
     events: Events,
     begun: bool,
     last: Option<Value>,
+}
+
+fn for_terminal(bytes: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Owned(shown::words(bytes).into_bytes())
+}
+
+fn as_it_is(bytes: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(bytes)
 }
 
 impl<'a> Live<'a> {
@@ -50,12 +58,16 @@ impl<'a> Live<'a> {
 
     fn print(&mut self, data: &[u8], event: &Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        if self.format == Format::Json {
-            out.write_all(&named(data, self.name))?;
+        let fit = match out.is_terminal() {
+            true => for_terminal,
+            false => as_it_is,
+        };
+        if self.format != Format::Text {
+            out.write_all(&fit(&named(data, self.name)))?;
             out.write_all(b"\n")?;
         } else if let Some(words) = event.get("delta").and_then(Value::as_str) {
             self.begin(&mut out)?;
-            out.write_all(words.as_bytes())?;
+            out.write_all(&fit(words.as_bytes()))?;
         }
         out.flush()
     }
@@ -64,8 +76,7 @@ impl<'a> Live<'a> {
         if !std::mem::replace(&mut self.begun, true)
             && let Some(name) = self.name
         {
-            out.write_all(name.as_os_str().as_bytes())?;
-            out.write_all(b": ")?;
+            write!(out, "{}: ", shown::name(name))?;
         }
         Ok(())
     }
@@ -77,7 +88,7 @@ impl<'a> Live<'a> {
     /// Standard output cannot be written.
     pub fn end_line(&mut self) -> Result<(), Error> {
         let due = self.begun || self.last(None).is_ok();
-        if self.format == Format::Json || !due {
+        if self.format != Format::Text || !due {
             return Ok(());
         }
         let mut out = io::stdout().lock();

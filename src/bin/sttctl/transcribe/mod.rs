@@ -5,14 +5,18 @@ mod events;
 mod inputs;
 mod live;
 mod output;
+mod summary;
+mod watch;
 
 use std::{
     cell::Cell,
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,9 +25,15 @@ use futures_util::{
     future::{self, Either},
     stream,
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
-use self::{inputs::Input, live::Live};
+use self::{
+    inputs::{Found, Input, Inputs, Search},
+    live::Live,
+    summary::Summary,
+    watch::Watch,
+};
 use crate::{
     cli::Transcribe,
     client::{self, Answer, RETRIES, Take},
@@ -40,6 +50,9 @@ const INTERRUPTED: u8 = 130;
 
 /// Exit status as if SIGPIPE had ended the program, as `| head` ends others.
 const UNREAD: u8 = 141;
+
+/// How often to look whether somebody still reads the results.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Transcribes all inputs, and prints or saves the results.
 pub async fn run(arguments: &Transcribe) -> ExitCode {
@@ -63,52 +76,82 @@ async fn all(arguments: &Transcribe, interrupt: &Interrupt) -> ExitCode {
         report(None, &Error::Save { path, source }.to_string());
         return ExitCode::FAILURE;
     }
-    let inputs = inputs::expand(&arguments.files);
-    let several = inputs.len() > 1;
+    let search = Search {
+        recursive: arguments.recursive,
+        min_age: arguments.min_age,
+        may_be_empty: arguments.skip_existing,
+    };
+    let Inputs {
+        found,
+        left_out,
+        has_folder,
+    } = Inputs::expand(&arguments.files, search);
+    let several = found.len() > 1;
     // Draw no progress if words are printed while it runs.
-    let shown = if arguments.stream { 1 } else { inputs.len() };
+    let shown = if arguments.stream { 1 } else { found.len() };
     let display = Display::new(shown);
+    let watch = Watch::default();
     let work = Work {
         arguments,
         interrupt,
         several,
         display: &display,
+        watch: &watch,
     };
-    let results = stream::iter(inputs).map(async |(name, input)| {
-        let result = match input {
-            Ok(input) => work.one(&name, input).await,
-            Err(error) => Err(error),
-        };
-        display.next();
-        (name, result)
-    });
-    let mut results = pin!(results.buffered(arguments.jobs.into()));
-    let mut status = ExitCode::SUCCESS;
-    while let Some((name, result)) = results.next().await {
-        let put = result.and_then(|result| display.suspend(|| work.put(&name, result)));
-        status = match put {
-            Ok(()) => continue,
-            // No later result could be printed either.
-            Err(Error::Write(error)) => {
-                display.end();
-                if error.kind() == ErrorKind::BrokenPipe {
-                    return ExitCode::from(UNREAD);
-                }
-                report(None, &Error::Write(error).to_string());
-                return ExitCode::FAILURE;
-            }
-            Err(error) => {
-                display.suspend(|| report(Some(&name), &error.to_string()));
-                ExitCode::FAILURE
-            }
-        };
-    }
+    let mut summary = Summary::default();
+    let ended = {
+        let work = pin!(work.every(found, &mut summary));
+        let watching = pin!(watch.run(&arguments.server, &display));
+        let unread = pin!(unread(arguments));
+        let others = future::select(watching, unread);
+        match future::select(work, others).await {
+            Either::Left((ended, _)) => ended,
+            // Nobody reads the results. The requests are dropped, and the service ends their jobs.
+            Either::Right(_) => Err(ErrorKind::BrokenPipe.into()),
+        }
+    };
     display.end();
-    status
+    match ended {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::from(UNREAD),
+        Err(error) => {
+            report(None, &Error::Write(error).to_string());
+            return ExitCode::FAILURE;
+        }
+    }
+    let wanted = arguments.recursive || arguments.skip_existing || !left_out.is_empty();
+    if (several || has_folder) && (wanted || summary.is_mixed()) {
+        report(None, &summary.line(&left_out));
+    }
+    match summary.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Returns when nobody can read standard output any more, if the results go there. A pipe whose
+/// reader has gone does not tell before something is written to it.
+async fn unread(arguments: &Transcribe) {
+    if arguments.output.is_some() {
+        return future::pending().await;
+    }
+    let stdout = io::stdout();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let answered = poll(&mut polled, PollTimeout::ZERO).unwrap_or(0);
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        let [polled] = polled;
+        if answered > 0 && polled.revents().is_some_and(|flags| flags.intersects(gone)) {
+            return;
+        }
+    }
 }
 
 /// Result of one recording.
 enum Done {
+    /// It was there already.
+    Old,
     Streamed,
     Print(Bytes),
     Save(PathBuf, Bytes),
@@ -119,16 +162,59 @@ struct Work<'a> {
     interrupt: &'a Interrupt,
     several: bool,
     display: &'a Display,
+    watch: &'a Watch,
 }
 
 impl Work<'_> {
-    async fn one(&self, name: &Path, input: Input) -> Result<Done, Error> {
-        let format = self.arguments.format;
-        let target = self.arguments.output.as_ref().map(|folder| match &input {
-            Input::Stdin => output::target(folder, Path::new("stdin"), format),
-            Input::File(path) => output::target(folder, path, format),
+    /// Transcribes all that was found, and counts how each ended.
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written: no later result could be printed either.
+    async fn every(&self, found: Vec<Found>, summary: &mut Summary) -> io::Result<()> {
+        let arguments = self.arguments;
+        let folder = arguments.output.as_ref();
+        let targets = match folder {
+            Some(folder) => output::targets(folder, &found, arguments.format),
+            None => Vec::new(),
+        };
+        let targets = targets
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat_with(|| None));
+        let results = stream::iter(found.into_iter().zip(targets)).map(async |(found, target)| {
+            let Found { name, input, .. } = found;
+            let result = match (input, target.transpose()) {
+                (Ok(input), Ok(target)) => self.one(&name, input, target).await,
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+            self.display.next();
+            (name, result)
         });
-        let target = target.transpose()?;
+        let mut results = pin!(results.buffered(arguments.jobs.into()));
+        while let Some((name, result)) = results.next().await {
+            let is_old = matches!(result, Ok(Done::Old));
+            let put = result.and_then(|result| self.display.suspend(|| self.put(&name, result)));
+            match put {
+                Ok(()) if is_old => summary.old(),
+                Ok(()) => summary.done(),
+                Err(Error::Write(error)) => return Err(error),
+                Err(error) => {
+                    let message = error.to_string();
+                    self.display.suspend(|| report(Some(&name), &message));
+                    summary.failed(&name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(&self, name: &Path, input: Input, target: Option<PathBuf>) -> Result<Done, Error> {
+        if let Some(target) = &target
+            && output::is_there(target, self.arguments.skip_existing)?
+        {
+            return Ok(Done::Old);
+        }
         let progress = Progress::new(self.display, name);
         if self.arguments.stream {
             self.stream(name, &input, &progress).await?;
@@ -173,6 +259,8 @@ impl Work<'_> {
         let media_type = arguments.raw.as_ref().map(Raw::media_type);
         let [width, count] = [arguments.max_line_width, arguments.max_line_count]
             .map(|size| size.map(|size| size.to_string()));
+        let names = arguments.speaker_name.iter();
+        let names = names.map(|name| ("known_speaker_names[]", Some(name.as_str())));
         let fields: Vec<(&str, &str)> = [
             ("model", arguments.model.as_deref()),
             ("language", arguments.language.as_deref()),
@@ -181,10 +269,13 @@ impl Work<'_> {
             ("stream", arguments.stream.then_some("true")),
             ("max_line_width", width.as_deref()),
             ("max_line_count", count.as_deref()),
+            ("speakers", arguments.speakers.as_deref()),
         ]
         .into_iter()
+        .chain(names)
         .filter_map(|(name, value)| Some((name, value?)))
         .collect();
+        let followed = self.watch.follow(progress);
         let form = Form {
             endpoint: &arguments.server.socket,
             page: if arguments.translate {
@@ -194,6 +285,7 @@ impl Work<'_> {
             },
             fields: &fields,
             media_type: media_type.as_deref().unwrap_or("application/octet-stream"),
+            label: &followed.label,
         };
         let notice = |line: &str| progress.report(name, line);
         let server = &arguments.server;
@@ -233,7 +325,7 @@ impl Work<'_> {
 
     fn put(&self, name: &Path, result: Done) -> Result<(), Error> {
         match result {
-            Done::Streamed => Ok(()),
+            Done::Old | Done::Streamed => Ok(()),
             Done::Print(body) => {
                 let name = self.several.then_some(name);
                 output::print(self.arguments.format, name, &body)

@@ -420,7 +420,7 @@ impl Leaf {
         self.files.cpu()
     }
 
-    /// How long the processes in the leaf have waited for a CPU; `None` if the kernel does not tell.
+    /// How long the leaf's processes have waited for a CPU; `None` if the kernel does not tell.
     pub fn delay(&self) -> Option<Delay> {
         Delay::of_leaf(&self.path)
     }

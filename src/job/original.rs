@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     fs::File,
     io::{ErrorKind, Read},
-    ops::ControlFlow,
     os::unix::fs::FileExt,
     sync::Arc,
     time::{Duration, Instant},

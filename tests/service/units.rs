@@ -98,6 +98,42 @@ fn systemd_accepts_every_drop_in() {
     }
 }
 
+#[test]
+fn systemd_accepts_the_units_that_watch_a_folder() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    for manager in ["user", "system"] {
+        let units = units(&examples);
+        let service = units.path().join("stt-folder@.service");
+        let text = fs::read_to_string(&service).unwrap();
+        let installed = "/usr/bin/sttctl";
+        assert!(text.contains(installed));
+        fs::write(
+            &service,
+            text.replace(installed, env!("CARGO_BIN_EXE_sttctl")),
+        )
+        .unwrap();
+        for kind in ["service", "path", "timer"] {
+            let unit = format!("stt-folder@srv-new\\x20ones.{kind}");
+            assert_eq!(
+                verify(manager, units.path(), &unit),
+                "",
+                "{manager}, {kind}"
+            );
+        }
+        // The options that it gives are those of the program.
+        let command = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let options = command.unwrap().split(' ').skip(1);
+        let output = Command::new(env!("CARGO_BIN_EXE_sttctl"))
+            .args(options.map(|word| word.replace("%f", units.path().to_str().unwrap())))
+            .output()
+            .unwrap();
+        // No recording is there, so nothing is asked of a service.
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
 /// Runs the generator where `systemctl --version` begins with `version`; `None` if it makes
 /// nothing.
 fn generated(version: &str) -> Option<String> {

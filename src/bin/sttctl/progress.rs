@@ -185,7 +185,8 @@ impl Progress {
 
 impl Stage {
     /// Seconds until all of it is transcribed, if it goes on at the rate so far; `None` as long as
-    /// there is no rate, and when only the end is missing. Between two steps of the service the time runs down, and stops at 1 s.
+    /// there is no rate, and when only the end is missing. Between two steps of the service the
+    /// time runs down, and stops at 1 s.
     fn left(&mut self, heard: f64, total: f64, age: f64, now: Instant) -> Option<f64> {
         if heard <= 0.0 || heard >= total {
             return None;

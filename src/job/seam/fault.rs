@@ -9,8 +9,8 @@
 //! | `wrong-request` | answers another request | 502 `worker_misbehaved` |
 //! | `progress-back` | claims less audio than before | 502 `worker_misbehaved` |
 //! | `lie-audio` `lie-figures` | claims more audio than there may be | 502 `worker_misbehaved` |
-//! | `heard-back` | claims that less work is done than before | 502 `worker_misbehaved` |
-//! | `lie-heard` `lie-total` | claims work on more audio than there may be | 502 `worker_misbehaved` |
+//! | `heard-back` | claims that less is done than before | 502 `worker_misbehaved` |
+//! | `lie-heard` `lie-total` | claims more than there may be | 502 `worker_misbehaved` |
 //! | `lie-language` | claims an invalid language | 502 `worker_misbehaved` |
 //! | `progress-flood` | repeats the same progress forever | 502 `worker_misbehaved` |
 //! | `huge-warnings` | warns far too often | 502 `worker_misbehaved` |

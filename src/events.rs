@@ -47,6 +47,8 @@ events! {
     BREAKER_OPENED = "076886f707434c1dbfcb712b1fe5d87d";
     /// A paused model serves again.
     BREAKER_CLOSED = "4701727ba68f43dead8e4db8bcbfc8f4";
+    /// The jobs of one client's requests crash again and again, so only that client has to pause.
+    CLIENT_PAUSED = "e1d05b3f77a64b27a3c5d9c08f6a41be";
     /// A model does not work any more, as a test request of the service has shown.
     CANARY_FAILED = "bb7f4bfb4725436f8ed0095e92aeeef4";
     /// All models were tried, and clients are served.

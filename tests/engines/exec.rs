@@ -8,7 +8,9 @@ use crate::common::{
     clips::{CLIPS, GOFORWARD, TEN_OF_CLUBS, wav},
     daemon::{Daemon, Setup},
     http::{Answer, Form},
-    process, wait_until,
+    process,
+    user::{self, User},
+    wait_until,
     wyoming::{Client, request},
 };
 use serde_json::{Value, json};
@@ -438,4 +440,86 @@ fn nothing_grows_in_a_hundred_requests() {
     // The least that malloc takes from the system at a time is 132 KiB.
     assert!(after.0 < before.0 + (1 << 20), "{before:?} {after:?}");
     println!("supervisor: {before:?}, after 100 requests more {after:?}");
+}
+
+/// A program that some parameters end, abort or make babble, and every request once `broken` is
+/// there.
+fn fragile(broken: &Path) -> String {
+    let folder = broken.parent().unwrap();
+    format!(
+        r#"[breaker]
+crashes = 3
+within = "1h"
+pause = "1s"
+[models.default]
+engine = "exec"
+[models.default.exec]
+capabilities = ["prompt", "temperature"]
+languages = ["en", "pt"]
+read = [{folder:?}]
+command = ["/usr/bin/python3", "-c", """
+import json, os, sys
+print('{{"ready": {{}}}}', flush=True)
+request = json.loads(sys.stdin.readline())
+if request["language"] == "pt":
+    sys.exit(3)
+if request["prompt"] == "abort" or os.path.exists({broken:?}):
+    os.abort()
+if request["temperature"] == 1:
+    print("babble", flush=True)
+print('{{"done": {{}}}}', flush=True)
+"""]
+"#
+    )
+}
+
+#[test]
+fn no_parameter_of_one_client_closes_a_model_for_others() {
+    if !user::are_possible() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let daemon = Daemon::start(&fragile(&folder.path().join("broken")));
+    user::let_in(&daemon);
+    let others = User::new(61299);
+    for (uid, (name, value)) in (61201..).zip([
+        ("language", "pt_BR"),
+        ("prompt", "abort"),
+        ("temperature", "1"),
+    ]) {
+        let client = User::new(uid);
+        let ask = |form: Form| client.run(|| daemon.post(&form));
+        for _ in 0..3 {
+            let answer = ask(form().field(name, value));
+            assert_eq!(answer.status, 502, "{name}: {answer:?}");
+        }
+        let answer = ask(form());
+        answer.assert_come_back(503, "engine_unavailable");
+        assert!(daemon.is_ready(), "{name}");
+        let answer = others.run(|| daemon.post(&form()));
+        assert_eq!(answer.status, 200, "after {name}: {answer:?}");
+        wait_until("the client is served again", LONG, || {
+            ask(form()).status == 200
+        });
+    }
+}
+
+#[test]
+fn the_service_tells_a_broken_model_from_a_client_that_breaks_it() {
+    let folder = TempDir::new().unwrap();
+    let broken = folder.path().join("broken");
+    let daemon = Daemon::start(&fragile(&broken));
+    let state = || daemon.get("/readyz").json()["models"]["default"]["status"].clone();
+    // There is only one client, but the service's own request crashes, too.
+    fs::write(&broken, "").unwrap();
+    for _ in 0..3 {
+        assert_eq!(daemon.post(&form()).status, 502);
+    }
+    wait_until("the model is paused for everybody", LONG, || {
+        state() == "tripped"
+    });
+    // Nobody has to ask for it to be served again.
+    fs::remove_file(&broken).unwrap();
+    wait_until("it serves again", LONG, || daemon.is_ready());
+    assert_eq!(daemon.post(&form()).status, 200);
 }

@@ -19,6 +19,7 @@ use crate::common::{
     http::{Answer, Form},
     kaldi,
     process::Seen,
+    user::{self, User},
     wait_until,
     wyoming::{Client, chunk, event, start, stop},
 };
@@ -126,9 +127,14 @@ struct Served {
 
 impl Served {
     fn start(engine: &Engine, mode: &str) -> Served {
+        Served::start_with(engine, mode, 0)
+    }
+
+    /// With a breaker that opens after this many crashes.
+    fn start_with(engine: &Engine, mode: &str, crashes: u32) -> Served {
         let (head, own) = &engine.config;
         let config = format!(
-            "[health]\ninterval = \"0s\"\n[breaker]\ncrashes = 0\n[spares]\nmin = 1\nmax = 1\n\
+            "[health]\ninterval = \"0s\"\n[breaker]\ncrashes = {crashes}\n[spares]\nmin = 1\nmax = 1\n\
              [limits]\nmax_audio = \"5s\"\nstall = \"15s\"\n[models.default]\nmode = {mode:?}\n{head}{own}"
         );
         let folder = TempDir::new().unwrap();
@@ -294,4 +300,77 @@ fn all_engines_end_all_requests_alike() {
         table.extend(rows.expect("every row").iter().flat_map(|row| ["\n", row]));
     }
     println!("{table}");
+}
+
+/// Parameters as nobody would send them in earnest.
+fn odd_parameters() -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    for language in [
+        "pt_BR",
+        "zh-CN-sichuan",
+        "tlh",
+        "english",
+        "\u{1f600}",
+        "en\u{0}",
+    ] {
+        all.push(("language", language.to_owned()));
+        all.push(("languages", format!("[\"de\", \"{language}\"]")));
+    }
+    let long = "word ".repeat(2000);
+    let special = "<|startoftranscript|><|en|>[_TT_50]\u{1b}[2J\u{202e}";
+    for text in [
+        &long,
+        special,
+        "\0\0",
+        "\u{feff}",
+        " ",
+        "a\nb\r\nc",
+        "%s%n{}\\",
+    ] {
+        all.push(("prompt", text.to_owned()));
+        all.push(("keywords", text.to_owned()));
+    }
+    for temperature in [
+        "0",
+        "1",
+        "1e-300",
+        "0.99999999999",
+        "-0.0",
+        "NaN",
+        "inf",
+        "2",
+    ] {
+        all.push(("temperature", temperature.to_owned()));
+    }
+    all
+}
+
+#[test]
+fn no_parameter_of_one_client_closes_any_engine_for_others() {
+    if !user::are_possible() {
+        return;
+    }
+    let (folder, service) = (TempDir::new().unwrap(), Service::saying(&[PHRASE]));
+    let (odd, even) = (User::new(61201), User::new(61202));
+    for engine in &engines(folder.path(), &service) {
+        let served = Served::start_with(engine, "process", 3);
+        let daemon = &served.daemon;
+        user::let_in(daemon);
+        let mut failed = 0;
+        for (name, value) in odd_parameters() {
+            let answer = odd.run(|| daemon.post(&good().field(name, &value)));
+            let what = format!("{}: {name}={value:?}: {answer:?}", engine.name);
+            // The engine is told only what it declared, so none of this crashes it.
+            assert!(answer.status < 500, "{what}");
+            failed += usize::from(answer.status != 200);
+        }
+        let answer = even.run(|| daemon.post(&good()));
+        assert_eq!(answer.status, 200, "{}: {answer:?}", engine.name);
+        assert!(daemon.is_ready(), "{}", engine.name);
+        println!(
+            "{:26} refused {failed} of {}",
+            engine.name,
+            odd_parameters().len()
+        );
+    }
 }

@@ -12,6 +12,7 @@ use crate::common::{
     daemon::Daemon,
     http::{Answer, Form},
     process::{Seen, pids},
+    user::{self, User},
     wait_until,
 };
 use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
@@ -214,35 +215,94 @@ fn a_model_beyond_the_budget_is_named() {
     );
 }
 
+/// The breaker's rule in these tests.
+const BREAKER: &str = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"5s\"\n";
+
 #[test]
-fn repeated_crashes_pause_a_model() {
-    let breaker = "[breaker]\ncrashes = 3\nwithin = \"1h\"\npause = \"5s\"\n";
-    let other = "[models.other]\nengine = \"fault\"\n";
-    let daemon = Daemon::start(&format!("{breaker}{FAULT}{other}"));
-    for _ in 0..3 {
-        assert_eq!(daemon.post(&to("default:segfault")).status, 502);
+fn crashes_of_one_client_pause_only_that_client() {
+    if !user::are_possible() {
+        return;
     }
-    let answer = daemon.post(&to("default"));
+    let other = "[models.other]\nengine = \"fault\"\n";
+    let daemon = Daemon::start(&format!("{BREAKER}{FAULT}{other}"));
+    user::let_in(&daemon);
+    let (unlucky, lucky) = (User::new(61201), User::new(61202));
+    let ask = |who: &User, model: &str| who.run(|| daemon.post(&to(model)));
+    for _ in 0..3 {
+        assert_eq!(ask(&unlucky, "default:segfault").status, 502);
+    }
+    let answer = ask(&unlucky, "default");
+    answer.assert_come_back(503, "engine_unavailable");
+    let message = answer.error()["message"].to_string();
+    assert!(
+        message.contains("crashed again and again on your requests"),
+        "{message}"
+    );
+    assert_ok(&ask(&unlucky, "other"));
+    for _ in 0..4 {
+        assert_ok(&ask(&lucky, "default"));
+    }
+    assert!(daemon.is_ready());
+
+    // The first one after the pause decides.
+    wait_until("one is tried again", LONG, || {
+        ask(&unlucky, "default:segfault").status == 502
+    });
+    assert_eq!(ask(&unlucky, "default").status, 503);
+    assert_ok(&ask(&lucky, "default"));
+    wait_until("one is tried again and succeeds", LONG, || {
+        ask(&unlucky, "default").status == 200
+    });
+    assert_ok(&ask(&unlucky, "default"));
+}
+
+#[test]
+fn crashes_of_several_clients_pause_a_model() {
+    if !user::are_possible() {
+        return;
+    }
+    let other = "[models.other]\nengine = \"fault\"\n";
+    let no_canary = "[health]\ninterval = \"0s\"\n";
+    let daemon = Daemon::start(&format!("{BREAKER}{no_canary}{FAULT}{other}"));
+    user::let_in(&daemon);
+    let users = [61201, 61202, 61203].map(User::new);
+    let ask = |who: usize, model: &str| users[who].run(|| daemon.post(&to(model)));
+    for who in [0, 1, 0] {
+        assert_eq!(ask(who, "default:segfault").status, 502);
+    }
+    let answer = ask(2, "default");
     answer.assert_come_back(503, "engine_unavailable");
     let ready = daemon.get("/readyz");
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["models"]["default"]["status"], "tripped");
     assert_eq!(ready.json()["models"]["other"]["status"], "ready");
-    assert_ok(&daemon.post(&to("other")));
+    assert_ok(&ask(2, "other"));
 
-    // The first one after the pause decides.
+    // After the pause each client may try once, and a crash keeps only that client out.
     wait_until("one is tried again", LONG, || {
-        let answer = daemon.post(&to("default:segfault"));
-        answer.status == 502
+        ask(0, "default:segfault").status == 502
     });
-    assert_eq!(daemon.post(&to("default")).status, 503);
-    wait_until("one is tried again and succeeds", LONG, || {
-        daemon.post(&to("default")).status == 200
-    });
+    assert_eq!(ask(0, "default").status, 503);
+    assert_ok(&ask(2, "default"));
     assert!(daemon.is_ready());
     for _ in 0..4 {
-        assert_ok(&daemon.post(&to("default")));
+        assert_ok(&ask(1, "default"));
     }
+}
+
+#[test]
+fn a_paused_model_is_tried_though_nobody_asks() {
+    if !user::are_possible() {
+        return;
+    }
+    let daemon = Daemon::start(&format!("{BREAKER}{FAULT}"));
+    user::let_in(&daemon);
+    for uid in [61201, 61202, 61201] {
+        let answer = User::new(uid).run(|| daemon.post(&to("default:segfault")));
+        assert_eq!(answer.status, 502);
+    }
+    assert!(!daemon.is_ready());
+    wait_until("the service has tried it", LONG, || daemon.is_ready());
 }
 
 #[test]

@@ -24,10 +24,15 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The shortest time between two such looks.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
-/// Send a canary through model `id` whenever it was idle for `health.interval`, until the model is
-/// removed.
+/// Send a canary through model `id` whenever it was idle for `health.interval`, and at once if only
+/// that can tell whether the model or a client's requests are to blame, until the model is removed.
 pub async fn watch(shared: Arc<Shared>, id: PoolId) {
     let mut configured = shared.config.subscribe();
+    let doubt = {
+        let schedule = shared.schedule();
+        let pool = schedule.pools.get(&id);
+        pool.map(|pool| pool.doubt.clone()).unwrap_or_default()
+    };
     loop {
         let interval = configured.borrow_and_update().health.interval;
         let pause = match due_in(&shared, id, interval) {
@@ -43,6 +48,7 @@ pub async fn watch(shared: Arc<Shared>, id: PoolId) {
         tokio::select! {
             biased;
             () = sleep(pause.clamp(SHORTEST_LOOK, LOOK)) => {}
+            () = doubt.notified() => {}
             _ = configured.changed() => {}
         }
     }
@@ -64,6 +70,13 @@ fn due_in(shared: &Shared, id: PoolId, interval: Duration) -> Option<Duration> {
     let is_idle = pool.health == Health::Ready && pool.running == 0 && pool.wanted.is_some();
     if !is_idle {
         return Some(interval / 10);
+    }
+    // If it is closed for everybody, perhaps nobody comes to try it again.
+    if let Some(wait) = pool.breaker.is_open(Instant::now()) {
+        return Some(wait);
+    }
+    if pool.suspect {
+        return Some(Duration::ZERO);
     }
     Some(interval.saturating_sub(pool.proven.elapsed()))
 }
@@ -118,6 +131,7 @@ fn judge(shared: &Shared, id: PoolId, result: Result<(), String>) {
     let Some(pool) = schedule.pools.get_mut(&id) else {
         return;
     };
+    pool.suspect = false;
     let name = &pool.name;
     let was_well = pool.unwell.is_none();
     match result {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, Model},
     dispatch::{
-        request::{events, feed::Feed, submission::Submission},
+        request::{client::Client, events, feed::Feed, submission::Submission},
         statistics::{account::Account, books::Books, kinds::Latency},
     },
     request::Refusal,
@@ -53,7 +53,7 @@ fn queue(
     let now = Instant::now();
     let named = schedule.pool_named(&model.name);
     let (pool_id, pool) = named.ok_or(Refusal::UnknownModel)?;
-    pool.admit(now)?;
+    pool.admit(now, &submission.client)?;
     let id = schedule.next_request_id();
     let client = submission.client;
     let request = Box::new(Accepted {

@@ -6,12 +6,15 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     backoff::Backoff,
-    breaker::{Breaker, Change},
+    breaker::{Breaker, Change, Shut},
     idle::IdleHandle,
 };
 use crate::{
     config::{Mode, Model},
-    dispatch::statistics::{books::Books, kinds::Lifecycle},
+    dispatch::{
+        request::client::Client,
+        statistics::{books::Books, kinds::Lifecycle},
+    },
     events,
     request::{Code, Outcome, Refusal},
 };
@@ -54,6 +57,11 @@ pub struct Pool {
     pub health: Health,
     /// Why the last canary failed, if it did.
     pub unwell: Option<String>,
+    /// One client's requests crash its jobs, and nobody's has succeeded since: the service itself
+    /// shall try it.
+    pub suspect: bool,
+    /// Rings when the service shall try it now.
+    pub doubt: Arc<Notify>,
     /// A fresh zygote is asked for.
     pub renew: bool,
     pub breaker: Breaker,
@@ -96,6 +104,8 @@ impl Pool {
             rejected: None,
             health: Health::Starting,
             unwell: None,
+            suspect: false,
+            doubt: Arc::new(Notify::new()),
             renew: false,
             breaker,
             idle: Vec::new(),
@@ -130,37 +140,76 @@ impl Pool {
         "its jobs crashed again and again; it is tried again after a pause".into()
     }
 
-    /// Take a request into account that comes now.
-    ///
-    /// # Errors
-    /// The model takes none now.
-    pub fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
-        let unavailable = |reason: String, retry_after| Refusal::EngineUnavailable {
+    fn unavailable(&self, reason: String, retry_after: Duration) -> Refusal {
+        Refusal::EngineUnavailable {
             model: self.name.clone(),
             reason,
             retry_after,
-        };
-        if let Health::Failed(reason) = &self.health {
-            return Err(unavailable(reason.clone(), RETRY_LATER));
         }
-        let wait = match self.breaker.admit(now) {
-            Ok(()) => return Ok(()),
-            Err(wait) => wait,
-        };
-        Err(unavailable(self.tripped(), wait))
     }
 
-    /// A request has ended. Whether its crash was one too many: no request is let through now.
-    pub fn request_ended(&mut self, now: Instant, outcome: &Outcome) -> bool {
+    /// The refusal of all requests if the model could not be started.
+    pub fn refusal_if_failed(&self) -> Option<Refusal> {
+        match &self.health {
+            Health::Failed(reason) => Some(self.unavailable(reason.clone(), RETRY_LATER)),
+            _ => None,
+        }
+    }
+
+    /// Take a request of `client` into account that comes now.
+    ///
+    /// # Errors
+    /// The model takes none of it now.
+    pub fn admit(&mut self, now: Instant, client: &Client) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refusal_if_failed() {
+            return Err(refusal);
+        }
+        match self.breaker.admit(now, client) {
+            Ok(()) => Ok(()),
+            Err(Shut::ToAll(wait)) => Err(self.unavailable(self.tripped(), wait)),
+            Err(Shut::ToClient(wait)) => {
+                let reason = "its jobs crashed again and again on your requests; \
+                              one of them is tried again after a pause";
+                Err(self.unavailable(reason.into(), wait))
+            }
+        }
+    }
+
+    /// A request of `client` has ended. Gives a change of the breaker, if it is one.
+    pub fn request_ended(
+        &mut self,
+        now: Instant,
+        client: &Client,
+        outcome: &Outcome,
+    ) -> Option<Change> {
         let crash = matches!(outcome.code(), Code::WorkerCrashed | Code::WorkerMisbehaved);
         if *outcome == Outcome::Ok {
             self.proven = now;
             self.unwell = None;
+            self.suspect = false;
             self.trouble.reset();
         }
+        let change = self.breaker.ended(now, client, crash);
+        self.suspect |= change == Some(Change::OpenedForClient);
+        if self.suspect && self.running == 0 {
+            self.doubt.notify_one();
+        }
+        if let Some(change) = change {
+            self.tell(change, client);
+        }
+        change
+    }
+
+    /// Tell the journal of a change of the breaker.
+    fn tell(&self, change: Change, client: &Client) {
         let name = &self.name;
-        match self.breaker.ended(now, crash) {
-            Some(Change::Opened) => {
+        let whose = match client {
+            Client::User(uid) => format!("user {uid}"),
+            Client::Key(name) => format!("the key {name}"),
+            Client::Network | Client::Service => "a client over TCP".into(),
+        };
+        match change {
+            Change::Opened => {
                 tracing::error!(
                     target: events::BREAKER_OPENED,
                     model = name,
@@ -168,17 +217,26 @@ impl Pool {
                      its requests are refused for a while"
                 );
                 self.books.count(Lifecycle::BreakerTrips);
-                true
             }
-            Some(Change::Closed) => {
-                tracing::info!(
-                    target: events::BREAKER_CLOSED,
-                    model = name,
-                    "model {name}: a request succeeded; it serves again"
-                );
-                false
-            }
-            None => false,
+            Change::Closed => tracing::info!(
+                target: events::BREAKER_CLOSED,
+                model = name,
+                "model {name}: a request succeeded; it serves again"
+            ),
+            Change::OpenedForClient => tracing::warn!(
+                target: events::CLIENT_PAUSED,
+                model = name,
+                uid = client.uid(),
+                key = client.key(),
+                "model {name}: its jobs crash again and again on requests of {whose}; \
+                 only those are refused for a while"
+            ),
+            Change::ClosedForClient => tracing::info!(
+                model = name,
+                uid = client.uid(),
+                key = client.key(),
+                "model {name}: a request of {whose} succeeded; it is served again"
+            ),
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     accepted::{Accepted, BoxedRequest, Queue},
-    breaker::Breaker,
+    breaker::{Breaker, Change},
     budget::Budget,
     idle::IdleHandle,
     pool::{Health, Pool},
@@ -188,7 +188,8 @@ impl Schedule {
             self.finished += 1;
             self.service_time = mean(self.service_time, service_time);
         }
-        self.queue.finished(&request.client);
+        let client = &request.client;
+        self.queue.finished(client);
         let pool = self.pools.get_mut(&request.model)?;
         pool.running -= 1;
         pool.handed_over = None;
@@ -196,10 +197,13 @@ impl Schedule {
             let before = pool.service_time.unwrap_or(service_time);
             pool.service_time = Some(mean(before, service_time));
         }
-        if pool.request_ended(now, outcome) {
-            return self.turn_away(request.model, now);
-        }
-        None
+        let requests = match pool.request_ended(now, client, outcome)? {
+            Change::Opened => self.queue.take_all(request.model),
+            Change::OpenedForClient => self.queue.take_all_of(client, request.model),
+            Change::Closed | Change::ClosedForClient => return None,
+        };
+        let refusal = pool.admit(now, client).err()?;
+        Some(TurnedAway { requests, refusal })
     }
 
     /// How each of these models does; models that are not there are left out.
@@ -225,20 +229,12 @@ impl Schedule {
     ) -> Option<Option<TurnedAway>> {
         self.progress = now;
         let pool = self.pools.get_mut(&id)?;
-        let failed = matches!(health, Health::Failed(_));
         pool.health = health;
-        Some(if failed {
-            self.turn_away(id, now)
-        } else {
-            None
-        })
-    }
-
-    /// Take all requests for model `id` out of the queue, if the model takes none now.
-    fn turn_away(&mut self, id: PoolId, now: Instant) -> Option<TurnedAway> {
-        let refusal = self.pools.get_mut(&id)?.admit(now).err()?;
-        let requests = self.queue.take_all(id);
-        Some(TurnedAway { requests, refusal })
+        let refusal = pool.refusal_if_failed();
+        Some(refusal.map(|refusal| TurnedAway {
+            requests: self.queue.take_all(id),
+            refusal,
+        }))
     }
 
     /// Forget model `id`. Gives its name, and the requests that are to be turned away.

@@ -310,6 +310,15 @@ impl<T: Queued> Turns<T> {
         taken
     }
 
+    /// Take all requests of `client` for `model` out.
+    pub fn take_all_of(&mut self, client: &Client, model: T::Model) -> Vec<T> {
+        let mut classes = self.ring.iter_mut();
+        let class = classes.find(|class| class.client == *client);
+        let line = class.and_then(|class| class.lines.remove(&model));
+        self.forget();
+        line.into_iter().flat_map(BTreeMap::into_values).collect()
+    }
+
     /// Take all requests out.
     pub fn take_everything(&mut self) -> Vec<T> {
         let taken = self

@@ -94,9 +94,10 @@ async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
         let mut schedule = shared.schedule();
         let number = schedule.next_request_id();
         request.id = number;
-        request.since = Instant::now();
+        let now = Instant::now();
+        request.since = now;
         request.request_id = "canary".into();
-        let pushed = schedule.queue.push(Box::new(request), Share::default());
+        let pushed = schedule.enqueue(Box::new(request), Share::default(), now);
         pushed.ok()?;
         number
     };

@@ -56,6 +56,6 @@ fn update(shared: &Shared, config: &Config) -> Vec<PoolId> {
             }
         }
     }
-    schedule.progress = Instant::now();
+    schedule.moves(Instant::now());
     new
 }

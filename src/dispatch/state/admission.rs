@@ -72,7 +72,7 @@ fn queue(
         since: now,
         unread: 0,
     });
-    if let Err(full) = schedule.queue.push(request, submission.share) {
+    if let Err(full) = schedule.enqueue(request, submission.share, now) {
         let max_running = config.jobs.max_running;
         return Err(retry::refusal(&schedule, full, &client, max_running));
     }

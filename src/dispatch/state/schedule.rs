@@ -11,9 +11,10 @@ use super::{
     idle::IdleHandle,
     pool::{Health, Pool},
     pool_id::PoolId,
+    turns::Full,
 };
 use crate::{
-    config::{Mode, Model},
+    config::{Mode, Model, Share},
     dispatch::{request::client::Client, statistics::books::Books},
     request::{Outcome, Refusal},
     units::Lifetime,
@@ -46,8 +47,11 @@ pub struct Schedule {
     pub service_time: Duration,
     /// No spares are kept until then, because memory is scarce.
     pub pressure_until: Instant,
-    /// When a request was last handed over or ended, or a job or a model became ready.
+    /// When a request was last handed over or ended, a job or a model became ready, or a request
+    /// came for a model for which none waited.
     pub progress: Instant,
+    /// Whether a request has waited in vain since then.
+    pub in_vain: bool,
     /// Whether the service is to stop: then nothing is kept ready.
     pub closing: bool,
 }
@@ -87,6 +91,7 @@ impl Schedule {
             service_time: Duration::from_secs(1),
             pressure_until: now,
             progress: now,
+            in_vain: false,
             closing: false,
         }
     }
@@ -117,6 +122,32 @@ impl Schedule {
     pub fn generation(&self, id: PoolId) -> u64 {
         let pool = self.pools.get(&id);
         pool.map_or(u64::MAX, |pool| pool.generation)
+    }
+
+    /// Something moves.
+    pub fn moves(&mut self, now: Instant) {
+        self.progress = now;
+        self.in_vain = false;
+    }
+
+    /// Let `request` wait, if there is room, from `now` on.
+    ///
+    /// # Errors
+    /// The queue is full for it, and the request is dropped.
+    pub fn enqueue(
+        &mut self,
+        request: BoxedRequest,
+        share: Share,
+        now: Instant,
+    ) -> Result<(), Full> {
+        // Where nothing waited nothing could move. But if the last one waited in vain, this one may
+        // wait for the same.
+        let is_first = !self.queue.wants(request.model) && !self.in_vain;
+        self.queue.push(request, share)?;
+        if is_first {
+            self.moves(now);
+        }
+        Ok(())
     }
 
     /// Have every keeper look at what its model needs.
@@ -157,7 +188,7 @@ impl Schedule {
                     pool.refill = Some(now + pool.model.spares.refill_delay);
                     pool.handed_over = Some(now);
                     self.running += 1;
-                    self.progress = now;
+                    self.moves(now);
                 }
                 // The job died a moment ago; its own task tells the log.
                 Err(request) => queue.give_back(request),
@@ -183,7 +214,7 @@ impl Schedule {
         now: Instant,
     ) -> Option<TurnedAway> {
         self.running -= 1;
-        self.progress = now;
+        self.moves(now);
         if request.client != Client::Service {
             self.finished += 1;
             self.service_time = mean(self.service_time, service_time);
@@ -227,7 +258,7 @@ impl Schedule {
         health: Health,
         now: Instant,
     ) -> Option<Option<TurnedAway>> {
-        self.progress = now;
+        self.moves(now);
         let pool = self.pools.get_mut(&id)?;
         pool.health = health;
         let refusal = pool.refusal_if_failed();
@@ -258,7 +289,7 @@ impl Schedule {
 
     /// A job of model `id` waits for its first request; gives the generation of the settings.
     pub fn offer_fresh(&mut self, id: PoolId, handle: IdleHandle, now: Instant) -> u64 {
-        self.progress = now;
+        self.moves(now);
         let room = self.room_for_idle(id, now);
         // Without a pool the handle is dropped, and the job ends.
         let Some(pool) = self.pools.get_mut(&id) else {
@@ -353,10 +384,7 @@ impl Schedule {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::{
-        config::{Config, Share},
-        dispatch::statistics::Statistics,
-    };
+    use crate::{config::Config, dispatch::statistics::Statistics};
 
     /// The number of the only model of [`one_waits`].
     pub const ID: PoolId = PoolId(1);

@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Model,
+        config::{Model, Share},
         dispatch::state::schedule::tests::{ID, one_waits},
         engine::{EngineSettings, exec::ExecSettings},
     };
@@ -71,6 +71,20 @@ mod tests {
             super::reason(&schedule, Duration::from_secs(61), now, 4),
             None
         );
+    }
+
+    #[test]
+    fn a_request_that_comes_after_a_pause_is_no_standstill() {
+        let (mut schedule, now) = wedged();
+        let waits = schedule.queue.take_everything().remove(0);
+        schedule.enqueue(waits, Share::default(), now).unwrap();
+        assert_eq!(reason(&schedule, AFTER, now, 4), None);
+        // Requests that give up one after the other are one.
+        let later = now + 2 * AFTER;
+        let waits = schedule.queue.take_everything().remove(0);
+        schedule.in_vain = true;
+        schedule.enqueue(waits, Share::default(), later).unwrap();
+        assert!(reason(&schedule, AFTER, later, 4).is_some());
     }
 
     #[test]

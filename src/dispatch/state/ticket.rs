@@ -68,6 +68,7 @@ impl Ticket {
         let max_running = self.shared.max_running();
         let mut schedule = self.shared.schedule();
         let request = schedule.queue.take(self.id)?;
+        schedule.in_vain = true;
         let client = &request.client;
         let refusal = Refusal::QueueTimeout {
             waited,

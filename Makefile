@@ -61,6 +61,12 @@ forks: deps ## Fork a process that holds each engine's model 200 times (FORKS=�
 	STT_REQUIRE_WEIGHTS=1 STT_FORKS=$(or $(FORKS),200) \
 		$(CARGO) test --locked --features fault-engine,whisper --test processes forks:: -- --nocapture
 
+.PHONY: simulate
+simulate: deps ## Run SCHEDULES=… (100000) of the scheduler under simulated time; SEED=… shows one again
+	$(if $(SEED),STT_SEED=$(SEED)) STT_SCHEDULES=$(or $(SCHEDULES),100000) \
+		STT_FIRST_SCHEDULE=$(or $(FIRST),1) $(CARGO) test --release --locked --lib \
+		dispatch::simulation::no_schedule -- --nocapture
+
 .PHONY: endurance
 endurance: deps ## Serve 100000 requests (REQUESTS=…) and see that nothing grows in the supervisor
 	$(bench) --endurance $(or $(REQUESTS),100000)

@@ -3,6 +3,8 @@
 mod model;
 mod request;
 mod serving;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 mod state;
 mod statistics;

@@ -163,7 +163,7 @@ fn retry_interrupted<T>(
 }
 
 impl<Out, In> AsyncChannel<Out, In> {
-    fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         // SAFETY: an OwnedFd keeps its descriptor open and unchanged until it is dropped, and
         // nobody takes it out of here.
         let socket = unsafe { AsyncFd::register(socket) }?;

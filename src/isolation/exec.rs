@@ -21,6 +21,10 @@ pub(super) fn exec_self(
     stderr: BorrowedFd<'_>,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<(i32, PidFd)> {
+    #[cfg(test)]
+    if let Some(simulated) = super::simulated::start(stdin)? {
+        return Ok(simulated);
+    }
     // Allocate everything before the fork: the child of a process with threads must not allocate.
     let path = c"/proc/self/exe";
     let arguments = [CString::new("stt-isolated")?, CString::new(command)?];

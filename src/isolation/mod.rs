@@ -25,6 +25,8 @@ pub mod sandbox;
 mod scratch;
 pub mod sealed;
 pub mod secret;
+#[cfg(test)]
+pub mod simulated;
 mod slot;
 mod standby;
 pub mod zygote;

@@ -39,6 +39,10 @@ impl PidFd {
     /// # Errors
     /// The process may not be signalled.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        #[cfg(test)]
+        if super::simulated::signal(self.as_fd(), signal) {
+            return Ok(());
+        }
         let info: *const libc::siginfo_t = std::ptr::null();
         let flags: libc::c_uint = 0;
         // SAFETY: a null siginfo is allowed (kill-like defaults); no memory of ours is touched.
@@ -118,6 +122,10 @@ impl PidFd {
     }
 
     fn wait(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        #[cfg(test)]
+        if let Some(end) = super::simulated::wait(self.as_fd(), options) {
+            return Ok(end);
+        }
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
         // The raw call instead of libc's waitid: only it also returns the resource usage of exactly

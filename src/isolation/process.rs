@@ -432,6 +432,10 @@ where
     /// Total use of the job, with its process group if it leads one. `None` once it is reaped, or
     /// if `/proc` does not show it.
     fn process_usage(&self) -> Option<Usage> {
+        #[cfg(test)]
+        if let Some(simulated) = super::simulated::footprint(self.child.pid) {
+            return Some(Usage::of_process(simulated));
+        }
         let own = self.view.as_ref()?.read()?;
         if self.child.leads {
             Usage::of_group(self.child.pid, own)

@@ -125,6 +125,13 @@ impl Slots {
         self.inner.pool().limit = limit;
     }
 
+    /// How many slots are lent at this moment.
+    #[cfg(test)]
+    pub fn lent(&self) -> usize {
+        let pool = self.inner.pool();
+        pool.made - pool.free.len()
+    }
+
     /// The cgroup tree, if there is one.
     pub fn tree(&self) -> Option<&Arc<Tree>> {
         self.inner.tree.as_ref()

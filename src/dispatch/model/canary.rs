@@ -41,7 +41,7 @@ pub async fn watch(shared: Arc<Shared>, id: PoolId) {
                 if let Some(result) = send(&shared, id).await {
                     judge(&shared, id, result);
                 }
-                interval / 10
+                pause_after(&shared, id, interval)
             }
             Some(pause) => pause,
         };
@@ -52,6 +52,15 @@ pub async fn watch(shared: Arc<Shared>, id: PoolId) {
             _ = configured.changed() => {}
         }
     }
+}
+
+/// How long to wait after a canary of model `id`: at most until the pause of its breaker is over.
+fn pause_after(shared: &Shared, id: PoolId, interval: Duration) -> Duration {
+    let schedule = shared.schedule();
+    let pool = schedule.pools.get(&id);
+    let is_open = pool.and_then(|pool| pool.breaker.is_open(Instant::now()));
+    let wait = is_open.filter(|wait| !wait.is_zero());
+    wait.map_or(interval / 10, |wait| wait.min(interval / 10))
 }
 
 /// How long until model `id` has to prove itself; `None` once it was removed, or the service is to

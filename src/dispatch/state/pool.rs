@@ -60,7 +60,7 @@ pub struct Pool {
     /// One client's requests crash its jobs, and nobody's has succeeded since: the service itself
     /// shall try it.
     pub suspect: bool,
-    /// Rings when the service shall try it now.
+    /// Rings when the service shall try it now, or after the pause of the breaker.
     pub doubt: Arc<Notify>,
     /// A fresh zygote is asked for.
     pub renew: bool,
@@ -191,7 +191,7 @@ impl Pool {
         }
         let change = self.breaker.ended(now, client, crash);
         self.suspect |= change == Some(Change::OpenedForClient);
-        if self.suspect && self.running == 0 {
+        if self.suspect && self.running == 0 || change == Some(Change::Opened) {
             self.doubt.notify_one();
         }
         if let Some(change) = change {

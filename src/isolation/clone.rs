@@ -65,6 +65,17 @@ impl SingleThreaded {
         let stat = Stat::from_read(&text[..length]).map_err(io::Error::other)?;
         Ok(stat.num_threads == 1)
     }
+
+    /// # Errors
+    /// This process has more than one thread.
+    pub(super) fn require(&mut self) -> io::Result<()> {
+        if self.holds()? {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "this process has several threads, and a fork would leave their locks held for ever",
+        ))
+    }
 }
 
 /// Fork this process, directly into the cgroup whose directory is `cgroup` if there is one.
@@ -80,11 +91,7 @@ pub fn fork(
     parentage: Parentage,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Forked> {
-    if !thread.holds()? {
-        return Err(io::Error::other(
-            "this process has several threads, and a fork would leave their locks held for ever",
-        ));
-    }
+    thread.require()?;
     let robust_list = RobustList::current()?;
     let (parent_flag, exit_signal) = match parentage {
         Parentage::Own => (0, libc::SIGCHLD),

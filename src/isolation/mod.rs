@@ -29,6 +29,7 @@ pub mod secret;
 pub mod simulated;
 mod slot;
 mod standby;
+mod zeros;
 pub mod zygote;
 
 pub use clone::{Forked, Parentage, SingleThreaded, exit_now, fork};

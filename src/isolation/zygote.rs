@@ -23,6 +23,7 @@ use super::{
     sandbox::{CHANNEL, Sandbox, report_to_supervisor},
     secret,
     standby::Standby,
+    zeros::Zeros,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -91,13 +92,18 @@ pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
         Err(error) => return Err(io::Error::other(error)),
     };
     set_name(&format!("zyg:{}", order.model))?;
-    let start = || -> Result<_, String> {
+    let mut start = || -> Result<_, String> {
         let needs = work.needs(&order)?;
+        // The zygote does as well without them.
+        let zeros = (needs.small_pages.then(Zeros::open)).and_then(Result::ok);
         let sandbox = Sandbox::enter(&needs, order.scratch.as_deref(), order.standby.as_ref())
             .map_err(|e| e.to_string())?;
         let model = match needs.preload {
             Preload::BeforeFork => {
                 let model = work.load(&order)?;
+                if let Some(zeros) = zeros {
+                    let _ = zeros.give_back(&mut thread);
+                }
                 sandbox.loaded().map_err(|e| e.to_string())?;
                 Some(model)
             }

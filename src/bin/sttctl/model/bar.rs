@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{error::report, text::size};
 
@@ -14,7 +14,7 @@ use crate::{error::report, text::size};
 const TICK: Duration = Duration::from_millis(500);
 
 /// A bar on a terminal.
-const BAR: &str = "{prefix}: [{bar:24}] {bytes_here} of {all}, {rate}/s, {eta} left";
+const BAR: &str = "{prefix}: [{bar:24}] {bytes_here} of {all}, {rate}/s, {time} left";
 
 /// The progress of all files of a model.
 #[derive(Debug)]
@@ -51,6 +51,16 @@ impl Bar {
                 "rate",
                 |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
                     let _ = out.write_str(&size(state.per_sec() as u64));
+                },
+            )
+            .with_key(
+                "time",
+                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    // While nothing comes, no time can be told.
+                    let _ = match state.per_sec() {
+                        ..1.0 => out.write_str("?"),
+                        _ => write!(out, "{:#}", HumanDuration(state.eta())),
+                    };
                 },
             );
         line.set_style(style);

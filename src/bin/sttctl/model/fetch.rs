@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as _,
+    io,
     time::{Duration, Instant},
 };
 
@@ -317,7 +318,13 @@ fn cause(error: &reqwest::Error) -> String {
     let mut reason = error.source();
     let mut text = None;
     while let Some(deeper) = reason {
-        text = Some(deeper.to_string());
+        // Its own words are about lengths of messages.
+        let is_cut_off = (deeper.downcast_ref::<io::Error>())
+            .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+        text = Some(match is_cut_off {
+            true => "the connection was cut off".into(),
+            false => deeper.to_string(),
+        });
         reason = deeper.source();
     }
     text.unwrap_or_else(|| error.to_string())

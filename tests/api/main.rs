@@ -11,6 +11,7 @@ mod browser;
 mod differential;
 mod documentation;
 mod formats;
+mod half_closed;
 mod malformed;
 mod openai;
 mod openapi;

@@ -4,7 +4,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -15,14 +15,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use super::unparsed::Hushed;
+use super::{
+    half_closed::{HalfClosed, Requests},
+    unparsed::Hushed,
+};
 use crate::api::{
     Peer, linger,
     listener::{Connection, peek},
@@ -31,29 +31,6 @@ use crate::api::{
 
 /// Most bytes that one connection buffers. An upload goes to its spool in pieces of this size.
 const BUFFER: usize = 64 * 1024;
-
-/// Requests of one connection.
-#[derive(Default)]
-struct Requests {
-    begun: AtomicU64,
-    answered: AtomicU64,
-    /// True if a request was answered before it was read completely; the connection then ends.
-    is_cut_short: AtomicBool,
-    /// Wakes the task that waits for the next request.
-    next: Notify,
-}
-
-impl Requests {
-    /// True if no request is being served.
-    fn is_idle(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
-    }
-
-    /// True if there never was a request.
-    fn is_fresh(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) == 0
-    }
-}
 
 /// Serve `connection` until its client hangs up, is silent for `patience` in the head of a request,
 /// takes nothing of its answer for `taking`, or the service stops. When the connection ends, so
@@ -69,21 +46,23 @@ pub(super) async fn serve(
     let socket = connection.as_fd().as_raw_fd();
     let requests = Arc::new(Requests::default());
     let (begin, end) = (requests.clone(), requests.clone());
+    // True if a request was answered before it was read completely; the connection then ends.
+    let is_cut_short = Arc::new(AtomicBool::new(false));
+    let cut_short = is_cut_short.clone();
     let who = peer.clone();
     let service = router
         .map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            begin.begun.fetch_add(1, Ordering::Relaxed);
-            begin.next.notify_waiters();
+            begin.begin(request.version());
             request.extensions_mut().insert(who.clone());
-            request.map(axum::body::Body::new)
+            request.extensions_mut().insert(begin.closed());
+            request.map(|body| axum::body::Body::new(begin.reading(body)))
         })
-        .map_response(move |response| {
+        .map_response(move |response: axum::response::Response| {
             let is_last = response.headers().contains_key(header::CONNECTION);
-            end.is_cut_short.fetch_or(is_last, Ordering::Relaxed);
-            end.answered.fetch_add(1, Ordering::Relaxed);
-            response
+            cut_short.fetch_or(is_last, Ordering::Relaxed);
+            response.map(|body| axum::body::Body::new(end.answering(body)))
         });
-    let mut connection = TimeoutStream::new(connection);
+    let mut connection = TimeoutStream::new(HalfClosed::new(connection, requests.clone()));
     connection.set_write_timeout(Some(taking));
     let connection = TokioIo::new(Hushed::new(Box::pin(connection)));
     let mut serving = http1::Builder::new()
@@ -111,7 +90,7 @@ pub(super) async fn serve(
     let parts = serving.into_parts();
     let connection = parts.io.into_inner();
     match result {
-        Ok(()) if requests.is_cut_short.load(Ordering::Relaxed) => linger::close(connection).await,
+        Ok(()) if is_cut_short.load(Ordering::Relaxed) => linger::close(connection).await,
         Ok(()) => {}
         // Clients may hang up, send garbage or fall silent; that is not our error.
         Err(error) => {

@@ -9,6 +9,7 @@ mod fit;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
+mod half_closed;
 mod health;
 mod metrics;
 mod models;

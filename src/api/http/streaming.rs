@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     cost::Cost,
+    half_closed::Closed,
     render::{Code, Logprobs, codes, no_tokens},
 };
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
     transcript::{Segment, Transcript},
 };
 
+/// An event that every client passes over.
+const COMMENT: &[u8] = b":\n\n";
+
 /// How a request is answered.
 pub(super) struct Way {
     /// The model, as the client called it.
@@ -35,6 +39,7 @@ pub(super) struct Way {
     pub(super) language: Option<String>,
     /// Parts of the request that were left out.
     pub(super) warnings: Vec<String>,
+    pub(super) closed: Closed,
 }
 
 impl Way {
@@ -98,7 +103,13 @@ impl Telling {
             }
             let word = match telling.first.take() {
                 Some(first) => first,
-                None => word::next(&mut telling.ticket, &telling.way.model).await,
+                None => tokio::select! {
+                    biased;
+                    word = word::next(&mut telling.ticket, &telling.way.model) => word,
+                    () = telling.way.closed.0.notified() => {
+                        return Some((Ok(Bytes::from_static(COMMENT)), telling));
+                    }
+                },
             };
             let event = telling.event(word);
             // Only data: OpenAI's events have neither names nor numbers.

@@ -115,6 +115,7 @@ async fn serve(
             with_logprobs: shape.logprobs,
             language: shape.language,
             warnings,
+            closed: head.extensions.get().cloned().unwrap_or_default(),
         };
         return Ok(streaming::answer(ticket, way).await);
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::frame::Malformed;
 use crate::{api::error::ApiError, config::Config, request::Code};
 
-/// An `error` event. The connection ends after it, because the most common client, Home Assistant,
-/// ignores errors and waits for a transcript or the end of the connection.
+/// An `error` event. The connection ends after it, because Home Assistant up to 2026.8.0 passes
+/// over errors, and waits for a transcript or the end of the connection.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,

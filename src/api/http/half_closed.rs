@@ -1,8 +1,8 @@
 //! Tells clients that have closed their sending side, and wait, from clients that are gone.
 //!
-//! A Unix socket says which of the two it is. Over TCP, and behind a proxy, both look the same until
-//! something is sent to the client: a client that waits reads it, and anything else breaks the
-//! connection.
+//! A Unix socket says which of the two it is. Over TCP, and behind a proxy, both look the same
+//! until something is sent to the client: a client that waits reads it, and anything else breaks
+//! the connection.
 
 use std::{
     io::{self, IoSlice},
@@ -97,11 +97,6 @@ impl Requests {
     pub(super) fn is_fresh(&self) -> bool {
         self.begun.load(Ordering::Relaxed) == 0
     }
-
-    /// True if the client has sent all of its request, and waits for the answer.
-    fn is_awaited(&self) -> bool {
-        !self.is_idle() && self.is_read.load(Ordering::Relaxed)
-    }
 }
 
 /// A body whose end is noted, however it ends.
@@ -166,9 +161,11 @@ impl HalfClosed {
         }
     }
 
-    /// True if the client is gone, or waits for nothing.
+    /// True if the client is gone, or waits for nothing, or its request is not whole. The last bytes
+    /// of a request may still be on their way to the page, which gets a second to read them.
     fn is_over(&self) -> bool {
-        self.is_broken || !self.requests.is_awaited() || self.connection.is_gone()
+        let is_cut_off = !self.requests.is_read.load(Ordering::Relaxed) && self.looks >= ASK;
+        self.is_broken || is_cut_off || self.requests.is_idle() || self.connection.is_gone()
     }
 
     /// From time to time, send something that a client which waits passes over. False if there is

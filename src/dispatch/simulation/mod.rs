@@ -237,6 +237,7 @@ impl Run {
             recording,
             upload: None,
             request_id: number.to_string(),
+            label: None,
             client: client.clone(),
             share,
         };

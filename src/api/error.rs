@@ -30,6 +30,9 @@ pub(super) struct ApiError {
     last: bool,
 }
 
+/// Most characters that an answer repeats of a foreign name; names of hosts have at most 253.
+const LONGEST_NAME: usize = 300;
+
 /// When to ask again if nobody knows better.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -172,6 +175,52 @@ impl ApiError {
         }
     }
 
+    /// Over TCP a key is asked for, and the request has none.
+    pub(super) fn no_key() -> Self {
+        let message = "over TCP this service asks for a key: send the header `Authorization: Bearer KEY`, once";
+        Self::new(Code::InvalidApiKey, message).unread()
+    }
+
+    /// The key is not known.
+    pub(super) fn wrong_key() -> Self {
+        let message = "this key is not known here: it is wrong, or was withdrawn";
+        Self::new(Code::InvalidApiKey, message).unread()
+    }
+
+    /// A client on another machine asks, and this service has no keys.
+    pub(super) fn only_local() -> Self {
+        let message = "over TCP this service serves only its own machine, because it has no keys; its administrator \
+                       can make some (clients.keys)";
+        Self::new(Code::Forbidden, message).unread()
+    }
+
+    /// As [`Self::only_local`], of Wyoming.
+    pub(super) fn only_local_wyoming() -> Self {
+        let message = "over TCP this service speaks Wyoming only with its own machine, because Wyoming knows no keys; \
+                       its administrator can allow others (clients.wyoming_network)";
+        Self::new(Code::Forbidden, message).unread()
+    }
+
+    /// The request calls the service by the foreign name `host`.
+    pub(super) fn foreign_host(host: &str) -> Self {
+        let host: String = host.chars().take(LONGEST_NAME).collect();
+        let message = format!(
+            "this service does not go by the name {host:?}; its administrator can list further names (http.hosts)"
+        );
+        Self::new(Code::ForeignHost, message).unread()
+    }
+
+    /// The request is from a page of a foreign `origin`.
+    pub(super) fn foreign_origin(origin: &HeaderValue) -> Self {
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        let origin: String = origin.chars().take(LONGEST_NAME).collect();
+        let message = format!(
+            "pages of the origin {origin:?} may not ask this service; its administrator can list origins \
+             (http.cors_origins)"
+        );
+        Self::new(Code::ForeignOrigin, message).unread()
+    }
+
     /// This client may not use the service.
     pub(super) fn forbidden(peer: &Peer) -> Self {
         let message = match peer {
@@ -180,7 +229,7 @@ impl ApiError {
                  clients.allow_groups)"
             ),
             Peer::Remote(_) => "only certain users may use this service (clients.allow_users, clients.allow_groups), and over \
-                     TCP nobody vouches for who you are"
+                     TCP nobody vouches for who you are, unless you have a key (clients.keys)"
                 .into(),
         };
         Self {
@@ -255,6 +304,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.code == Code::InvalidApiKey {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // OpenAI's clients resend every 408, 409, 429 and 5xx twice unless told not to.
         match self.code.again() {

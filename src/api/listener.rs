@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::{
         fd::{AsFd, BorrowedFd, RawFd},
         unix::net,
@@ -55,6 +56,14 @@ impl Listener {
         check(&socket)?;
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(socket)?))
+    }
+
+    /// The address at which it listens; `None` for a Unix socket.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(listener) => listener.local_addr().ok(),
+        }
     }
 
     /// Accept the next connection. Skips errors of single connections, and waits if resources are

@@ -35,7 +35,15 @@ impl Peer {
         }
     }
 
-    /// The client's share of the service; `None` if it may not use the service.
+    /// Whether the client is on another machine.
+    pub fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Local { .. } => false,
+            Self::Remote(address) => !address.ip().to_canonical().is_loopback(),
+        }
+    }
+
+    /// The client's share of the service, if it shows no key; `None` if it may not use the service.
     pub fn share(&self, access: &Access) -> Option<Share> {
         match self {
             Self::Local {

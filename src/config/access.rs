@@ -1,15 +1,19 @@
 //! `[clients]` with every name resolved: which clients may ask, and how many requests each may
 //! have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use nix::unistd::{Group, User};
 
 use super::{
     clients::{Clients, Share, ShareOverride},
     identity::{NOBODY, Numbers},
+    keys::{self, Keys},
 };
-use crate::problems::Problems;
+use crate::{problems::Problems, request::KeyName};
 
 /// Users and groups by number, so that nothing has to be looked up when a client connects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub struct Access {
     general: Share,
     groups: BTreeMap<u32, ShareOverride>,
     users: BTreeMap<u32, ShareOverride>,
+    /// The keys of clients over TCP; `None`: none is asked for, and only this machine is served.
+    keys: Option<Keys>,
+    wyoming_network: bool,
+    remarks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +62,28 @@ impl Access {
         })
     }
 
-    /// The share of all clients over TCP together. `None`: they may not ask, because only certain
-    /// users may and TCP does not tell which user a client is.
+    /// How many keys clients over TCP may show; `None` if no key is asked for.
+    pub fn keys(&self) -> Option<usize> {
+        self.keys.as_ref().map(Keys::count)
+    }
+
+    /// The name of `key`, and the share of all who show it, together; `None`: it is not known.
+    pub fn of_key(&self, key: &[u8]) -> Option<(KeyName, Share)> {
+        let (name, own) = self.keys.as_ref()?.find(key)?;
+        let share = Share {
+            max_running: own.max_running.unwrap_or(self.general.max_running),
+            max_queued: own.max_queued.unwrap_or(self.general.max_queued),
+        };
+        Some((name.clone(), share))
+    }
+
+    /// Whether Wyoming also serves clients on other machines, which cannot show a key.
+    pub fn wyoming_network(&self) -> bool {
+        self.wyoming_network
+    }
+
+    /// The share of all clients over TCP without a key together. `None`: they may not ask, because
+    /// only certain users may and TCP does not tell which user a client is.
     pub fn of_network(&self) -> Option<Share> {
         match self.allowed {
             None => Some(self.general),
@@ -63,8 +91,8 @@ impl Access {
         }
     }
 
-    /// Warnings about configured users and groups whose numbers are unmapped in the service's user
-    /// namespace. The kernel never reports those numbers to the service.
+    /// Warnings: about configured users and groups whose numbers are unmapped in the service's user
+    /// namespace, which the kernel never reports to the service; and about keys.
     pub(super) fn remarks(&self, users: &Numbers, groups: &Numbers) -> Vec<String> {
         let allowed = self.allowed.iter();
         let named_users = allowed.clone().flat_map(|allowed| &allowed.users);
@@ -84,14 +112,13 @@ impl Access {
             ),
         ];
         let kinds = kinds.into_iter().filter(|(_, numbers)| !numbers.is_empty());
-        kinds
-            .map(|(kind, numbers)| {
+        let of_numbers = kinds.map(|(kind, numbers)| {
                 format!(
                     "clients: the unit's PrivateUsers= keeps the service from knowing these {kind} when they come: \
                      {numbers} (the drop-in large-ids.conf of the unit changes that)"
                 )
-            })
-            .collect()
+            });
+        of_numbers.chain(self.remarks.iter().cloned()).collect()
     }
 
     /// True if a client's share depends on the groups that it is a member of.
@@ -101,8 +128,13 @@ impl Access {
     }
 }
 
-/// Resolve all names. The present table of `problems` is `[clients]`.
-pub(super) fn resolve(clients: &Clients, problems: &mut Problems) -> Access {
+/// Resolve all names. `credentials` is systemd's folder of the service's credentials. The present
+/// table of `problems` is `[clients]`.
+pub(super) fn resolve(
+    clients: &Clients,
+    credentials: Option<&Path>,
+    problems: &mut Problems,
+) -> Access {
     let mut list = |names: &[String], key: &str, number: Lookup| {
         let mut numbers = BTreeSet::new();
         for name in names {
@@ -133,6 +165,11 @@ pub(super) fn resolve(clients: &Clients, problems: &mut Problems) -> Access {
         }
         numbers
     };
+    let (users_caps, groups_caps) = (
+        table(&clients.users, "users", user),
+        table(&clients.groups, "groups", group),
+    );
+    let (keys, remarks) = keys::resolve(&clients.keys, credentials, problems);
     Access {
         allowed: (!clients.allow_users.is_empty() || !clients.allow_groups.is_empty())
             .then_some(Allowed { users, groups }),
@@ -140,8 +177,11 @@ pub(super) fn resolve(clients: &Clients, problems: &mut Problems) -> Access {
             max_running: clients.max_running,
             max_queued: clients.max_queued,
         },
-        groups: table(&clients.groups, "groups", group),
-        users: table(&clients.users, "users", user),
+        groups: groups_caps,
+        users: users_caps,
+        keys,
+        wyoming_network: clients.wyoming_network,
+        remarks,
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::KeysTable;
+
 /// The table `[clients]`: access and caps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +23,10 @@ pub struct Clients {
     pub groups: BTreeMap<String, ShareOverride>,
     /// Caps for a user, by name or number. They override the caps of the user's groups.
     pub users: BTreeMap<String, ShareOverride>,
+    /// The keys of clients over TCP.
+    pub keys: KeysTable,
+    /// Whether Wyoming, which knows no keys, also serves clients on other machines.
+    pub wyoming_network: bool,
 }
 
 impl Default for Clients {
@@ -33,6 +39,8 @@ impl Default for Clients {
             max_queued: 128,
             groups: BTreeMap::new(),
             users: BTreeMap::new(),
+            keys: KeysTable::default(),
+            wyoming_network: false,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{ffi::OsStr, io, path::Path};
 
 use super::{
-    error::ConfigError, found, mode::Mode, resolve::resolve, resolved::Config, source::Source,
+    clients::Clients, error::ConfigError, found, mode::Mode, resolve::resolve, resolved::Config,
+    source::Source,
 };
 use crate::catalogue::{self, Catalogue};
 
@@ -74,6 +75,8 @@ impl Config {
         settings.models = [(NAME.into(), table)].into();
         settings.default_model = NAME.into();
         settings.aliases.clear();
+        // Nobody asks, and the keys may be out of reach here.
+        settings.clients = Clients::default();
         let mut config = resolve(settings, &source, None)?;
         for model in &mut config.models {
             model.mode = Mode::Process;

@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod isolation;
 mod jobs;
+mod keys;
 mod limits;
 mod load;
 mod memory;

@@ -25,10 +25,11 @@ pub const DEFAULT_STATE: &str = "/var/lib/stt-isolated";
 /// sets `jobs.max_running`.
 const PREFIX: &str = "STT_ISOLATED_";
 
-/// Variables that are not keys of the daemon: the client's default socket and its mirror, and the
-/// places of the catalogue.
-const OTHER_VARIABLES: [&str; 3] = [
+/// Variables that are not keys of the daemon: the client's default socket, its key and its mirror,
+/// and the places of the catalogue.
+const OTHER_VARIABLES: [&str; 4] = [
     "STT_ISOLATED_SOCKET",
+    "STT_ISOLATED_KEY_FILE",
     "STT_ISOLATED_MIRROR",
     catalogue::VARIABLE,
 ];

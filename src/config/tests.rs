@@ -188,6 +188,14 @@ fn each_mistake_is_told_with_line_and_key() {
             "test.toml:2: clients.users.root.max_runing: unknown field",
         ),
         (
+            "[http]\nhosts = [\"stt.example:80\"]",
+            "test.toml:2: http.hosts: each is a name without a port",
+        ),
+        (
+            "[http]\ncors_origins = [\"*\"]",
+            "test.toml:2: http.cors_origins: each is a scheme and a host",
+        ),
+        (
             "default_model = \"x\"",
             "test.toml:1: default_model: there is no model `x`; configured: default",
         ),

@@ -171,6 +171,12 @@ codes! {
     InvalidHttp: "invalid_http", 400, Never, Refused, Protocol;
     /// This client may not use the service.
     Forbidden: "forbidden", 403, Never, Refused, Protocol;
+    /// Over TCP: the key is missing, or it is not known.
+    InvalidApiKey: "invalid_api_key", 401, Never, Refused, Protocol;
+    /// Over TCP: the request calls the service by a name that is not its own.
+    ForeignHost: "foreign_host", 421, Never, Refused, Protocol;
+    /// Over TCP: the request is from a page of an origin that is not listed.
+    ForeignOrigin: "foreign_origin", 403, Never, Refused, Protocol;
     /// No model has this name.
     ModelNotFound: "model_not_found", 404, Never, Refused, Protocol;
     /// No page has this address.

@@ -10,6 +10,6 @@ mod refusal;
 pub use ask::Ask;
 pub use code::{Again, Code, Group, Source};
 pub use figures::Figures;
-pub use key::KeyName;
+pub use key::{Digest, KeyLine, KeyName};
 pub use outcome::{Failure, Outcome, TimeLimit};
 pub use refusal::Refusal;

@@ -5,6 +5,7 @@ mod confinement;
 mod error;
 mod journal;
 mod log;
+mod network;
 mod notify;
 mod pressure;
 mod privileges;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{confinement::Confinement, log, notify};
+use super::{confinement::Confinement, log, network::Network, notify};
 use crate::{
     api::Connections,
     config::{Config, ConfigError},
@@ -25,6 +25,7 @@ pub(super) struct Reload<'a> {
     pub(super) level: log::Level,
     pub(super) dispatcher: Dispatcher,
     pub(super) connections: Connections,
+    pub(super) network: Network,
     pub(super) confinement: Confinement,
     /// The current reload, while its models are still loading.
     pub(super) under_way: Option<UnderWay>,
@@ -74,6 +75,7 @@ impl Reload<'_> {
             .iter()
             .filter(|remark| !old.remarks.contains(remark));
         new.for_each(|remark| tracing::warn!("{remark}"));
+        self.network.tell(&config, Some(&old));
         self.level.set(config.service.log_level);
         self.connections.set_most(config.http.max_connections);
         tracing::info!("reload: the new configuration is right and taken over");

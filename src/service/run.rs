@@ -11,7 +11,9 @@ use tokio::{
 use super::{
     confinement::{self, Confinement},
     error::ServeError,
-    log, notify,
+    log,
+    network::Network,
+    notify,
     pressure::Pressure,
     privileges,
     reload::{Load, Reload},
@@ -64,6 +66,8 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     // Do this first, so that no signal has its default effect.
     let mut signals = Signals::catch()?;
     let sockets = Sockets::take()?;
+    let network = Network::of(&sockets);
+    network.tell(&config, None);
     let confinement = Confinement::take(&config)?;
     let tree = confinement.tree();
     let probe = Probe::run(tree.as_deref())?;
@@ -91,6 +95,7 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
         level,
         dispatcher: dispatcher.clone(),
         connections: connections.clone(),
+        network,
         confinement,
         under_way: None,
     };

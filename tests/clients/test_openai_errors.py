@@ -1,6 +1,7 @@
 """OpenAI's client in Python, unmodified: an error is the exception that its user expects, and is tried again only
 where that helps. How often it asked is counted by the daemon."""
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -98,6 +99,23 @@ def test_who_may_not_ask_is_told_so(speech):
             ask(client, speech)
         assert about(caught.value) == (403, None, "forbidden")
         assert daemon.endings() == {}
+
+
+def test_a_key_opens_tcp(speech, tmp_path):
+    port, keys = free_port(), tmp_path / "keys"
+    keys.write_text(f"mine sha256:{hashlib.sha256(b'stt_mine').hexdigest()}\n")
+    keys.chmod(0o600)
+    config = CONFIG + f'[clients.keys]\nfile = "{keys}"\n'
+    with Daemon(config, also=[("http", f"127.0.0.1:{port}")]) as daemon:
+        def by(key):
+            return openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key)
+
+        with by("none") as client, pytest.raises(openai.AuthenticationError) as caught:
+            ask(client, speech)
+        assert about(caught.value) == (401, None, "invalid_api_key")
+        assert daemon.endings() == {}
+        with by("stt_mine") as client:
+            assert ask(client, speech).text == FAULT
 
 
 @pytest.mark.parametrize(

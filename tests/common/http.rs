@@ -184,8 +184,10 @@ pub fn content_type() -> String {
 /// The head of a transcription request with a multipart body, `more` being header lines.
 pub fn post_head(more: &str) -> Vec<u8> {
     let kind = content_type();
-    format!("POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n{more}\r\n")
-        .into_bytes()
+    format!(
+        "POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{more}\r\n"
+    )
+    .into_bytes()
 }
 
 /// A transcription request with this multipart body and its length.

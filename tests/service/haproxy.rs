@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
     },
     process::{Child, Command, Stdio},
     sync::{
@@ -49,6 +49,11 @@ max = 4
 [models.fault]
 engine = "fault"
 "#;
+
+/// The key that all requests show, and the line by which the hosts know it (`printf stt_test |
+/// sha256sum`).
+const KEY: &str = "Authorization: Bearer stt_test\r\n";
+const KEYS: &str = "test sha256:2faa66e7a2acbd49f07fc8e16710c1bfcd3a8779074630d19ecdc82c6901ef02\n";
 
 /// One host: a daemon with a listening socket that outlives it, as systemd's does.
 struct Host {
@@ -157,7 +162,15 @@ fn ip(arguments: &str) {
 impl Host {
     fn new(listener: TcpListener, config: &str, network: Option<Network>) -> Host {
         let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("config.toml"), config).unwrap();
+        let keys = folder.path().join("keys");
+        let of_keys = format!("[clients.keys]\nfile = {keys:?}\n");
+        fs::write(
+            folder.path().join("config.toml"),
+            format!("{config}\n{of_keys}"),
+        )
+        .unwrap();
+        fs::write(&keys, KEYS).unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
         // The daemon inherits it.
         fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let mut host = Host {
@@ -173,7 +186,7 @@ impl Host {
 
     fn wait_ready(&self) {
         wait_until("the host is ready", LONG, || {
-            let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             ask(self.address(), request).is_ok_and(|answer| answer.status == 200)
         });
     }
@@ -228,10 +241,9 @@ impl Host {
     }
 
     fn stats(&self) -> Value {
-        let answer = ask(
-            self.address(),
-            b"GET /v1/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        );
+        let request =
+            format!("GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n{KEY}Connection: close\r\n\r\n");
+        let answer = ask(self.address(), request.as_bytes());
         serde_json::from_str(&answer.unwrap().body).unwrap()
     }
 
@@ -296,7 +308,7 @@ fn request(model: &str, seconds: usize) -> Vec<u8> {
     let form = Form::of("a.wav", &wav(&vec![0; 32_000 * seconds])).field("model", model);
     let body = form.body();
     let mut request = format!(
-        "POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: localhost\r\n{KEY}Connection: close\r\n\
          Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )
@@ -780,7 +792,8 @@ fn without_hosts_errors_look_the_same() {
     let mut host = Host::local(2, CONFIG);
     let balancer = Balancer::before(&[&host]);
     let page = |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: stt.example\r\n{KEY}Connection: close\r\n\r\n");
         ask(balancer.address, request.as_bytes()).unwrap()
     };
     assert_eq!(page("/readyz").status, 200);

@@ -12,6 +12,7 @@ mod config;
 mod endurance;
 mod haproxy;
 mod keeping;
+mod keys;
 mod operations;
 mod recovery;
 mod reload;

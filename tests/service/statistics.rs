@@ -320,6 +320,7 @@ fn running_requests_show_progress() {
         "client_request_id",
         "cpu_seconds",
         "id",
+        "key",
         "memory_bytes",
         "memory_limit_bytes",
         "memory_peak_bytes",

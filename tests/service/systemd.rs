@@ -229,7 +229,7 @@ fn sockets_of_several_kinds_are_served() {
     drop(free);
     let daemon = Setup::new("").listen(&address.to_string()).start();
     let mut tcp = TcpStream::connect(address).unwrap();
-    tcp.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    tcp.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     tcp.read_to_string(&mut answer).unwrap();

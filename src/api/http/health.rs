@@ -23,17 +23,22 @@ pub(super) async fn alive() -> Json<Value> {
 /// failed model. If new settings of a model could not be applied, it is ready with the old ones and
 /// the answer says so.
 ///
+/// Clients that may not ask, over TCP where others have keys, are told only the status.
+///
 /// With `?room`, also answer 503 while a request of this client would be refused at once. This is
 /// for clients that can use another host.
 pub(super) async fn ready(
     State(app): State<App>,
-    Extension(client): Extension<Client>,
-    Extension(share): Extension<Share>,
+    client: Option<Extension<Client>>,
+    share: Option<Extension<Share>>,
     RawQuery(query): RawQuery,
 ) -> impl IntoResponse {
     let query = query.unwrap_or_default();
     let mut keys = query.split('&').map(|pair| pair.split('=').next());
     let wants_room = keys.any(|key| key == Some("room"));
+    let is_known = client.is_some();
+    let client = client.map_or(Client::Network, |Extension(client)| client);
+    let share = share.map_or_else(Share::default, |Extension(share)| share);
     let is_full = wants_room && !app.dispatcher.has_room(&client, share);
     let health = app.dispatcher.health();
     let ready = health.iter().all(|(_, health)| *health == Health::Ready);
@@ -59,5 +64,9 @@ pub(super) async fn ready(
         (true, true) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    (code, Json(json!({"status": status, "models": models})))
+    let answer = match is_known {
+        true => json!({"status": status, "models": models}),
+        false => json!({"status": status}),
+    };
+    (code, Json(answer))
 }

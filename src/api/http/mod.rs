@@ -6,6 +6,7 @@ mod balanced;
 mod connection;
 mod cost;
 mod fit;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
@@ -70,8 +71,8 @@ fn pages() -> [(&'static str, MethodRouter<App>); 11] {
         ("/v1/models/{model}", get(models::show)),
         ("/v1/stats", get(stats::show)),
         ("/metrics", get(metrics::show)),
-        (admission::OPEN, get(health::alive)),
-        ("/readyz", get(health::ready)),
+        (admission::ALIVE, get(health::alive)),
+        (admission::READY, get(health::ready)),
         ("/openapi.json", get(openapi::show)),
     ]
 }
@@ -85,6 +86,7 @@ pub fn router(app: App) -> Router {
         })
         .fallback(async || ApiError::no_route())
         .layer(from_fn_with_state(app.clone(), admission::admit))
+        .layer(from_fn_with_state(app.clone(), foreign::keep_out))
         .layer(from_fn(balanced::translate))
         .layer(from_fn(identify))
         .with_state(app)

@@ -137,7 +137,11 @@ impl Client {
 
     /// The client's share of the service.
     fn share(&self) -> Result<Share, ApiError> {
-        let share = self.peer.share(&self.app.dispatcher.config().clients);
+        let access = &self.app.dispatcher.config().clients;
+        if self.peer.is_elsewhere() && !access.wyoming_network() {
+            return Err(ApiError::only_local_wyoming());
+        }
+        let share = self.peer.share(access);
         share.ok_or_else(|| ApiError::forbidden(&self.peer))
     }
 

@@ -3,8 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use hyper::header::HeaderValue;
+use stt_isolated::request::KeyName;
 
-use crate::{endpoint::Endpoint, raw::Raw};
+use crate::{endpoint::Endpoint, key, raw::Raw};
 
 /// Shortest interval: faster updates cannot be read, and would burden the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -33,6 +35,9 @@ pub enum Command {
     /// Download a model, put a file into the models directory, list models, or remove one
     #[command(subcommand)]
     Model(Model),
+    /// Make a key for clients that come over TCP
+    #[command(subcommand)]
+    Key(Key),
     /// Show the state of the service: problems first, then the activity of each model
     Status(Status),
     /// Watch the running jobs, with the use of their limits
@@ -129,6 +134,26 @@ pub struct Models {
     /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// `sttctl key`: makes keys for clients over TCP.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Print a new key, and below it the line for the file that `clients.keys` names
+    #[command(
+        after_help = "The key is shown only this once: the line has only its hash.\n\n\
+                      sttctl key new phone | (read -r key; echo \"$key\" >&2; sudo tee -a /etc/stt-isolated/keys)\n\
+                      sudo systemctl reload stt-isolated"
+    )]
+    New(NewKey),
+}
+
+/// Arguments of `sttctl key new`.
+#[derive(Debug, Args)]
+pub struct NewKey {
+    /// The name under which the service knows the key, in its journal and statistics
+    #[arg(value_name = "NAME", value_parser = key_name)]
+    pub name: KeyName,
 }
 
 /// `sttctl model`: manages the models directory.
@@ -360,10 +385,17 @@ pub struct Server {
         default_value = "/run/stt-isolated/http.sock"
     )]
     pub socket: Endpoint,
+    /// File with the key to show, which the service may ask for over TCP
+    #[arg(long = "key-file", value_name = "FILE", env = "STT_ISOLATED_KEY_FILE", value_parser = key::header)]
+    pub key: Option<HeaderValue>,
     /// Give up on one request, retries included, after this long ("90s", "10m") [default: never;
     /// status and top: 10s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+fn key_name(name: &str) -> Result<KeyName, &'static str> {
+    KeyName::new(name).ok_or("use 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `.`")
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

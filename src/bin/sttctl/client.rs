@@ -9,7 +9,7 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1,
-    header::{HOST, HeaderMap, RETRY_AFTER, USER_AGENT},
+    header::{AUTHORIZATION, HOST, HeaderMap, RETRY_AFTER, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 
@@ -115,7 +115,10 @@ pub async fn ask(
     let attempts = async {
         let mut left = retries;
         loop {
-            let request = prepare().await?;
+            let mut request = prepare().await?;
+            if let Some(key) = &server.key {
+                request.headers_mut().insert(AUTHORIZATION, key.clone());
+            }
             let answer = exchange(&server.socket, request, take.as_deref_mut()).await?;
             let Some(wait) = answer.retry_after().filter(|_| left > 0) else {
                 return Ok(answer);

@@ -112,6 +112,9 @@ pub enum Error {
     /// The result cannot be written.
     #[error("cannot write the result: {0}")]
     Write(#[source] io::Error),
+    /// The kernel gives no random numbers.
+    #[error("cannot make a key: the system gives no random numbers: {0}")]
+    Random(#[source] io::Error),
     /// The answer does not follow the API.
     #[error("the server's answer makes no sense: {0}")]
     Nonsense(String),

@@ -8,6 +8,7 @@ mod error;
 mod figures;
 mod histogram;
 mod journal;
+mod key;
 mod line;
 mod model;
 mod models;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Command::Transcribe(arguments) => transcribe::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Model(arguments) => model::run(arguments).await,
+            Command::Key(arguments) => success(key::run(arguments)),
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
             Command::Advise(arguments) => success(advise::run(arguments)),

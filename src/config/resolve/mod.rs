@@ -29,7 +29,7 @@ pub(super) fn resolve(
     file.jobs = file.jobs.on_this_machine();
     file.check(&mut problems);
     let clients = problems.within(&["clients"], |problems| {
-        access::resolve(&file.clients, problems)
+        access::resolve(&file.clients, source.credentials(), problems)
     });
     let general = General {
         file: &file,

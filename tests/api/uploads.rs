@@ -57,6 +57,18 @@ fn assert_leaves_nothing(daemon: &Daemon, attack: impl Fn()) {
 }
 
 #[test]
+fn the_word_name_may_have_any_letters() {
+    let daemon = Daemon::start("");
+    let mut body = Form::of("a.wav", &TEN_OF_CLUBS.wav()).body();
+    let at = body.windows(5).position(|word| word == b"name=").unwrap();
+    body[at..at + 4].copy_from_slice(b"NAME");
+    assert_eq!(
+        daemon.connect().send(&post(&body)).answer().text(),
+        TEN_OF_CLUBS.text
+    );
+}
+
+#[test]
 fn non_recordings_are_refused() {
     let daemon = Daemon::start("");
     let mut cut = GOFORWARD.encoded(ENCODINGS[2]);

@@ -166,6 +166,12 @@ fn clients_may_say_it_in_other_ways() {
     for nothing in [stop(), [start(), stop()].concat(), request(json!({}), b"")] {
         assert_eq!(client.send(&nothing).text(), "");
     }
+    // Nor in 31 ms.
+    assert_eq!(client.send(&request(json!({}), &[1; 992])).text(), "");
+    assert_eq!(
+        client.send(&request(json!({}), &samples)).text(),
+        TEN_OF_CLUBS.text
+    );
 }
 
 #[test]

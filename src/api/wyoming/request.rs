@@ -223,6 +223,13 @@ impl Request {
         self.is_complete && self.live.as_ref().is_none_or(Live::is_answered)
     }
 
+    /// True if the whole recording has arrived, and nothing can be said in it: it lasts less than
+    /// the 0.1 s below which jobs refuse one.
+    pub(super) fn is_next_to_nothing(&self) -> bool {
+        let is_short = |format: Format| self.size.saturating_mul(10) < format.bytes_per_second();
+        self.is_complete && self.format.is_some_and(is_short)
+    }
+
     /// True if there is room for more samples.
     pub(super) fn has_room(&self) -> bool {
         !self.is_complete && self.live.as_ref().is_none_or(Live::has_room)

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes},
+    http::header,
+};
 use futures_util::StreamExt;
 use multer::{Field, Multipart};
 
@@ -152,7 +155,7 @@ impl Parts {
         content: &mut Content<'_, '_>,
         directory: &Path,
     ) -> Result<(), Trouble> {
-        let name = content.field.name().unwrap_or_default().to_owned();
+        let name = name(content.field);
         if name == self.options.page.recording() {
             if self.file.is_some() {
                 return Err(Trouble::Mistake(ApiError::given_twice(&name)));
@@ -174,6 +177,21 @@ impl Parts {
         })?;
         file.finish(self.options)
     }
+}
+
+/// The name of a part. multer reads the word `name` only in small letters, but it may have any
+/// (RFC 2045, 5.1).
+fn name(field: &Field<'_>) -> String {
+    let of_any_letters = || {
+        let header = field.headers().get(header::CONTENT_DISPOSITION)?;
+        let parameters = header.to_str().ok()?.split(';');
+        let mut pairs = parameters.filter_map(|pair| pair.split_once('='));
+        let (_, name) = pairs.find(|(word, _)| word.trim().eq_ignore_ascii_case("name"))?;
+        let name = name.trim().strip_prefix('"')?.strip_suffix('"')?;
+        Some(name.to_owned())
+    };
+    let name = field.name().map(ToOwned::to_owned);
+    name.or_else(of_any_letters).unwrap_or_default()
 }
 
 async fn spool(content: &mut Content<'_, '_>, directory: &Path) -> Result<File, Trouble> {

@@ -272,6 +272,22 @@ impl ApiError {
         Self { last: true, ..self }
     }
 
+    /// The same error, with the name of the parameter that it is about.
+    pub(super) fn about(self, parameter: &str) -> Self {
+        Self {
+            param: Some(parameter.into()),
+            ..self
+        }
+    }
+
+    /// The same error, with the number of the channel that it is about.
+    pub(super) fn on_channel(self, channel: u16) -> Self {
+        Self {
+            message: format!("channel {channel}: {}", self.message),
+            ..self
+        }
+    }
+
     /// The error of a request whose job failed; `None` if it succeeded.
     pub(super) fn of_outcome(outcome: &Outcome) -> Option<Self> {
         match outcome {

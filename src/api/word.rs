@@ -22,7 +22,7 @@ pub(super) enum Word {
 pub(super) async fn next(ticket: &mut Ticket, model: &str) -> Word {
     loop {
         return match ticket.next().await {
-            Some(RequestEvent::Started) => continue,
+            Some(RequestEvent::Started | RequestEvent::Channels(_)) => continue,
             Some(RequestEvent::Segment(segment)) => Word::Segment(segment),
             Some(RequestEvent::Finished(report)) => Word::Finished(report),
             Some(RequestEvent::Refused(refusal)) => {

@@ -24,6 +24,7 @@ use super::{
     source::Source,
     timeline::{Place, Timeline},
     tracks::{self, Heard, Wanted},
+    voices::Voices,
 };
 
 /// Shortest accepted recording, in samples: 0.1 s, the rule of OpenAI's service. No block but the
@@ -181,7 +182,7 @@ impl Decoder {
             resampler: None,
             cursor: 0,
             frames: 0,
-            mixer: Mixer::of(wanted.channel),
+            mixer: Mixer::of(wanted),
             mono: Vec::new(),
             ready: Vec::new(),
             block: Vec::new(),
@@ -261,6 +262,12 @@ impl Decoder {
             .chain(damage)
             .chain(self.mixer.warning())
             .collect()
+    }
+
+    /// The comparison of the channels, if it was wanted. Complete after the last block.
+    #[must_use]
+    pub fn voices(&self) -> Option<Voices> {
+        self.mixer.voices()
     }
 
     /// Like [`Self::fill`]. If it fails, tries again without looking at the end of the file.

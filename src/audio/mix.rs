@@ -7,6 +7,11 @@ use std::{f32::consts::TAU, ops::Range};
 
 use symphonia::core::audio::GenericAudioBufferRef;
 
+use super::{
+    tracks::Wanted,
+    voices::{Gate, Survey, Voices},
+};
+
 /// The band in which channels are compared, in hertz. Most of a voice's power lies there. Hum lies
 /// below it, and is often equal in channels whose voices cancel out.
 const BAND: Range<f32> = 200.0..1_500.0;
@@ -38,6 +43,10 @@ const LONG: f32 = 0.25;
 pub(super) struct Mixer {
     /// Number of the only wanted channel; `None` for all.
     only: Option<u16>,
+    /// Silences in it what crosses over from others.
+    gate: Option<Gate>,
+    /// Compares all channels.
+    survey: Option<Survey>,
     /// Scratch space.
     interleaved: Vec<f32>,
     channels: Vec<Channel>,
@@ -64,12 +73,20 @@ struct Channel {
 }
 
 impl Mixer {
-    /// A mixer for a recording of which only this channel is wanted; `None` mixes all.
-    pub(super) fn of(only: Option<u16>) -> Self {
+    /// A mixer for a recording of which this is wanted.
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        let gate = wanted.voices.as_deref().zip(wanted.channel);
         Self {
-            only,
+            only: wanted.channel,
+            gate: gate.map(|(voices, channel)| Gate::of(voices, channel)),
+            survey: wanted.survey.then(Survey::default),
             ..Self::default()
         }
+    }
+
+    /// The comparison of all channels, if it was wanted. Complete after the last frame.
+    pub(super) fn voices(&self) -> Option<Voices> {
+        self.survey.as_ref().map(Survey::voices)
     }
 
     /// Append the frames of `range` to `mono`: of each frame the wanted channel, which must exist,
@@ -92,13 +109,21 @@ impl Mixer {
         interleaved
             .iter_mut()
             .for_each(|sample| *sample = sane(*sample));
-        if let Some(channel) = self.only {
+        let rate = buffer.spec().rate();
+        if let Some(survey) = &mut self.survey {
+            survey.take(&interleaved, channels, rate);
+        }
+        if let Some((gate, channel)) = self.gate.as_mut().zip(self.only)
+            && usize::from(channel) < channels
+        {
+            gate.pass(&interleaved, channels, rate, channel.into(), mono);
+        } else if let Some(channel) = self.only {
             let samples = interleaved.iter().skip(channel.into());
             mono.extend(samples.step_by(channels));
         } else if channels == 1 {
             mono.extend_from_slice(&interleaved);
         } else {
-            let rate = buffer.spec().rate() as f32;
+            let rate = rate as f32;
             self.compare(&interleaved, channels, rate);
             self.decide();
             self.mix(&interleaved, channels, rate, mono);
@@ -121,7 +146,7 @@ impl Mixer {
     fn compare(&mut self, interleaved: &[f32], channels: usize, rate: f32) {
         if self.channels.len() != channels {
             *self = Self {
-                only: self.only,
+                survey: self.survey.take(),
                 seconds: self.seconds,
                 channels: vec![Channel::default(); channels],
                 ..Self::default()
@@ -235,7 +260,11 @@ mod tests {
         let mut mono = Vec::new();
         let buffer = buffer(channels, interleaved);
         let buffer = buffer.as_generic_audio_buffer_ref();
-        Mixer::of(channel).append(&buffer, range, &mut mono);
+        let wanted = Wanted {
+            channel,
+            ..Wanted::default()
+        };
+        Mixer::of(&wanted).append(&buffer, range, &mut mono);
         mono
     }
 

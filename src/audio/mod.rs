@@ -39,6 +39,7 @@ mod source;
 mod timeline;
 mod tracks;
 mod vad;
+mod voices;
 
 pub use bounds::{CHANNELS, RATES};
 pub use decode::Decoder;
@@ -48,6 +49,7 @@ pub use intake::length;
 pub use mark::is_decoding;
 pub use pieces::{Cutter, Keep, Piece};
 pub use tracks::Wanted;
+pub use voices::{MOST_VOICES, Voices};
 
 /// Sample rate of all decoded audio, in hertz: one channel of `f32` in −1 … 1 at 16 kHz.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -116,6 +116,16 @@ impl Cutter {
         }
     }
 
+    /// End a piece at each pause, however short the recording is: in a conversation others speak
+    /// in the pauses.
+    #[must_use]
+    pub fn in_turns(self) -> Self {
+        Self {
+            is_long: true,
+            ..self
+        }
+    }
+
     /// Add the next samples of the recording (one channel, −1 … 1, [`SAMPLE_RATE`]). Take all
     /// available pieces before adding more.
     pub fn push(&mut self, samples: &[f32]) {

@@ -1,11 +1,13 @@
 //! Decides which sound track of a file is heard.
 
+use std::sync::Arc;
+
 use symphonia::core::{
     codecs::{CodecParameters, audio::AudioDecoder},
     formats::{FormatReader, Track, TrackFlags, well_known::FORMAT_ID_OGG},
 };
 
-use super::{AudioError, formats::decoder_of};
+use super::{AudioError, formats::decoder_of, voices::Voices};
 use crate::language::is_same_language;
 
 /// The sender's wishes.
@@ -17,6 +19,10 @@ pub struct Wanted {
     pub track: Option<u16>,
     /// Language in which the recording is spoken. It decides only if exactly one track has it.
     pub language: Option<String>,
+    /// True to compare the channels: [`Decoder::voices`](super::Decoder::voices).
+    pub survey: bool,
+    /// The comparison. With it, nothing is heard of `channel` that crosses over from another one.
+    pub voices: Option<Arc<Voices>>,
 }
 
 /// The track that is heard.

@@ -12,10 +12,11 @@ use super::{
 use crate::problems::Problems;
 
 /// Names of OpenAI's models. Programs ask for one of them unless they are told another.
-const OPENAI: [&str; 4] = [
+const OPENAI: [&str; 5] = [
     "whisper-1",
     "gpt-4o-mini-transcribe",
     "gpt-4o-transcribe",
+    "gpt-4o-transcribe-diarize",
     "gpt-transcribe",
 ];
 

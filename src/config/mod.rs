@@ -29,6 +29,7 @@ mod resolved;
 mod service;
 mod source;
 mod spares;
+mod speakers;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -55,5 +56,6 @@ pub use resolved::{Config, Model};
 pub use service::{LogLevel, Service};
 pub use source::DEFAULT_STATE;
 pub use spares::Spares;
+pub use speakers::Speakers;
 pub use stamp::Stamp;
 pub use zygote::Zygote;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     hints::Hints, limits::LimitsOverride, mode::Mode, recycle::RecycleOverride,
-    spares::SparesOverride,
+    spares::SparesOverride, speakers::Speakers,
 };
 use crate::{
     engine::{self, Circumstances, EngineConfig, EngineKind, EngineSettings},
@@ -32,6 +32,9 @@ macro_rules! model_table {
             /// Treatment of hints that it cannot use.
             #[serde(default)]
             pub hints: Hints,
+            /// How speakers are told apart in requests that do not say it.
+            #[serde(default)]
+            pub speakers: Speakers,
             /// How its requests are served, if not by `isolation.mode`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub mode: Option<Mode>,

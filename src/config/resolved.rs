@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     access::Access, audio::Converter, breaker::Breaker, health::Health, hints::Hints, http::Http,
     isolation::Isolation, jobs::Jobs, limits::Limits, memory::Memory, mode::Mode, recycle::Recycle,
-    service::Service, spares::Spares, stamp::Stamp, zygote::Zygote,
+    service::Service, spares::Spares, speakers::Speakers, stamp::Stamp, zygote::Zygote,
 };
 use crate::{engine::EngineSettings, isolation::Company};
 
@@ -51,6 +51,8 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// Treatment of hints that it cannot use.
     pub hints: Hints,
+    /// How speakers are told apart in requests that do not say it.
+    pub speakers: Speakers,
     /// How its requests are served.
     pub mode: Mode,
     /// The engine, its settings and its files.

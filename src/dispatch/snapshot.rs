@@ -281,11 +281,7 @@ struct PoolState {
 impl Snapshot {
     /// Everything, at this moment, as the client `asker` may see it; `connections` of clients are
     /// there. Reads a few files for each process.
-    pub(in crate::dispatch) fn take(
-        shared: &Shared,
-        connections: usize,
-        asker: &Client,
-    ) -> Self {
+    pub(in crate::dispatch) fn take(shared: &Shared, connections: usize, asker: &Client) -> Self {
         let statistics = &shared.statistics;
         let open = statistics.open();
         let pools = pools(shared);

@@ -18,4 +18,6 @@ pub struct Capabilities {
     pub temperature: bool,
     /// It can write in English what was said in another language.
     pub translation: bool,
+    /// It tells speakers apart by their voices.
+    pub speakers: bool,
 }

@@ -5,6 +5,7 @@ pub mod converter;
 mod original;
 mod report;
 mod seam;
+mod speakers;
 mod transcribe;
 pub mod wire;
 
@@ -191,6 +192,11 @@ impl Report for ToSupervisor<'_> {
     fn heard(&mut self, audio: Duration, total: Option<Duration>) -> ControlFlow<()> {
         let id = self.id;
         self.send(&FromJob::Heard { id, audio, total })
+    }
+
+    fn channels(&mut self, channels: &[u16]) -> ControlFlow<()> {
+        let (id, channels) = (self.id, channels.to_vec());
+        self.send(&FromJob::Channels { id, channels })
     }
 
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {

@@ -11,12 +11,13 @@ use std::{
 
 use super::{
     report::{Heard, Report, failure, too_long},
+    speakers,
     wire::Order,
 };
 use crate::{
     audio::{self, AudioError},
     engine::{EngineError, HearsOriginal, OriginalSource},
-    request::{Failure, Figures},
+    request::{Failure, Figures, Speakers},
 };
 
 /// Bytes passed at once.
@@ -33,6 +34,11 @@ pub(super) fn transcribe(
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
+    let reason = "the model reads recordings itself, so their channels cannot be compared";
+    let warning = match order.ask.speakers {
+        Some(Speakers::Find(find)) => speakers::way(Err(reason), find)?.warning,
+        _ => None,
+    };
     let is_file = matches!(audio::length(&recording), Ok(Some(_)));
     let report = RefCell::new(report);
     let mut source = Original {
@@ -57,7 +63,7 @@ pub(super) fn transcribe(
             transcribe: start.elapsed(),
             languages: engine.languages().into_iter().map(str::to_owned).collect(),
             converted: false,
-            warnings: Vec::new(),
+            warnings: warning.into_iter().collect(),
         }),
         Err(error) => Err(failure(&error)),
     }

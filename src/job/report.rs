@@ -20,6 +20,11 @@ pub trait Report {
     fn progress(&mut self, audio: Duration) -> ControlFlow<()>;
     /// The engine is done with this much `audio`, of so much in `total` if that is known.
     fn heard(&mut self, audio: Duration, total: Option<Duration>) -> ControlFlow<()>;
+    /// Each of these channels has a speaker of its own; the first one is heard.
+    fn channels(&mut self, channels: &[u16]) -> ControlFlow<()> {
+        let _ = channels;
+        ControlFlow::Continue(())
+    }
     /// A piece of the transcript is final.
     fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
     /// True if anybody listens. A supervisor that no longer listens to a job ends it instead.

@@ -12,13 +12,14 @@ use std::{
 use super::{
     converter::{self, Conversion},
     report::{Heard, PROGRESS_STEP, Report, failure, too_long},
+    speakers,
     wire::Order,
 };
 use crate::{
     audio::{self, AudioError, Cutter, Decoder, Hint, Keep, Wanted},
     engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
     isolation::Standby,
-    request::{Ask, Failure, Figures},
+    request::{Ask, Failure, Figures, Speakers},
     transcript::Segment,
 };
 
@@ -46,13 +47,16 @@ pub fn transcribe(
             return super::original::transcribe(engine, order, recording, report);
         }
     };
-    let wanted = Wanted {
-        channel: order.ask.channel,
-        track: order.ask.track,
-        language: order.ask.language.clone(),
+    let mut ask = order.ask.clone();
+    let mut wanted = Wanted {
+        channel: ask.channel.filter(|_| ask.speakers.is_none()),
+        track: ask.track,
+        language: ask.language.clone(),
+        survey: ask.speakers.is_some(),
+        voices: None,
     };
-    let open = || Decoder::open_for(Arc::clone(&recording), hint, &wanted);
-    let (decoder, conversion) = match open() {
+    let open = |wanted: &Wanted| Decoder::open_for(Arc::clone(&recording), hint, wanted);
+    let (decoder, conversion) = match open(&wanted) {
         Ok(decoder) => (decoder, None),
         Err(error) => {
             let converted = converter::decode(&error, &recording, &wanted, standby)?;
@@ -72,25 +76,19 @@ pub fn transcribe(
         too_long: false,
         report: &report,
     };
-    let mut emit = |segment| report.borrow_mut().segment(segment);
-    let result = match engine.hearing() {
-        Hearing::Whole => source
-            .measure(&recording, open)
-            .and_then(|()| engine.transcribe(&mut source, &order.ask, &mut emit)),
-        hearing @ (Hearing::Pieces | Hearing::LongPieces) => {
-            let keep = if order.ask.vad {
-                Keep::Speech
-            } else {
-                Keep::Everything
-            };
-            let mut cutter = Cutter::new(keep);
-            if hearing == Hearing::LongPieces {
-                cutter = cutter.long();
-            }
+    let (mut warning, is_file) = (None, is_file(&recording));
+    let surveyed = source.survey(is_file, &mut ask, &mut wanted, open);
+    if source.too_long {
+        return Err(too_long(order.max_audio));
+    }
+    let result = match surveyed {
+        Ok(surveyed) => {
+            warning = surveyed?;
             source
-                .measure(&recording, open)
-                .and_then(|()| in_pieces(engine, &mut source, cutter, &order.ask, &mut emit))
+                .measure(is_file, || open(&wanted))
+                .and_then(|()| hear(engine, &mut source, &ask))
         }
+        Err(error) => Err(error),
     };
     if source.too_long {
         return Err(too_long(order.max_audio));
@@ -102,13 +100,43 @@ pub fn transcribe(
             decode: source.decode,
             transcribe: start.elapsed().saturating_sub(source.decode),
             languages: engine.languages().into_iter().map(str::to_owned).collect(),
-            warnings: source.warnings(),
+            warnings: warning.into_iter().chain(source.warnings()).collect(),
         }),
         Err(error) => Err(match &mut source.conversion {
             Some(conversion) => conversion.failure(&error),
             None => failure(&error),
         }),
     }
+}
+
+/// True for a recording that can be read twice.
+fn is_file(recording: &File) -> bool {
+    matches!(audio::length(recording), Ok(Some(_)))
+}
+
+/// Pass the recording to the engine as the engine wants it.
+fn hear(
+    engine: &mut dyn HearsSamples,
+    source: &mut Source<'_, '_>,
+    ask: &Ask,
+) -> Result<(), EngineError> {
+    let report = source.report;
+    let mut emit = |segment| report.borrow_mut().segment(segment);
+    let hearing = engine.hearing();
+    if hearing == Hearing::Whole {
+        return engine.transcribe(source, ask, &mut emit);
+    }
+    let mut cutter = Cutter::new(match ask.vad {
+        true => Keep::Speech,
+        false => Keep::Everything,
+    });
+    if hearing == Hearing::LongPieces {
+        cutter = cutter.long();
+    }
+    if ask.speakers == Some(Speakers::Channel) {
+        cutter = cutter.in_turns();
+    }
+    in_pieces(engine, source, cutter, ask, &mut emit)
 }
 
 /// Pass the recording to the engine piece by piece.
@@ -201,23 +229,32 @@ impl Source<'_, '_> {
     /// As [`AudioSource::next_block`].
     fn measure(
         &mut self,
-        recording: &File,
+        is_file: bool,
         open: impl Fn() -> Result<Decoder, AudioError>,
     ) -> Result<(), EngineError> {
         let says_it_is_short = |length: &Duration| *length <= self.limit;
-        self.heard.total = self.decoder.announced().filter(says_it_is_short);
-        // A pipe or a converter cannot be read twice.
-        let is_file = matches!(audio::length(recording), Ok(Some(_)));
+        let announced = || self.decoder.announced().filter(says_it_is_short);
+        self.heard.total = self.heard.total.or_else(announced);
+        // A pipe or a converter cannot be read twice. If speakers were to be found, it was read.
         if !is_file || self.conversion.is_some() || self.heard.total.is_some() {
             return self.heard.begin(self.report);
         }
+        self.read_through()?;
+        self.decoder = open()?;
+        self.heard.begin(self.report)
+    }
+
+    /// Read the recording to its end, without the engine.
+    ///
+    /// # Errors
+    /// As [`AudioSource::next_block`].
+    fn read_through(&mut self) -> Result<(), EngineError> {
         let hears_as_it_reads = std::mem::take(&mut self.hears_as_it_reads);
         while self.next_block()?.is_some() {}
         self.hears_as_it_reads = hears_as_it_reads;
         self.heard.total = Some(position(self.samples));
-        self.decoder = open()?;
         self.samples = 0;
-        self.heard.begin(self.report)
+        Ok(())
     }
 
     /// The engine is done with this many samples.
@@ -226,6 +263,54 @@ impl Source<'_, '_> {
     /// As [`AudioSource::at_work`].
     fn is_heard(&mut self, samples: u64) -> Result<(), EngineError> {
         self.heard.until(position(samples), self.report)
+    }
+
+    /// If speakers are to be told apart, read the recording once to compare its channels. Then
+    /// `ask` and `wanted` say what is heard, and a sentence may be for the client.
+    ///
+    /// # Errors
+    /// As [`AudioSource::next_block`]; inside, the recording cannot be heard as the client asks.
+    fn survey(
+        &mut self,
+        is_file: bool,
+        ask: &mut Ask,
+        wanted: &mut Wanted,
+        open: impl Fn(&Wanted) -> Result<Decoder, AudioError>,
+    ) -> Result<Result<Option<String>, Failure>, EngineError> {
+        let Some(speakers) = ask.speakers else {
+            return Ok(Ok(None));
+        };
+        let voices = match is_file && self.conversion.is_none() {
+            true => {
+                self.read_through()?;
+                self.decoder
+                    .voices()
+                    .ok_or("its channels were not compared")
+            }
+            false => Err("a recording that has to be converted first can be read only once"),
+        };
+        let mut warning = None;
+        if let Speakers::Find(find) = speakers {
+            let way = match speakers::way(voices.as_ref().map_err(|reason| *reason), find) {
+                Ok(way) => way,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            warning = way.warning;
+            ask.channel = way.channels.first().copied().or(ask.channel);
+            if !way.channels.is_empty() {
+                ask.speakers = Some(Speakers::Channel);
+                if self.report.borrow_mut().channels(&way.channels).is_break() {
+                    return Err(EngineError::Stopped);
+                }
+            }
+        }
+        wanted.channel = ask.channel;
+        if let Ok(voices) = voices {
+            wanted.survey = false;
+            wanted.voices = Some(Arc::new(voices));
+            self.decoder = open(wanted)?;
+        }
+        Ok(Ok(warning))
     }
 
     /// Warnings for the client, once the work is done.

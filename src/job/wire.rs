@@ -58,6 +58,15 @@ pub enum FromJob {
         /// Audio decoded so far.
         audio: Duration,
     },
+    /// Each of these channels has a speaker of its own. The job goes on with the first one, and
+    /// leaves the others to other jobs. Said at most once, before any segment, and only if the
+    /// order is to find the speakers.
+    Channels {
+        /// The request that this answers.
+        id: u64,
+        /// Numbers of the channels, from 0 and ascending.
+        channels: Vec<u16>,
+    },
     /// A piece of the transcript, final.
     Segment {
         /// The request that this answers.

@@ -26,6 +26,8 @@ pub struct Ask {
     pub media_type: Option<String>,
     /// The only channel to listen to, counted from 0; `None` mixes all channels.
     pub channel: Option<u16>,
+    /// How its speakers are told apart; `None` if nobody wants to know them.
+    pub speakers: Option<Speakers>,
     /// Number of the audio track to listen to, counted from 1; `None` leaves it to the file.
     pub track: Option<u16>,
     /// Leave out everything that is not speech, if the engine does not do so itself.
@@ -35,6 +37,27 @@ pub struct Ask {
     pub self_test: bool,
     /// The misbehaviour that a test asks of the engine `fault`; every other engine ignores it.
     pub fault: Option<String>,
+}
+
+/// How the speakers of a recording are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speakers {
+    /// Compare the channels. If they tell the speakers apart, the job names them, and hears the
+    /// first one. Otherwise it hears all channels, and the model tells the speakers if it can.
+    Find(FindSpeakers),
+    /// Hear only [`Ask::channel`], without what crosses over from the others.
+    Channel,
+}
+
+/// The wishes of a client that wants speakers to be told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindSpeakers {
+    /// Number of names that the client gives to the channels, in their order; 0 for none.
+    pub names: u16,
+    /// The recording is refused if its channels do not tell the speakers apart.
+    pub must: bool,
+    /// The model tells speakers apart by their voices.
+    pub by_model: bool,
 }
 
 impl Default for Ask {
@@ -50,6 +73,7 @@ impl Default for Ask {
             extension: None,
             media_type: None,
             channel: None,
+            speakers: None,
             track: None,
             vad: true,
             self_test: false,

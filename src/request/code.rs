@@ -133,6 +133,8 @@ codes! {
     InvalidAudio: "invalid_audio", 400, Never, Recording, Job;
     /// The recording is longer than the model's `limits.max_audio`.
     AudioTooLong: "audio_too_long", 413, Never, Recording, Job;
+    /// The recording does not tell its speakers apart as the request wants it.
+    SpeakersUnknown: "speakers_unknown", 400, Never, Recording, Job;
     /// The library reported a failure in the middle of its work.
     EngineFailed: "engine_failed", 502, Never, Failed, Job;
     /// The remote service that the engine asks refused: only the administrator can help.

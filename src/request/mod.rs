@@ -7,7 +7,7 @@ mod key;
 mod outcome;
 mod refusal;
 
-pub use ask::Ask;
+pub use ask::{Ask, FindSpeakers, Speakers};
 pub use code::{Again, Code, Group, Source};
 pub use figures::Figures;
 pub use key::{Digest, KeyLine, KeyName};

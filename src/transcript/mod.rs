@@ -36,6 +36,9 @@ pub struct Segment {
     pub words: Vec<Word>,
     /// Details of the decoding; `None` if the engine gives none.
     pub decoding: Option<Decoding>,
+    /// The person who speaks, by the name or letter that tells persons apart; `None` if nobody
+    /// asked for it, or if it is not known.
+    pub speaker: Option<String>,
 }
 
 /// Details of how a neural engine found a segment, in the terms of OpenAI's API.
@@ -75,6 +78,7 @@ impl Segment {
             end: _,
             words,
             decoding,
+            speaker,
         } = self;
         let word = |word: &Word| piece(word.text.capacity());
         let tokens = decoding.as_ref().map_or(0, |decoding| {
@@ -86,6 +90,7 @@ impl Segment {
             + piece(words.capacity() * size_of::<Word>())
             + words.iter().map(word).sum::<usize>()
             + tokens
+            + piece(speaker.as_ref().map_or(0, String::capacity))
     }
 
     /// The segment moved to a later time, for text found in a piece of the recording that begins at
@@ -100,6 +105,16 @@ impl Segment {
         }
         self
     }
+}
+
+/// Most characters of a speaker's name.
+const MAX_NAME: usize = 100;
+
+/// True if `name` can be that of a speaker: one line of text, without spaces around it.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_text = !name.is_empty() && name.trim() == name && !name.contains(char::is_control);
+    is_text && name.chars().count() <= MAX_NAME
 }
 
 /// Heap use of an allocation of this many bytes: glibc adds 8 bytes and rounds up to a multiple of
@@ -168,6 +183,7 @@ mod tests {
                 compression_ratio: 0.5,
                 no_speech_prob: 0.125,
             }),
+            speaker: None,
         };
         assert_eq!(at(1).later(second(30)), at(31));
     }
@@ -180,6 +196,7 @@ mod tests {
             end: Duration::from_secs(1),
             words: vec![],
             decoding: None,
+            speaker: None,
         };
         let transcript = Transcript {
             segments: vec![segment("go forward"), segment("ten meters")],

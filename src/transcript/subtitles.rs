@@ -1,6 +1,6 @@
 //! A transcript as subtitles: SubRip (`srt`) and WebVTT (`vtt`), in cues of a few lines.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Segment, Transcript, script::is_unspaced};
 
@@ -30,10 +30,11 @@ impl Default for Lines {
 }
 
 /// A text on the screen with its start and end in milliseconds.
-struct Cue {
+struct Cue<'a> {
     start: u128,
     end: u128,
     lines: Vec<String>,
+    speaker: Option<&'a str>,
 }
 
 /// A word, or a letter of a script without spaces, with its marks.
@@ -46,10 +47,10 @@ struct Unit<'a> {
 }
 
 impl Transcript {
-    /// The transcript as a `.srt` file, for players.
+    /// The transcript as a `.srt` file, for players. A known speaker's name precedes each cue.
     pub fn srt(&self, lines: Lines) -> String {
         let mut file = String::new();
-        for (number, cue) in (1..).zip(self.cues(lines)) {
+        for (number, cue) in (1..).zip(self.cues(lines, true)) {
             let [start, end] = [cue.start, cue.end].map(|time| clock(time, ','));
             file += &format!("{number}\n{start} --> {end}\n{}\n\n", cue.lines.join("\n"));
         }
@@ -59,24 +60,28 @@ impl Transcript {
     /// The transcript as a `.vtt` file, for browsers.
     pub fn vtt(&self, lines: Lines) -> String {
         let mut file = String::from("WEBVTT\n\n");
-        for cue in self.cues(lines) {
+        for cue in self.cues(lines, false) {
             let [start, end] = [cue.start, cue.end].map(|time| clock(time, '.'));
-            // Unescaped, these characters begin tags and character references, and an arrow would
-            // make a line of times.
-            let text = (cue.lines.join("\n").replace('&', "&amp;"))
-                .replace('<', "&lt;")
-                .replace('>', "&gt;");
-            file += &format!("{start} --> {end}\n{text}\n\n");
+            let text = escaped(&cue.lines.join("\n"));
+            let voice = cue.speaker.map(|name| format!("<v {}>", escaped(name)));
+            let voice = voice.unwrap_or_default();
+            file += &format!("{start} --> {end}\n{voice}{text}\n\n");
         }
         file
     }
 
     /// The cues in order of time: one or more for each segment, cut at its pauses. Each ends after
-    /// it begins, because WebVTT forbids even a cue of length zero, and before the next begins.
-    fn cues(&self, lines: Lines) -> Vec<Cue> {
-        let mut cues: Vec<Cue> = Vec::new();
+    /// it begins, because WebVTT forbids even a cue of length zero, and before the next one of the
+    /// same speaker begins. With `naming`, the names of speakers are a part of the text.
+    fn cues(&self, lines: Lines, naming: bool) -> Vec<Cue<'_>> {
+        let mut cues: Vec<Cue<'_>> = Vec::new();
         for segment in &self.segments {
             let first = cues.len();
+            let speaker = segment.speaker.as_deref();
+            let named = |text: &str| match speaker.filter(|_| naming) {
+                Some(name) => format!("{name}: {text}"),
+                None => text.to_owned(),
+            };
             for unit in units(segment) {
                 let open = cues.len() > first;
                 match cues.last_mut().filter(|_| open) {
@@ -84,25 +89,40 @@ impl Transcript {
                     _ => cues.push(Cue {
                         start: unit.start,
                         end: unit.end,
-                        lines: vec![unit.text.to_owned()],
+                        lines: vec![named(unit.text)],
+                        speaker,
                     }),
                 }
             }
         }
-        let mut free = 0;
-        for n in 0..cues.len() {
-            let next = cues.get(n + 1).map(|next| next.start);
-            let Cue { start, end, .. } = &mut cues[n];
-            *start = free.max(*start);
+        // Where the cue behind each one of the same speaker begins.
+        let mut begins: BTreeMap<Option<&str>, u128> = BTreeMap::new();
+        let next = cues.iter().rev();
+        let next = next.map(|cue| begins.insert(cue.speaker, cue.start));
+        let next: Vec<Option<u128>> = next.collect();
+        let mut free: BTreeMap<Option<&str>, u128> = BTreeMap::new();
+        for (cue, next) in cues.iter_mut().zip(next.into_iter().rev()) {
+            let Cue { start, end, .. } = cue;
+            let free = free.entry(cue.speaker).or_default();
+            *start = (*free).max(*start);
             *end = (*end).min(next.filter(|next| *next > *start).unwrap_or(*end));
             *end = (*end).clamp(*start + 1, *start + LONGEST);
-            free = *end;
+            *free = *end;
         }
+        // People interrupt each other: a cue may begin before the last one of somebody else.
+        cues.sort_by_key(|cue| cue.start);
         cues
     }
 }
 
-impl Cue {
+/// A text for WebVTT. Unescaped, these characters begin tags and character references, and an
+/// arrow would make a line of times.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;")
+}
+
+impl Cue<'_> {
     /// True if the word belongs to this cue and has room in it.
     fn takes(&self, unit: &Unit<'_>, lines: Lines) -> bool {
         let has_room = self.lines.len() < lines.count.into() || self.has_line_for(unit, lines);
@@ -232,6 +252,7 @@ mod tests {
             end: Duration::from_millis(*end),
             words: vec![],
             decoding: None,
+            speaker: None,
         };
         Transcript {
             segments: segments.iter().map(segment).collect(),
@@ -280,7 +301,7 @@ mod tests {
     fn no_cue_is_empty_or_lasts_into_the_next() {
         let times = |segments| -> Vec<_> {
             let transcript = transcript(segments);
-            let cues = transcript.cues(Lines::default());
+            let cues = transcript.cues(Lines::default(), true);
             cues.iter().map(|cue| (cue.start, cue.end)).collect()
         };
         assert_eq!(times(&[("a", 0, 20), ("b", 10, 10)]), [(0, 10), (10, 11)]);
@@ -305,13 +326,14 @@ mod tests {
                 end,
                 words,
                 decoding: None,
+                speaker: None,
             }],
             ..Transcript::default()
         }
     }
 
     fn shown(transcript: &Transcript, width: u16, count: u16) -> Vec<(u128, u128, String)> {
-        let cues = transcript.cues(Lines { width, count });
+        let cues = transcript.cues(Lines { width, count }, true);
         let shown = cues
             .iter()
             .map(|cue| (cue.start, cue.end, cue.lines.join("|")));
@@ -359,6 +381,29 @@ mod tests {
             }
             assert!(cues.windows(2).all(|two| two[0].1 <= two[1].0));
         }
+    }
+
+    #[test]
+    fn people_who_interrupt_each_other_have_cues_at_the_same_time() {
+        let mut both = transcript(&[
+            ("one two three four five six", 0, 6_000),
+            ("a < b", 1_000, 2_000),
+            ("seven", 6_000, 7_000),
+        ]);
+        for (segment, name) in both.segments.iter_mut().zip(["Ann", "Bob & Co", "Ann"]) {
+            segment.speaker = Some(name.into());
+        }
+        let real = shown(&both, 14, 2);
+        let texts: Vec<&str> = real.iter().map(|cue| cue.2.as_str()).collect();
+        assert!(texts[0].starts_with("Ann: one"), "{texts:?}");
+        assert!(texts[1].starts_with("Bob & Co: a"), "{texts:?}");
+        assert_eq!(texts.last(), Some(&"Ann: seven"));
+        assert!(real.iter().map(|cue| cue.0).is_sorted(), "{real:?}");
+        let ann = real.iter().filter(|cue| cue.2.starts_with("Ann"));
+        let ann: Vec<_> = ann.collect();
+        assert!(ann.windows(2).all(|two| two[0].1 <= two[1].0), "{real:?}");
+        let vtt = both.vtt(Lines::default());
+        assert!(vtt.contains("\n<v Bob &amp; Co>a &lt; b\n"), "{vtt}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{
-    clips::{ENCODINGS, GOFORWARD},
+    clips::{ENCODINGS, GOFORWARD, call},
     daemon::Daemon,
 };
 use serde_json::Value;
@@ -105,6 +105,7 @@ fn record(folder: &Path) {
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
     write("recording.wav", &GOFORWARD.wav());
     write("recording.raw", &samples);
+    write("call.wav", &call());
     let swapped: Vec<u8> = samples.chunks_exact(2).flat_map(|s| [s[1], s[0]]).collect();
     write("recording.l16", &swapped);
     let flac = GOFORWARD.encoded(ENCODINGS[0]);

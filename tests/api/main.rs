@@ -15,6 +15,7 @@ mod half_closed;
 mod malformed;
 mod openai;
 mod openapi;
+mod speakers;
 mod streaming;
 mod tracks;
 mod transcription;

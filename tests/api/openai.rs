@@ -337,6 +337,7 @@ fn names_of_openai_s_models_are_those_of_the_default_model() {
         "whisper-1",
         "gpt-4o-mini-transcribe",
         "gpt-4o-transcribe",
+        "gpt-4o-transcribe-diarize",
         "gpt-transcribe",
     ] {
         let form = Form::of("a.wav", &TEN_OF_CLUBS.wav()).field("model", model);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::common::{
-    clips::TEN_OF_CLUBS,
+    clips::{TEN_OF_CLUBS, call},
     daemon::Daemon,
     http::{Answer, Form},
 };
@@ -145,7 +145,7 @@ fn answers_are_as_described() {
     let formats = &post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["response_format"]
         ["enum"];
     let formats = formats.as_array().unwrap();
-    assert_eq!(formats.len(), 5);
+    assert_eq!(formats.len(), 6);
     for format in formats {
         let answer = daemon.post(
             &form
@@ -156,10 +156,13 @@ fn answers_are_as_described() {
         assert_described(&description, post, &answer);
     }
     let verbose = form.clone().field("response_format", "verbose_json");
+    let call = Form::of("call.wav", &call()).field("response_format", "diarized_json");
     for (form, status) in [
         (verbose.field("timestamp_granularities", "word"), 200),
         (form.clone().field("include[]", "logprobs"), 200),
         (form.clone().field("stream", "true"), 200),
+        (call.clone(), 200),
+        (call.field("stream", "true"), 200),
         (form.clone().field("model", "another"), 404),
         (form.clone().field("temperature", "2"), 400),
         (Form::of("a.wav", b"no audio"), 400),

@@ -26,6 +26,11 @@ pub const TEN_OF_CLUBS: Clip = Clip {
     text: "ten of clubs",
 };
 
+pub const SOMETHING: Clip = Clip {
+    path: "something.raw",
+    text: "go somewhere and do something",
+};
+
 /// All that the default engine hears without a mistake.
 pub const CLIPS: [Clip; 7] = [
     GOFORWARD,
@@ -42,10 +47,7 @@ pub const CLIPS: [Clip; 7] = [
         path: "cards/005.wav",
         text: "eight of spades four of clubs seven of hearts",
     },
-    Clip {
-        path: "something.raw",
-        text: "go somewhere and do something",
-    },
+    SOMETHING,
     Clip {
         path: "tidigits/dhd.2934z.raw",
         text: "two nine three four zero",
@@ -196,4 +198,51 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
         state.to_le_bytes()
     });
     words.flatten().take(length).collect()
+}
+
+/// The samples of a clip, between so many seconds of silence.
+pub fn speech(clip: &Clip, before: f64, after: f64) -> Vec<f64> {
+    let samples = clip.samples();
+    let samples = samples.as_chunks::<2>().0.iter();
+    let samples = samples.map(|two| f64::from(i16::from_le_bytes(*two)));
+    let pause = |seconds: f64| vec![0.0; (seconds * 16_000.0) as usize];
+    let mut all: Vec<f64> = pause(before).into_iter().chain(samples).collect();
+    all.extend(pause(after));
+    all
+}
+
+/// A WAV file with these channels. Each is heard in all others, so much fainter.
+pub fn recording(channels: &[Vec<f64>], crosstalk: f64) -> Vec<u8> {
+    let frames = channels.iter().map(Vec::len).max().unwrap();
+    let count = channels.len() as u16;
+    let at = |channel: &Vec<f64>, n: usize| channel.get(n).copied().unwrap_or(0.0);
+    let mut samples = Vec::new();
+    for n in 0..frames {
+        let all: f64 = channels.iter().map(|channel| at(channel, n)).sum();
+        for channel in channels {
+            let own = at(channel, n);
+            let sample = own + crosstalk * (all - own);
+            samples.extend((sample.clamp(-32_768.0, 32_767.0) as i16).to_le_bytes());
+        }
+    }
+    let length = u32::try_from(samples.len()).unwrap();
+    let mut file = b"RIFF".to_vec();
+    file.extend((length + 36).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+    file.extend(count.to_le_bytes());
+    file.extend(16_000u32.to_le_bytes());
+    file.extend((32_000 * u32::from(count)).to_le_bytes());
+    file.extend((2 * count).to_le_bytes());
+    file.extend(b"\x10\0data");
+    file.extend(length.to_le_bytes());
+    file.extend(samples);
+    file
+}
+
+/// Two people on a line that lets a tenth through (−20 dB). The second one begins a second before
+/// the first one ends.
+pub fn call() -> Vec<u8> {
+    let first = speech(&GOFORWARD, 0.0, 3.5);
+    let begin = first.len() as f64 / 16_000.0 - 3.5 - 1.0;
+    recording(&[first, speech(&SOMETHING, begin, 0.3)], 0.1)
 }

@@ -26,11 +26,12 @@ use tempfile::TempDir;
 const QUIET: &str = "[spares]\nmin = 0\nmax = 0\n[limits]\ncpus = 1.0\n";
 
 /// Names of the default model.
-const DEFAULT: [&str; 5] = [
+const DEFAULT: [&str; 6] = [
     "default",
     "whisper-1",
     "gpt-4o-mini-transcribe",
     "gpt-4o-transcribe",
+    "gpt-4o-transcribe-diarize",
     "gpt-transcribe",
 ];
 

@@ -108,8 +108,8 @@ impl Service {
 /// All endings of accepted requests, 0 but for these.
 fn requests(ended: &[(&str, u64)]) -> Value {
     let mut all = json!({
-        "ok": 0, "invalid_audio": 0, "audio_too_long": 0, "engine_failed": 0, "upstream_refused": 0,
-        "upstream_busy": 0, "upstream_failed": 0, "memory_limit_exceeded": 0,
+        "ok": 0, "invalid_audio": 0, "audio_too_long": 0, "speakers_unknown": 0,
+        "engine_failed": 0, "upstream_refused": 0, "upstream_busy": 0, "upstream_failed": 0, "memory_limit_exceeded": 0,
         "worker_crashed": 0, "worker_misbehaved": 0, "timeout": 0, "cancelled": 0, "shutting_down": 0,
         "queue_timeout": 0, "engine_unavailable": 0,
     });

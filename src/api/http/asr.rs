@@ -95,6 +95,7 @@ mod tests {
             end: Duration::from_millis(start + 500),
             words: Vec::new(),
             decoding: None,
+            speaker: None,
         };
         Transcript {
             segments: vec![segment("go\tforward", 460), segment("ten meters", 1000)],

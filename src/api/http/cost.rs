@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::chorus::Share;
 use crate::{config::Mode, dispatch::Report, units::milliseconds};
 
 /// Figures of a finished request.
@@ -12,6 +13,8 @@ pub(super) struct Cost<'a> {
     pub(super) mode: Mode,
     /// Parts of the request that were left out; the job's own warnings follow.
     pub(super) warnings: &'a [String],
+    /// The parts of several jobs in it; none if there was one job for all.
+    pub(super) shares: &'a [Share],
 }
 
 impl Cost<'_> {
@@ -46,19 +49,19 @@ impl Cost<'_> {
 
     /// The object `stt`, with the same figures.
     pub(super) fn object(&self) -> Value {
-        let report = self.report;
-        json!({
-            "peak_bytes": report.usage.peak,
-            "anon_bytes": report.usage.anonymous,
-            "memory_limit_bytes": report.usage.limit,
-            "cpu_ms": milliseconds(report.usage.cpu),
-            "queue_ms": milliseconds(report.queued),
-            "wall_ms": milliseconds(report.wall),
-            "audio_ms": milliseconds(report.figures.audio),
-            "pid": report.pid,
-            "isolation": self.isolation(),
-            "warnings": self.warnings().collect::<Vec<_>>(),
-        })
+        let mut object = figures(self.report);
+        object["audio_ms"] = milliseconds(self.report.figures.audio).into();
+        object["isolation"] = self.isolation().into();
+        object["warnings"] = self.warnings().cloned().collect();
+        if !self.shares.is_empty() {
+            let channels = self.shares.iter().map(|share| {
+                let mut object = figures(&share.report);
+                object["channel"] = share.channel.into();
+                object
+            });
+            object["channels"] = channels.collect();
+        }
+        object
     }
 
     fn warnings(&self) -> impl Iterator<Item = &String> {
@@ -72,4 +75,17 @@ impl Cost<'_> {
         };
         format!("{}; {confined}", self.mode.name())
     }
+}
+
+/// The figures of one job, or of several together.
+fn figures(report: &Report) -> Value {
+    json!({
+        "peak_bytes": report.usage.peak,
+        "anon_bytes": report.usage.anonymous,
+        "memory_limit_bytes": report.usage.limit,
+        "cpu_ms": milliseconds(report.usage.cpu),
+        "queue_ms": milliseconds(report.queued),
+        "wall_ms": milliseconds(report.wall),
+        "pid": report.pid,
+    })
 }

@@ -1,11 +1,12 @@
 //! Fits a request to what its model can do. A parameter that shapes the answer is refused if it is
 //! not supported, never ignored; a hint is left out with a warning, unless the model refuses hints.
 
-use super::options::{Options, Task};
+use super::options::{Format, Options, Page, Task};
 use crate::{
     api::error::ApiError,
-    config::{Hints, MIN_JOB_MEMORY, Model},
+    config::{Hints, MIN_JOB_MEMORY, Model, Speakers},
     engine::Capabilities,
+    request::{self, FindSpeakers},
 };
 
 /// Fit `options` to `model`, called `name` by the client. Returns a warning for each hint that was
@@ -28,6 +29,7 @@ pub(super) fn fit(
     };
     fit.language(options)?;
     fit.languages(options, can)?;
+    fit.speakers(options, can)?;
     let ask = &mut options.ask;
     fit.hint(&mut ask.prompt, can.prompt, "prompt", "takes no prompt")?;
     let keywords = "takes no keywords";
@@ -117,6 +119,41 @@ impl Fit<'_> {
         }
         let warning = format!("{message}: `{parameter}` was left out");
         self.warnings.push(warning);
+        Ok(())
+    }
+
+    /// Say how speakers are told apart, if the answer is to have them.
+    fn speakers(&mut self, options: &mut Options, can: Capabilities) -> Result<(), ApiError> {
+        let is_whole = options.task == Task::Transcribe && options.page == Page::Transcriptions;
+        let channel = options.ask.channel;
+        let must = options.speakers.by == Some(Speakers::Channels);
+        let by_default = || {
+            let default = self.model.speakers == Speakers::Channels;
+            default && options.speakers.by.is_none() && is_whole && channel.is_none()
+        };
+        let is_wanted = must || options.format() == Format::Diarized || by_default();
+        if is_wanted && channel.is_some() {
+            let message = "`channel` hears only one channel, and speakers are told apart by all: \
+                           leave it out";
+            return Err(ApiError::parameter("channel", message));
+        }
+        if !is_wanted && !options.speakers.names.is_empty() {
+            let message = "only `response_format=diarized_json` and `speakers=channels` tell \
+                           speakers apart: leave out `known_speaker_names`";
+            return Err(ApiError::parameter("known_speaker_names", message));
+        }
+        if options.speakers.references > 0 {
+            // The names are those of the voices. No channel may get one of them.
+            options.speakers.names.clear();
+            self.left_out("known_speaker_references", "does not compare voices")?;
+        }
+        options.ask.speakers = is_wanted.then(|| {
+            request::Speakers::Find(FindSpeakers {
+                names: u16::try_from(options.speakers.names.len()).unwrap_or(u16::MAX),
+                must,
+                by_model: can.speakers,
+            })
+        });
         Ok(())
     }
 

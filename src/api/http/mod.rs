@@ -3,6 +3,7 @@
 mod admission;
 mod asr;
 mod balanced;
+mod chorus;
 mod connection;
 mod cost;
 mod fit;
@@ -12,6 +13,7 @@ mod foreign;
 pub(crate) mod fuzzing;
 mod half_closed;
 mod health;
+mod merge;
 mod metrics;
 mod models;
 mod openapi;

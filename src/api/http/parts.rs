@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::merge::UNKNOWN;
 use crate::{
     language::{english_name, primary_language},
     transcript::{Decoding, Segment},
@@ -36,7 +37,7 @@ pub(super) fn described(id: usize, segment: &Segment) -> Value {
         no_speech_prob: 0.0,
     };
     let decoding = segment.decoding.clone().unwrap_or_else(unknown);
-    json!({
+    let mut object = json!({
         "id": id,
         "seek": frames(decoding.seek),
         "start": seconds(segment.start),
@@ -47,6 +48,27 @@ pub(super) fn described(id: usize, segment: &Segment) -> Value {
         "avg_logprob": figure(decoding.avg_logprob),
         "compression_ratio": figure(decoding.compression_ratio),
         "no_speech_prob": figure(decoding.no_speech_prob),
+    });
+    if let Some(speaker) = &segment.speaker {
+        object["speaker"] = speaker.as_str().into();
+    }
+    object
+}
+
+/// The id of segment `number`, counted from 0.
+pub(super) fn segment_id(number: usize) -> String {
+    format!("seg_{:03}", number + 1)
+}
+
+/// A segment with its speaker, as OpenAI's service gives it in an answer and in a stream.
+pub(super) fn spoken(number: usize, segment: &Segment) -> Value {
+    json!({
+        "type": "transcript.text.segment",
+        "id": segment_id(number),
+        "start": seconds(segment.start),
+        "end": seconds(segment.end),
+        "text": segment.text,
+        "speaker": segment.speaker.as_deref().unwrap_or(UNKNOWN),
     })
 }
 

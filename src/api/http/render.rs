@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     asr,
     options::{Format, Granularities, Options, Task},
-    parts::{described, logarithm, name_of, seconds},
+    parts::{described, logarithm, name_of, seconds, spoken},
 };
 use crate::{
     engine::EngineSettings,
@@ -76,6 +76,15 @@ impl Shape {
             Format::Srt => of_type(TEXT, transcript.srt(self.lines)),
             Format::Vtt => of_type(TEXT, transcript.vtt(self.lines)),
             Format::Verbose => Json(self.verbose(transcript, cost)).into_response(),
+            Format::Diarized => Json(Diarized {
+                task: "transcribe",
+                duration: seconds(transcript.duration),
+                text: transcript.text(),
+                segments: Spoken(&transcript.segments),
+                usage: usage(transcript.duration),
+                stt: cost,
+            })
+            .into_response(),
             Format::Lines => of_type(TEXT, asr::lines(transcript)),
             Format::Tsv => of_type(TEXT, asr::tsv(transcript)),
             Format::Whisper => {
@@ -127,10 +136,18 @@ impl Shape {
                 decoding: None,
                 ..segment
             },
-            Format::Json | Format::Text | Format::Lines | Format::Tsv | Format::Language => {
-                segment.bare()
-            }
+            Format::Json
+            | Format::Text
+            | Format::Diarized
+            | Format::Lines
+            | Format::Tsv
+            | Format::Language => segment.bare(),
         }
+    }
+
+    /// True if each segment is told with its speaker.
+    pub(super) fn has_speakers(&self) -> bool {
+        self.format == Format::Diarized
     }
 }
 
@@ -179,6 +196,27 @@ struct Verbose<'a> {
     segments: Option<Numbered<'a>>,
     usage: Value,
     stt: Value,
+}
+
+/// Answer in the format `diarized_json`.
+#[derive(Serialize)]
+struct Diarized<'a> {
+    task: &'static str,
+    duration: f64,
+    text: String,
+    segments: Spoken<'a>,
+    usage: Value,
+    stt: Value,
+}
+
+/// Serializes these segments with their speakers.
+struct Spoken<'a>(&'a [Segment]);
+
+impl Serialize for Spoken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let numbered = self.0.iter().enumerate();
+        serializer.collect_seq(numbered.map(|(number, segment)| spoken(number, segment)))
+    }
 }
 
 /// Serializes all words of these segments.

@@ -12,17 +12,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    chorus::{Chorus, Share},
     cost::Cost,
     half_closed::Closed,
+    parts::{segment_id, spoken},
     render::{Code, Logprobs, codes, no_tokens},
 };
 use crate::{
-    api::{
-        error::ApiError,
-        word::{self, Word},
-    },
+    api::word::Word,
     config::Mode,
-    dispatch::{Report, Ticket},
+    dispatch::Report,
     transcript::{Segment, Transcript},
 };
 
@@ -31,10 +30,10 @@ const COMMENT: &[u8] = b":\n\n";
 
 /// How a request is answered.
 pub(super) struct Way {
-    /// The model, as the client called it.
-    pub(super) model: String,
     pub(super) mode: Mode,
     pub(super) with_logprobs: bool,
+    /// True if each segment comes with its speaker, too.
+    pub(super) with_speakers: bool,
     /// Code of the language of the text, if it is known.
     pub(super) language: Option<String>,
     /// Parts of the request that were left out.
@@ -43,11 +42,12 @@ pub(super) struct Way {
 }
 
 impl Way {
-    fn cost<'a>(&'a self, report: &'a Report) -> Cost<'a> {
+    fn cost<'a>(&'a self, report: &'a Report, shares: &'a [Share]) -> Cost<'a> {
         Cost {
             report,
             mode: self.mode,
             warnings: &self.warnings,
+            shares,
         }
     }
 }
@@ -57,12 +57,13 @@ impl Way {
 ///
 /// The request is cancelled if the answer's body is dropped, because the client hung up or stopped
 /// reading.
-pub(super) async fn answer(mut ticket: Ticket, way: Way) -> Response {
-    let first = match word::next(&mut ticket, &way.model).await {
+pub(super) async fn answer(mut chorus: Chorus, way: Way) -> Response {
+    let first = match chorus.next().await {
         Word::Finished(report) => {
-            if let Some(error) = ApiError::of_outcome(&report.outcome) {
+            if let Some(error) = chorus.error(&report) {
                 let mut response = error.into_response();
-                way.cost(&report).tell(response.headers_mut());
+                way.cost(&report, &chorus.shares())
+                    .tell(response.headers_mut());
                 return response;
             }
             Word::Finished(report)
@@ -71,7 +72,7 @@ pub(super) async fn answer(mut ticket: Ticket, way: Way) -> Response {
         segment @ Word::Segment(_) => segment,
     };
     let telling = Telling {
-        ticket,
+        chorus,
         way,
         said: Transcript::default(),
         first: Some(first),
@@ -87,7 +88,7 @@ pub(super) async fn answer(mut ticket: Ticket, way: Way) -> Response {
 
 /// State of a streamed answer.
 struct Telling {
-    ticket: Ticket,
+    chorus: Chorus,
     way: Way,
     said: Transcript,
     /// The event that came before there was a body.
@@ -105,59 +106,66 @@ impl Telling {
                 Some(first) => first,
                 None => tokio::select! {
                     biased;
-                    word = word::next(&mut telling.ticket, &telling.way.model) => word,
+                    word = telling.chorus.next() => word,
                     () = telling.way.closed.0.notified() => {
                         return Some((Ok(Bytes::from_static(COMMENT)), telling));
                     }
                 },
             };
-            let event = telling.event(word);
+            let events = telling.event(word);
             // Only data: OpenAI's events have neither names nor numbers.
-            let line = Bytes::from(format!("data: {event}\n\n"));
-            Some((Ok(line), telling))
+            let lines = events.iter().map(|event| format!("data: {event}\n\n"));
+            let lines = Bytes::from(lines.collect::<String>());
+            Some((Ok(lines), telling))
         })
     }
 
-    /// Data of the next event, as JSON.
-    fn event(&mut self, word: Word) -> String {
+    /// Data of the next events, as JSON.
+    fn event(&mut self, word: Word) -> Vec<String> {
         match word {
             Word::Segment(segment) => {
                 // The deltas joined together must equal the final text.
                 let between = self.said.separator(&segment);
-                let data = data(&Delta {
+                let number = self.said.segments.len();
+                let mut events = vec![data(&Delta {
                     kind: "transcript.text.delta",
                     delta: format!("{between}{}", segment.text),
+                    segment_id: self.way.with_speakers.then(|| segment_id(number)),
                     logprobs: self.logprobs(between, std::slice::from_ref(&segment)),
-                });
+                })];
+                if self.way.with_speakers {
+                    events.push(data(&spoken(number, &segment)));
+                }
                 self.said.segments.push(if self.way.with_logprobs {
                     segment
                 } else {
                     segment.bare()
                 });
-                data
+                events
             }
             Word::Finished(report) => {
                 self.is_over = true;
-                self.end(&report)
+                vec![self.end(&report)]
             }
             Word::Refused(error) => {
                 self.is_over = true;
-                data(&error.body())
+                vec![data(&error.body())]
             }
         }
     }
 
     fn end(&self, report: &Report) -> String {
-        if let Some(error) = ApiError::of_outcome(&report.outcome) {
+        if let Some(error) = self.chorus.error(report) {
             return data(&error.body());
         }
+        let shares = self.chorus.shares();
         data(&Done {
             kind: "transcript.text.done",
             text: self.said.text(),
             languages: codes(self.way.language.as_deref(), &report.figures.languages),
             logprobs: self.logprobs("", &self.said.segments),
             usage: no_tokens(),
-            stt: self.way.cost(report).object(),
+            stt: self.way.cost(report, &shares).object(),
         })
     }
 
@@ -174,6 +182,8 @@ struct Delta<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     delta: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Logprobs<'a>>,
 }

@@ -10,12 +10,12 @@ use axum::{
     routing::{MethodRouter, post},
 };
 
-use super::{App, RequestId, cost::Cost, fit, options::Page, render::Shape, streaming, upload};
+use super::{
+    App, RequestId, chorus::Chorus, cost::Cost, fit, options::Page, render::Shape, streaming,
+    upload,
+};
 use crate::{
-    api::{
-        error::ApiError,
-        word::{self, Word},
-    },
+    api::{error::ApiError, word::Word},
     config::Share,
     dispatch::{self, Client},
     request::Refusal,
@@ -103,25 +103,23 @@ async fn serve(
         label: label(&head.headers),
         client,
         share,
+        follows: false,
     };
-    let mut ticket = app
-        .dispatcher
-        .submit(request)
-        .map_err(|refusal| ApiError::refused(&refusal, &name))?;
+    let mut chorus = Chorus::begin(&app.dispatcher, request, options.speakers.names)?;
     if stream {
         let way = streaming::Way {
-            model: name,
             mode: model.mode,
             with_logprobs: shape.logprobs,
+            with_speakers: shape.has_speakers(),
             language: shape.language,
             warnings,
             closed: head.extensions.get().cloned().unwrap_or_default(),
         };
-        return Ok(streaming::answer(ticket, way).await);
+        return Ok(streaming::answer(chorus, way).await);
     }
     let mut transcript = Transcript::default();
     let report = loop {
-        match word::next(&mut ticket, &name).await {
+        match chorus.next().await {
             Word::Segment(segment) => transcript.segments.push(shape.keep(segment)),
             Word::Finished(report) => break report,
             Word::Refused(error) => return Err(error),
@@ -133,8 +131,9 @@ async fn serve(
         report: &report,
         mode: model.mode,
         warnings: &warnings,
+        shares: &chorus.shares(),
     };
-    let mut response = match ApiError::of_outcome(&report.outcome) {
+    let mut response = match chorus.error(&report) {
         Some(error) => error.into_response(),
         None => shape.render(&transcript, cost.object()),
     };

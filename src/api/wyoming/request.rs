@@ -175,6 +175,7 @@ impl Request {
             label: None,
             client: peer.client(),
             share: self.share,
+            follows: false,
         })
     }
 

@@ -63,6 +63,7 @@ impl General<'_> {
             name: name.into(),
             aliases: table.aliases.clone(),
             hints: table.hints,
+            speakers: table.speakers,
             mode,
             files: files.map(|file| Stamp::of(&file)).collect(),
             converter,

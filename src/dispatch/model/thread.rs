@@ -148,14 +148,24 @@ impl job::Report for ToClient<'_> {
         ControlFlow::Continue(())
     }
 
+    fn channels(&mut self, channels: &[u16]) -> ControlFlow<()> {
+        self.tell(RequestEvent::Channels(channels.to_vec()))
+    }
+
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
-        match self.0.events.blocking_send(RequestEvent::Segment(segment)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
+        self.tell(RequestEvent::Segment(segment))
     }
 
     fn is_wanted(&self) -> bool {
         !self.0.events.is_closed()
+    }
+}
+
+impl ToClient<'_> {
+    fn tell(&self, event: RequestEvent) -> ControlFlow<()> {
+        match self.0.events.blocking_send(event) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     }
 }

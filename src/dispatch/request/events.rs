@@ -14,12 +14,15 @@ use crate::{
 /// at most.
 const CAPACITY: usize = 16;
 
-/// The events of a request, in this order: `Started`, any number of `Segment`, `Finished`; or only
-/// `Refused`.
+/// The events of a request, in this order: `Started`, perhaps `Channels`, any number of `Segment`,
+/// `Finished`; or only `Refused`.
 #[derive(Debug)]
 pub enum RequestEvent {
     /// A job has taken the request.
     Started,
+    /// Each of these channels has a speaker of its own. The job hears only the first one: a request
+    /// for each of the others is up to the client.
+    Channels(Vec<u16>),
     /// A piece of the transcript is final.
     Segment(Segment),
     /// The last event: the request ended like this.

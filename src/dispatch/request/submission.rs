@@ -1,11 +1,11 @@
 //! A request as the API hands it to the dispatcher.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use crate::{
     config::{Limits, Share},
     dispatch::request::client::Client,
-    request::Ask,
+    request::{Ask, Speakers},
     units::ByteSize,
 };
 
@@ -30,6 +30,34 @@ pub struct Submission {
     pub client: Client,
     /// How much this client may have at once.
     pub share: Share,
+    /// It is for another channel of a recording of which a job already hears one. The bounds of the
+    /// queue do not hold for it: the request as a whole was taken.
+    pub follows: bool,
+}
+
+impl Submission {
+    /// The same request for one channel of the recording, to be heard beside the others.
+    ///
+    /// # Errors
+    /// The recording cannot be given to one more job: descriptors are short.
+    pub fn for_channel(&self, channel: u16) -> io::Result<Self> {
+        Ok(Self {
+            model: self.model.clone(),
+            ask: Ask {
+                channel: Some(channel),
+                speakers: Some(Speakers::Channel),
+                ..self.ask.clone()
+            },
+            own_limits: self.own_limits,
+            recording: self.recording.try_clone()?,
+            upload: None,
+            request_id: self.request_id.clone(),
+            label: None,
+            client: self.client.clone(),
+            share: self.share,
+            follows: true,
+        })
+    }
 }
 
 /// Limits that a client sets for its own request. They can only lower the configured ones.

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{silence::Silence, verdict::Last};
 use crate::{
+    audio::MOST_VOICES,
     config::Limits,
     dispatch::{
         request::{
@@ -30,8 +31,8 @@ use crate::{
     isolation::{channel::ChannelError, sandbox::system_call_name},
     job::wire::{FromJob, JobProcess},
     language::is_language_code,
-    request::{Failure, Figures, TimeLimit},
-    transcript::{Decoding, Segment, Word},
+    request::{Failure, Figures, Speakers, TimeLimit},
+    transcript::{Decoding, Segment, Word, is_name},
 };
 
 /// How often the service looks at a silent job.
@@ -81,6 +82,8 @@ pub struct JobTalk<'a> {
     id: u64,
     limits: &'a Limits,
     own_limits: &'a OwnLimits,
+    /// Whether it may still name the channels that have a speaker each.
+    may_name: bool,
     /// How far the recording has come, if it is still being uploaded.
     feed: Option<&'a Feed>,
     /// The recording, if all of it is there.
@@ -106,6 +109,7 @@ impl<'a> JobTalk<'a> {
     pub fn new(request: &'a Accepted) -> Self {
         let (id, shown) = (request.id, request.account.progress());
         Self {
+            may_name: matches!(request.ask.speakers, Some(Speakers::Find(_))),
             feed: request.feed.as_deref(),
             recording: Some(request.recording.as_fd()),
             ..Self::about(id, &request.limits, &request.own_limits, shown)
@@ -124,6 +128,7 @@ impl<'a> JobTalk<'a> {
             limits,
             own_limits,
             shown,
+            may_name: false,
             feed: None,
             recording: None,
             start,
@@ -201,7 +206,7 @@ impl<'a> JobTalk<'a> {
             };
             let end = match self.check(message) {
                 Ok(Checked::Nothing) => None,
-                Ok(Checked::Segment(segment)) => self.pass_on(segment, events).await,
+                Ok(Checked::Event(event)) => self.pass_on(event, events).await,
                 Ok(Checked::Done(figures)) => Some(Last::Done(figures)),
                 Ok(Checked::Failed(failure)) => Some(Last::Failed(failure)),
                 Ok(Checked::Forbidden(call)) => Some(Last::Forbidden(call)),
@@ -213,10 +218,13 @@ impl<'a> JobTalk<'a> {
         }
     }
 
-    /// Give the client a segment. A client that does not take its segments holds up nobody but its
-    /// own job: gives the end of the request if that happens for too long.
-    async fn pass_on(&self, segment: Segment, events: &mpsc::Sender<RequestEvent>) -> Option<Last> {
-        let event = RequestEvent::Segment(segment);
+    /// Give the client an event. A client that does not take its events holds up nobody but its own
+    /// job: gives the end of the request if that happens for too long.
+    async fn pass_on(
+        &self,
+        event: RequestEvent,
+        events: &mpsc::Sender<RequestEvent>,
+    ) -> Option<Last> {
         tokio::select! {
             biased;
             sent = events.send(event) => sent.err().map(|_| Last::Cancelled),
@@ -250,7 +258,12 @@ impl<'a> JobTalk<'a> {
             FromJob::Segment { id, segment } => {
                 self.is_about_this_request(id)?;
                 self.segment(&segment)?;
-                Ok(Checked::Segment(segment))
+                Ok(Checked::Event(RequestEvent::Segment(segment)))
+            }
+            FromJob::Channels { id, channels } => {
+                self.is_about_this_request(id)?;
+                self.channels(&channels)?;
+                Ok(Checked::Event(RequestEvent::Channels(channels)))
             }
             FromJob::Done { id, figures } => {
                 self.is_about_this_request(id)?;
@@ -385,6 +398,19 @@ impl<'a> JobTalk<'a> {
         MAX_HELD.after(audio)
     }
 
+    /// Each channel costs a job, so a job must not name more than there can be.
+    fn channels(&mut self, channels: &[u16]) -> Result<(), String> {
+        if !std::mem::take(&mut self.may_name) {
+            return Err("it names channels though nobody asked for them, or too late".into());
+        }
+        let is_possible = (1..=MOST_VOICES).contains(&channels.len())
+            && channels.is_sorted_by(|one, next| one < next);
+        if !is_possible {
+            return Err("the channels that it names are impossible".into());
+        }
+        Ok(())
+    }
+
     fn segment(&mut self, segment: &Segment) -> Result<(), String> {
         let Segment {
             text,
@@ -392,7 +418,9 @@ impl<'a> JobTalk<'a> {
             end,
             words,
             decoding,
+            speaker,
         } = segment;
+        self.may_name = false;
         self.held += segment.held() as u64;
         // The recording is asked for its size only when it matters.
         if self.held > MAX_HELD.base && self.held > self.may_hold() {
@@ -414,6 +442,9 @@ impl<'a> JobTalk<'a> {
         };
         if !words.iter().all(sound) {
             return Err("a word of a segment is impossible".into());
+        }
+        if !speaker.as_deref().is_none_or(is_name) {
+            return Err("the speaker of a segment has no name".into());
         }
         if !decoding.as_ref().is_none_or(is_possible) {
             return Err("the figures of a segment are impossible".into());
@@ -462,7 +493,7 @@ pub fn unasked(message: &FromJob) -> String {
 /// A message that passed the checks.
 enum Checked {
     Nothing,
-    Segment(Segment),
+    Event(RequestEvent),
     Done(Figures),
     Failed(Failure),
     Forbidden(u32),
@@ -513,6 +544,7 @@ mod tests {
                 end,
                 words,
                 decoding: None,
+                speaker: None,
             };
             let before = talk.held;
             if let Err(why) = talk.segment(&segment) {

@@ -240,6 +240,7 @@ impl Run {
             label: None,
             client: client.clone(),
             share,
+            follows: false,
         };
         let patience = self.dispatcher.config().jobs.queue_timeout;
         let asked = Asked {

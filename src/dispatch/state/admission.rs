@@ -72,7 +72,9 @@ fn queue(
         since: now,
         unread: 0,
     });
-    if let Err(full) = schedule.enqueue(request, submission.share, now) {
+    if submission.follows {
+        schedule.queue.push_anyway(request, submission.share);
+    } else if let Err(full) = schedule.enqueue(request, submission.share, now) {
         let max_running = config.jobs.max_running;
         return Err(retry::refusal(&schedule, full, &client, max_running));
     }

@@ -63,6 +63,21 @@ impl Ticket {
         self.events.recv().await
     }
 
+    /// As [`Self::next`], however long the request waits. Its patience counts anew afterwards.
+    pub async fn next_in_time(&mut self) -> Option<RequestEvent> {
+        self.be_patient();
+        let event = self.events.recv().await;
+        self.patience = None;
+        event
+    }
+
+    /// If the request still waits, its patience counts from now on.
+    pub fn be_patient(&mut self) {
+        if let Some(QueueLimit { time, until }) = &mut self.patience {
+            *until = Instant::now() + *time;
+        }
+    }
+
     /// Take the request out of the queue after it has `waited` in vain; `None` if it has a job.
     fn leave_queue(&self, waited: Duration) -> Option<Refusal> {
         let max_running = self.shared.max_running();

@@ -230,8 +230,14 @@ impl<T: Queued> Turns<T> {
     /// # Errors
     /// The queue is full for it, and the request is dropped.
     pub fn push(&mut self, request: T, share: Share) -> Result<(), Full> {
+        self.has_room(&request.client(), share)?;
+        self.push_anyway(request, share);
+        Ok(())
+    }
+
+    /// Let `request` wait, whatever the bounds are.
+    pub fn push_anyway(&mut self, request: T, share: Share) {
         let client = request.client();
-        self.has_room(&client, share)?;
         let known = self.ring.iter().position(|class| class.client == client);
         let position = known.unwrap_or_else(|| {
             let newcomers = self.ring.iter().take_while(|class| class.new).count();
@@ -249,7 +255,6 @@ impl<T: Queued> Turns<T> {
             class.share = share;
             class.insert(request);
         }
-        Ok(())
     }
 
     /// Take the next request among those whose model `can_serve`. It counts as running until it is

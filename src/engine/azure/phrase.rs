@@ -100,6 +100,7 @@ impl Scribe {
             end,
             words,
             decoding: None,
+            speaker: None,
         }))
     }
 }

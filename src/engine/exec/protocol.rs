@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     engine::SAMPLE_RATE,
     language::is_language_code,
-    request::Ask,
-    transcript::{Decoding, Segment, Word},
+    request::{Ask, FindSpeakers, Speakers},
+    transcript::{Decoding, Segment, Word, is_name},
 };
 
 /// Longest line, in bytes. Its contents go to the supervisor as one message of at most 64 KiB,
@@ -32,6 +32,9 @@ pub(super) struct Request<'a> {
     keywords: &'a [String],
     temperature: Option<f32>,
     translate: bool,
+    /// True if segments should say who speaks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    speakers: bool,
     audio: Audio<'a>,
 }
 
@@ -68,6 +71,10 @@ impl<'a> Request<'a> {
             keywords: &options.keywords,
             temperature: options.temperature,
             translate: options.translate,
+            speakers: matches!(
+                options.speakers,
+                Some(Speakers::Find(FindSpeakers { by_model: true, .. }))
+            ),
             audio,
         };
         let mut line = serde_json::to_vec(&request)?;
@@ -140,6 +147,8 @@ pub(super) struct Piece {
     words: Vec<PieceWord>,
     #[serde(default)]
     decoding: Option<PieceDecoding>,
+    #[serde(default)]
+    speaker: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -273,6 +282,14 @@ impl Piece {
             }),
             None => None,
         };
+        let speaker = self.speaker.map(|name| name.trim().to_owned());
+        let speaker = speaker.filter(|name| !name.is_empty());
+        if let Some(name) = speaker.as_deref().filter(|name| !is_name(name)) {
+            let name = quote(name);
+            return Err(format!(
+                "`{name}` is too long for a speaker's name, or no text"
+            ));
+        }
         let text = self.text.trim();
         Ok((!text.is_empty()).then(|| Segment {
             text: text.into(),
@@ -280,6 +297,7 @@ impl Piece {
             end,
             words,
             decoding,
+            speaker,
         }))
     }
 }

@@ -62,6 +62,8 @@ pub enum Capability {
     Temperature,
     /// It can write in English what was said in another language ([`Capabilities::translation`]).
     Translation,
+    /// It tells speakers apart by their voices ([`Capabilities::speakers`]).
+    Speakers,
 }
 
 impl ExecSettings {
@@ -139,6 +141,7 @@ impl EngineConfig for ExecSettings {
             choice: false,
             temperature: has(Capability::Temperature),
             translation: has(Capability::Translation),
+            speakers: has(Capability::Speakers),
         }
     }
 

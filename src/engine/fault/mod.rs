@@ -34,6 +34,7 @@
 //!   200.
 //! - `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters`
 //!   `nan-confidence` `nan-figures`: segments that cannot be. Answer: 502 `worker_misbehaved`.
+//! - `channel=N,MODE`: that mode in the job that hears channel N; others behave.
 //! - `options`: answers with what it was told of prompt, keywords, temperature and translation.
 //!   Answer: 200.
 //! - `language`: answers with the language that it was told. Answer: 200.
@@ -104,7 +105,8 @@ impl HearsSamples for Fault {
             samples += block.len() as u64;
         }
         let length = Duration::from_secs(samples) / SAMPLE_RATE;
-        let text = match options.fault.as_deref() {
+        let fault = options.fault.as_deref();
+        let text = match fault.and_then(|fault| on_channel(fault, options.channel)) {
             None => Some(TEXT.into()),
             Some("options") => Some(told(options)),
             Some("language") => Some(options.language.clone().unwrap_or("none".into())),
@@ -115,6 +117,17 @@ impl HearsSamples for Fault {
         }
         Ok(())
     }
+}
+
+/// What `fault` says for the job that hears this channel.
+fn on_channel(fault: &str, channel: Option<u16>) -> Option<&str> {
+    let Some((asked, mode)) = fault
+        .strip_prefix("channel=")
+        .and_then(|f| f.split_once(','))
+    else {
+        return Some(fault);
+    };
+    (asked.parse().ok() == channel).then_some(mode)
 }
 
 /// Do what `fault` says; the text to answer with, if there is to be an answer.
@@ -201,6 +214,7 @@ fn segment(text: String, end: Duration) -> Segment {
         end,
         words: Vec::new(),
         decoding: None,
+        speaker: None,
     }
 }
 

@@ -324,6 +324,7 @@ fn segment(words: Vec<Word>) -> Option<Segment> {
         end,
         words,
         decoding: None,
+        speaker: None,
     })
 }
 

@@ -53,6 +53,7 @@ impl Heard {
             text,
             words,
             decoding: None,
+            speaker: None,
         })
     }
 

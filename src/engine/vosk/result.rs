@@ -59,6 +59,7 @@ pub(super) fn segment(json: &[u8]) -> Result<Option<Segment>, String> {
         end: last.end,
         words,
         decoding: None,
+        speaker: None,
     }))
 }
 

@@ -92,6 +92,7 @@ mod tests {
                 compression_ratio: 1.0,
                 no_speech_prob: 0.0,
             }),
+            speaker: None,
         }
     }
 

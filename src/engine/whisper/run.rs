@@ -338,6 +338,7 @@ impl Course<'_> {
             start,
             end,
             decoding: Some(decoding),
+            speaker: None,
         })
     }
 }

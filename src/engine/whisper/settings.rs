@@ -234,6 +234,7 @@ impl EngineConfig for WhisperSettings {
             keywords: true,
             choice: self.languages.0 > 1,
             translation: self.languages.0 > 1,
+            speakers: false,
         }
     }
 

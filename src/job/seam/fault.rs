@@ -187,6 +187,7 @@ fn segment() -> Segment {
         end: Duration::ZERO,
         words: Vec::new(),
         decoding: None,
+        speaker: None,
     }
 }
 

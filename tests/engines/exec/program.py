@@ -116,6 +116,13 @@ elif mode == "backwards":
     open(3, "rb").read()
     say(segment={"text": "a", "start": 0.1, "end": 0.1})
     say(segment={"text": "a", "start": 0, "end": 0.1})
+elif mode == "speakers":
+    # Nobody may be told apart unless that was asked.
+    names = ["x", "y", None, "x"] if request.get("speakers") else ["x"]
+    for name in names:
+        say(segment={"text": "a", "start": 0, "end": 0, "speaker": name})
+elif mode == "speaker-of-two-lines":
+    say(segment={"text": "a", "start": 0, "end": 0, "speaker": "x\ny"})
 elif mode == "control":
     say(segment={"text": "a\x1b[2J", "start": 0, "end": 0})
 elif mode == "language":

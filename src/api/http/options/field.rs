@@ -22,6 +22,9 @@ pub(in crate::api::http) enum Field {
     Chunking,
     ChunkingType,
     Channel,
+    Speakers,
+    SpeakerNames,
+    SpeakerReferences,
     Track,
     Vad,
     LineWidth,
@@ -31,7 +34,7 @@ pub(in crate::api::http) enum Field {
 }
 
 /// Every parameter with each of its names: clients write lists with and without brackets.
-pub(in crate::api::http) const NAMES: [(&str, Field); 27] = [
+pub(in crate::api::http) const NAMES: [(&str, Field); 32] = [
     ("model", Field::Model),
     ("language", Field::Language),
     ("languages", Field::Languages),
@@ -53,6 +56,11 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 27] = [
     ("chunking_strategy", Field::Chunking),
     ("chunking_strategy[type]", Field::ChunkingType),
     ("channel", Field::Channel),
+    ("speakers", Field::Speakers),
+    ("known_speaker_names", Field::SpeakerNames),
+    ("known_speaker_names[]", Field::SpeakerNames),
+    ("known_speaker_references", Field::SpeakerReferences),
+    ("known_speaker_references[]", Field::SpeakerReferences),
     ("track", Field::Track),
     ("vad", Field::Vad),
     ("max_line_width", Field::LineWidth),
@@ -119,15 +127,28 @@ impl Field {
                 | Self::Include
                 | Self::Chunking
                 | Self::ChunkingType
+                | Self::Speakers
+                | Self::SpeakerNames
+                | Self::SpeakerReferences
         );
         task == Task::Transcribe || !only_transcribing
+    }
+
+    /// True if its value can be as long as a recording.
+    pub(in crate::api::http) fn is_reference(self) -> bool {
+        self == Self::SpeakerReferences
     }
 
     /// True if the parameter may be repeated, and each occurrence adds a value.
     pub(super) fn is_list(self) -> bool {
         matches!(
             self,
-            Self::Languages | Self::Keywords | Self::Granularities | Self::Include
+            Self::Languages
+                | Self::Keywords
+                | Self::Granularities
+                | Self::Include
+                | Self::SpeakerNames
+                | Self::SpeakerReferences
         )
     }
 }

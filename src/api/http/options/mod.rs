@@ -1,9 +1,11 @@
 //! Parameters of a request, and the checks that they fit together.
 
 mod field;
+mod speakers;
 mod values;
 
 use field::Field;
+pub(super) use speakers::{KnownSpeakers, Reference};
 use values::{
     Commas, boolean, chunking, detector, fixed_detector, format_of, language, list, output, raw,
     size, task, time, word_times,
@@ -58,6 +60,8 @@ pub(super) enum Format {
     Vtt,
     /// All details, as JSON.
     Verbose,
+    /// Each segment with its speaker, as JSON.
+    Diarized,
     /// One segment on each line.
     Lines,
     /// Start, end (in milliseconds) and text of each segment on a line, with tabs between them.
@@ -130,6 +134,8 @@ pub(super) struct Options {
     line_width: Option<u16>,
     /// Largest number of lines in a cue of subtitles, if the client sets it.
     line_count: Option<u16>,
+    /// The wishes about speakers.
+    pub(super) speakers: KnownSpeakers,
     /// Limits that the client sets for this request.
     pub(super) own_limits: OwnLimits,
     /// Parameters set so far, to find repeated ones.
@@ -272,6 +278,17 @@ impl Options {
                 let what = "`channel` must be the number of a channel, the first being 0";
                 self.ask.channel = Some(value.parse().map_err(|_| mistake(what.into()))?);
             }
+            Field::Speakers => self.speakers.by = Some(speakers::by(name, &value)?),
+            Field::SpeakerNames => {
+                let names = list(&value, Commas::Belong);
+                names
+                    .iter()
+                    .try_for_each(|one| self.speakers.add(name, one))?;
+            }
+            Field::SpeakerReferences => {
+                let urls = list(&value, Commas::Belong);
+                self.speakers.add_references(name, urls)?;
+            }
             Field::Track => {
                 let what = "`track` must be the number of an audio track, the first being 1";
                 let number = value.parse().ok().filter(|number| *number > 0);
@@ -310,6 +327,12 @@ impl Options {
             }
         }
         let format = self.format();
+        if format == Format::Diarized && self.task == Task::Translate {
+            let message =
+                "a translation has no speakers; /v1/audio/transcriptions tells them apart";
+            return Err(ApiError::parameter("response_format", message));
+        }
+        self.speakers.check()?;
         let has_times = matches!(format, Format::Verbose | Format::Whisper);
         if self.granularities != Granularities::default() && !has_times {
             let (parameter, message) = match self.page {
@@ -459,7 +482,10 @@ mod tests {
             ("track", "0"),
             ("max_line_width", "0"),
             ("max_line_count", "two"),
-            ("known_speaker_names[]", "Ann"),
+            ("known_speaker_names[]", "Ann\nBob"),
+            ("known_speaker_names[]", " "),
+            ("known_speaker_references[]", "Ann"),
+            ("speakers", "two"),
         ] {
             assert!(options(&[(name, value)]).is_err(), "{name}={value}");
         }

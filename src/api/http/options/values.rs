@@ -14,10 +14,12 @@ pub(super) fn format_of(name: &str, value: &str) -> Result<Format, ApiError> {
         "srt" => Format::Srt,
         "vtt" => Format::Vtt,
         "verbose_json" => Format::Verbose,
+        "diarized_json" => Format::Diarized,
         other => {
             let shown: String = other.chars().take(100).collect();
             let message = format!(
-                "the format `{shown}` is not supported; use json, text, srt, vtt or verbose_json"
+                "the format `{shown}` is not supported; use json, text, srt, vtt, verbose_json or \
+                 diarized_json"
             );
             return Err(ApiError::parameter(name, message));
         }

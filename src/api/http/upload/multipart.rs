@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         error::ApiError,
-        http::options::{Options, check_length},
+        http::options::{Options, Reference, check_length},
         spool::Spool,
     },
     config::Http,
@@ -165,6 +165,14 @@ impl Parts {
         }
         // Check the name before the value is read: the value of an unknown parameter may be long.
         let field = self.options.field(&name).map_err(Trouble::Mistake)?;
+        if field.is_reference() {
+            let mut reference = Reference::default();
+            while let Some(chunk) = content.next().await.map_err(Trouble::Final)? {
+                reference.take(&chunk);
+            }
+            let added = self.options.speakers.add_reference(&name, &reference);
+            return added.map_err(Trouble::Mistake);
+        }
         let value = text(&name, content).await?;
         (self.options.set(field, &name, value)).map_err(Trouble::Mistake)
     }

@@ -7,8 +7,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Checked, JobTalk, TimeLimit};
 use crate::{
+    audio::MOST_VOICES,
     config::Limits,
-    dispatch::{request::submission::OwnLimits, statistics::open::JobProgress},
+    dispatch::{
+        request::{events::RequestEvent, submission::OwnLimits},
+        statistics::open::JobProgress,
+    },
     isolation::{
         FromZygote,
         channel::{MAX_MESSAGE, decode, encode},
@@ -25,14 +29,20 @@ pub fn job_messages(data: &[u8]) {
     comes_back_the_same::<ToJob>(data);
     let (limits, own_limits) = (Limits::default(), OwnLimits::default());
     let progress = JobProgress::default();
-    let mut talk = JobTalk::about(1, &limits, &own_limits, &progress);
+    let mut talk = JobTalk {
+        may_name: true,
+        ..JobTalk::about(1, &limits, &own_limits, &progress)
+    };
     let mut transcript = Transcript::default();
     let (mut rest, mut held, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
         rest = behind;
         match talk.check(message) {
             Ok(Checked::Nothing) => {}
-            Ok(Checked::Segment(segment)) => {
+            Ok(Checked::Event(RequestEvent::Channels(channels))) => {
+                assert!((1..=MOST_VOICES).contains(&channels.len()) && last.is_zero());
+            }
+            Ok(Checked::Event(RequestEvent::Segment(segment))) => {
                 held += segment.held() as u64;
                 assert!(!segment.text.is_empty() && held <= talk.may_hold());
                 assert!(last <= segment.start && segment.start <= segment.end);
@@ -40,6 +50,7 @@ pub fn job_messages(data: &[u8]) {
                 last = segment.start;
                 transcript.segments.push(segment);
             }
+            Ok(Checked::Event(_)) => panic!("a job cannot say this"),
             Ok(Checked::Done(_) | Checked::Failed(_) | Checked::Forbidden(_)) => break,
             Err(what) => {
                 assert!(!what.is_empty());

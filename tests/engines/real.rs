@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     LONG,
-    clips::{CLIPS, Clip, GOFORWARD, HARDER_CLIPS, TEN_OF_CLUBS, noise, wav},
+    clips::{CLIPS, Clip, GOFORWARD, HARDER_CLIPS, SOMETHING, TEN_OF_CLUBS, call, noise, wav},
     daemon::{Daemon, Setup},
     http::{self, Form, Raw},
     process::{Seen, memory},
@@ -406,4 +406,28 @@ mod alone {
         }
         drop(clients);
     }
+}
+
+#[test]
+fn each_side_of_a_call_is_heard_by_a_job_of_its_own() {
+    let Some(file) = weights(TINY) else { return };
+    let daemon = Daemon::start(&config(&file, ""));
+    let form = Form::of("call.wav", &call()).field("response_format", "diarized_json");
+    let answer = daemon.post(&form);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    let segments = json["segments"].as_array().unwrap();
+    for (speaker, clip) in [("A", GOFORWARD), ("B", SOMETHING)] {
+        let own = segments.iter().filter(|one| one["speaker"] == speaker);
+        let own: Vec<&str> = own.map(|one| one["text"].as_str().unwrap()).collect();
+        println!("{speaker}: {own:?}");
+        assert_eq!(
+            plain_words(&own.join(" ")),
+            plain_words(clip.text),
+            "{json}"
+        );
+    }
+    let pids = json["stt"]["channels"].as_array().unwrap().iter();
+    let pids: Vec<u64> = pids.map(|one| one["pid"].as_u64().unwrap()).collect();
+    assert!(pids.len() == 2 && pids[0] != pids[1], "{pids:?}");
 }

@@ -4,7 +4,7 @@ use std::{fs::File, mem, sync::Arc, time::Duration};
 
 use symphonia::core::{
     audio::GenericAudioBufferRef,
-    codecs::audio::AudioDecoder,
+    codecs::audio::{AudioDecoder, well_known::CODEC_ID_OPUS},
     errors::Error,
     formats::{FormatId, FormatReader, Track},
     packet::Packet,
@@ -14,8 +14,12 @@ use symphonia::core::{
 use super::{
     AudioError, SAMPLE_RATE,
     bounds::{check_channel, check_channels, check_rate},
+    codecs::opus_samples,
     damage::Damage,
-    formats::{decoder_of, demuxer, is_decodable, is_mpeg, is_raw, promise, starts_anywhere},
+    formats::{
+        decoder_of, demuxer, is_bare, is_decodable, is_raw, never_is_empty, promise,
+        reports_gaps_early, starts_anywhere,
+    },
     hint::Hint,
     intake::Watch,
     mark::Mark,
@@ -67,6 +71,10 @@ pub struct Decoder {
     /// Warning about tracks that are not heard.
     others: Option<String>,
     timeline: Timeline,
+    /// Length of the last packet of Opus as the container says it, at 48 kHz.
+    usual: Option<u64>,
+    /// Length of the last decoded packet, in seconds.
+    step: f64,
     /// Silent frames that come before those of the last decoded packet.
     silence: u64,
     decoder: Box<dyn AudioDecoder>,
@@ -176,6 +184,8 @@ impl Decoder {
             wanted: wanted.clone(),
             others,
             timeline,
+            usual: None,
+            step: 0.0,
             silence: 0,
             decoder,
             promised,
@@ -346,7 +356,7 @@ impl Decoder {
             }
             Ok(None) => {
                 let is_short = self.is_short_of_promise();
-                let is_mpeg = is_mpeg(self.format_id());
+                let is_mpeg = is_bare(self.format_id());
                 if let Some(promised) = self.promised.filter(|_| is_short && is_mpeg) {
                     // Nothing tells where in the file frames are missing.
                     self.damage.announced = Some(promised as f64 / f64::from(self.rate()));
@@ -368,10 +378,10 @@ impl Decoder {
             Error::IoError(_) => self.finish(self.is_cut_off()),
             Error::ResetRequired => self.start_anew(),
             error => {
-                self.damage.found(error);
+                self.damage.broke(error);
+                self.timeline.broke();
                 self.failures += 1;
                 if self.failures < MOST_FAILURES {
-                    self.damage.packets += 1;
                     return Ok(());
                 }
                 self.give_up(&error.to_string())
@@ -404,7 +414,10 @@ impl Decoder {
     fn decode(&mut self, mut packet: Packet) -> Result<(), AudioError> {
         (self.cursor, self.frames) = (0, 0);
         if !is_decodable(&packet, self.decoder.codec_params()) {
-            return self.skip_packet(&packet, "a packet is empty or too long");
+            return self.skip_packet(&packet, "a packet is empty or too long, or all zeros");
+        }
+        if self.is_false_opus(&packet) {
+            return self.skip_packet(&packet, "a packet of Opus has a false length");
         }
         let trims = self.trims(&mut packet);
         let mut decoded = measure(self.decoder.decode(&packet));
@@ -416,6 +429,10 @@ impl Decoder {
             self.decoder = decoder;
         }
         let (rate, channels, frames) = match decoded {
+            // A damaged packet of these codecs may look like one without sound.
+            Ok((_, _, 0)) if never_is_empty(self.decoder.codec_params()) => {
+                return self.skip_packet(&packet, "a packet holds no sound");
+            }
             Ok((_, _, 0)) => return Ok(()),
             Ok(measures) => measures,
             Err(error) => return self.skip_packet(&packet, error),
@@ -433,15 +450,33 @@ impl Decoder {
         }
         self.watch.progress();
         self.barren = 0;
-        self.damage.intact += 1;
         self.place(&packet, trims, frames, rate);
         self.resample_from(rate)
     }
 
+    /// True if a packet of Opus, whose first byte tells its length, lasts shorter or longer than the
+    /// container says. libopus decodes any bytes to something. The last packet may be cut.
+    fn is_false_opus(&mut self, packet: &Packet) -> bool {
+        if self.decoder.codec_params().codec != CODEC_ID_OPUS {
+            return false;
+        }
+        let units = packet.block_dur();
+        let length = if self.timeline.is_by_clock() {
+            self.timeline.frames(units, 48_000)
+        } else {
+            units.get()
+        };
+        let told = opus_samples(&packet.data).unwrap_or(0);
+        let is_usual = self.usual.replace(length) == Some(length) && length > 0;
+        is_usual && told.abs_diff(length) > 48
+    }
+
     /// Go on without a packet that cannot be decoded.
     fn skip_packet(&mut self, packet: &Packet, reason: impl ToString) -> Result<(), AudioError> {
-        self.damage.found(reason);
-        self.damage.packets += 1;
+        let length = self.timeline.length(packet.block_dur(), self.rate());
+        let seconds = if length > 0.0 { length } else { self.step };
+        self.damage.skipped(reason, seconds);
+        self.timeline.broke();
         self.timeline.lose(packet.block_dur().get());
         Ok(())
     }
@@ -449,12 +484,6 @@ impl Decoder {
     /// Durations to trim from the start and from the end of what this packet decodes to. Only some
     /// decoders trim, so none shall where the timeline can.
     fn trims(&self, packet: &mut Packet) -> (units::Duration, units::Duration) {
-        if is_mpeg(self.format_id()) && packet.trim_end >= packet.dur {
-            // The length of an MP3 is an estimate, or that of the first of several joined files.
-            // The last packet may be trimmed, but a packet that lies wholly after the "end" proves
-            // the estimate wrong.
-            packet.trim_end = units::Duration::ZERO;
-        }
         if self.timeline.is_by_clock() {
             let none = units::Duration::ZERO;
             (
@@ -479,11 +508,17 @@ impl Decoder {
         let start = self.timeline.frames(start, rate).min(end);
         let at = packet.pts.saturating_add(start_trim);
         let Place { silence, skip } = self.timeline.place(at, end - start, rate);
-        if silence > 0 && starts_anywhere(self.format_id()) {
+        let id = self.format_id();
+        if silence > 0 && starts_anywhere(id) {
             // Where frames are numbered, a gap is damage.
-            self.damage.found("frames are missing");
-            self.damage.packets += 1;
+            self.damage.broke("frames are missing");
         }
+        let seconds = |frames: u64| frames as f64 / f64::from(rate);
+        self.step = seconds(frames);
+        self.damage.is_estimate |= is_bare(id);
+        let is_late = reports_gaps_early(id);
+        self.damage
+            .heard(seconds(end - start), seconds(silence), is_late);
         self.silence = silence;
         (self.cursor, self.frames) = ((start + skip) as usize, end as usize);
     }
@@ -515,6 +550,7 @@ impl Decoder {
     }
 
     fn finish(&mut self, cut_off: bool) -> Result<(), AudioError> {
+        self.damage.end();
         self.damage.cut_off = cut_off;
         (self.cursor, self.frames, self.silence) = (0, 0, 0);
         self.state = State::Drained;
@@ -541,8 +577,13 @@ impl Decoder {
     /// True if the demuxer ran into the end of the file unexpectedly. This is the normal end if
     /// nothing announces it, because the samples' length is left open.
     fn is_cut_off(&self) -> bool {
+        // A header around frames told it already, and in bytes.
+        if is_bare(self.format_id()) && !self.warnings.is_empty() {
+            return false;
+        }
         match self.end {
-            End::Expected => false,
+            // Samples last as long as the file, but frames have an end of their own.
+            End::Expected => is_bare(self.format_id()),
             End::Early => true,
             End::Unclear if is_raw(self.format_id()) => self.promised.is_some(),
             End::Unclear => true,

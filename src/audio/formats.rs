@@ -16,16 +16,15 @@ use symphonia::{
         packet::Packet,
     },
     default::{
-        formats::{AdtsReader, CafReader, MpaReader, WavReader},
+        formats::{CafReader, WavReader},
         register_enabled_codecs,
     },
 };
 
 use super::{
-    AudioError,
+    AudioError, bare,
     bounds::{check_channels, check_rate},
     containers, flac,
-    frames::Sort,
     headers::Demuxer,
     intake::Watch,
     magic::Format,
@@ -45,8 +44,7 @@ pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatRea
     let opened = match which {
         Demuxer::Voice(voice) => Ok(containers::open_voice(voice, stream)),
         Demuxer::Of(format) => match format {
-            Format::Frames(Sort::Adts) => open::<AdtsReader<'_>>(stream),
-            Format::Frames(Sort::Mpeg(_)) => open::<MpaReader<'_>>(stream),
+            Format::Frames(sort) => boxed(bare::Reader::new(stream, sort)),
             Format::Caf => open::<CafReader<'_>>(stream),
             Format::Flac => boxed(flac::Reader::new(stream)),
             Format::Matroska => boxed(matroska::Reader::new(stream)),
@@ -103,12 +101,20 @@ fn unopened(error: Error, watch: &Watch) -> AudioError {
 }
 
 /// Number of frames in the track, if it is more than a guess. An MP3's number is a guess unless it
-/// comes with the encoder's delay, from the same header.
+/// comes from a header of the encoder's.
 pub(super) fn promise(format: &dyn FormatReader, track: &Track) -> Option<u64> {
     let id = format.format_info().format;
     let exact =
-        is_raw(id) || id == format::FORMAT_ID_FLAC || (is_mpeg(id) && track.delay.is_some());
-    track.num_frames.filter(|_| exact)
+        is_raw(id) || id == format::FORMAT_ID_FLAC || (is_bare(id) && track.delay.is_some());
+    // The table of CAF counts whole packets, and the last one may be shorter.
+    let packet = match &track.codec_params {
+        Some(CodecParameters::Audio(params)) if id == format::FORMAT_ID_CAF => {
+            params.max_frames_per_packet.unwrap_or(0)
+        }
+        _ => 0,
+    };
+    let frames = track.num_frames.filter(|_| exact);
+    frames.map(|frames| frames.saturating_sub(packet))
 }
 
 /// Makes the decoder for an audio track. If the track is placed by its time stamps, the decoder
@@ -163,13 +169,16 @@ pub(super) fn decoder_of(
 fn codecs() -> CodecRegistry {
     let mut codecs = CodecRegistry::new();
     register_enabled_codecs(&mut codecs);
-    codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     super::codecs::register(&mut codecs);
     codecs
 }
 
+/// Shortest packet of zeros that is a hole in the file, in bytes. Vorbis codes silence in fewer.
+const HOLE: usize = 16;
+
 /// True if the decoder can be trusted with this packet. libopus invents 120 ms of sound for a
 /// packet of 0 bytes, and the ADPCM decoder panics on a packet that is longer than announced.
+/// Several decoders take a hole in the file for silence.
 pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bool {
     let adpcm = matches!(
         params.codec,
@@ -177,7 +186,18 @@ pub(super) fn is_decodable(packet: &Packet, params: &AudioCodecParameters) -> bo
     );
     let announced = params.max_frames_per_packet.unwrap_or(0);
     let too_long = adpcm && packet.block_dur().get() > announced;
-    !packet.data.is_empty() && !too_long
+    let is_coded = [
+        codec::CODEC_ID_AAC,
+        codec::CODEC_ID_ALAC,
+        codec::CODEC_ID_FLAC,
+        codec::CODEC_ID_MP3,
+        codec::CODEC_ID_OPUS,
+        codec::CODEC_ID_VORBIS,
+    ]
+    .contains(&params.codec);
+    let is_zero = || packet.data.iter().all(|byte| *byte == 0);
+    let is_hole = is_coded && packet.data.len() >= HOLE && is_zero();
+    !packet.data.is_empty() && !too_long && !is_hole
 }
 
 /// True for containers that are little more than a header before the samples.
@@ -185,19 +205,30 @@ pub(super) fn is_raw(id: FormatId) -> bool {
     [format::FORMAT_ID_WAVE, format::FORMAT_ID_CAF].contains(&id)
 }
 
-/// True for MPEG's own streams, which are frame after frame without a container.
-pub(super) fn is_mpeg(id: FormatId) -> bool {
+/// True for streams that are frame after frame without a container.
+pub(super) fn is_bare(id: FormatId) -> bool {
     [
         format::FORMAT_ID_MP1,
         format::FORMAT_ID_MP2,
         format::FORMAT_ID_MP3,
+        format::FORMAT_ID_ADTS,
     ]
     .contains(&id)
 }
 
 /// True if packets have time stamps. Where they are only counted, a lost packet leaves no gap.
 pub(super) fn has_clock(id: FormatId) -> bool {
-    !is_raw(id) && !is_mpeg(id) && id != format::FORMAT_ID_ADTS
+    !is_raw(id)
+}
+
+/// True if a reader tells of missing packets before it gives the last ones in front of the gap.
+pub(super) fn reports_gaps_early(id: FormatId) -> bool {
+    id == format::FORMAT_ID_OGG || containers::reports_gaps_early(id)
+}
+
+/// True for codecs of which every packet decodes to sound. (Vorbis' first one does not.)
+pub(super) fn never_is_empty(params: &AudioCodecParameters) -> bool {
+    [codec::CODEC_ID_AAC, codec::CODEC_ID_ALAC].contains(&params.codec)
 }
 
 /// True if a file may be a piece out of a stream, whose first time stamp counts as its start.

@@ -6,6 +6,7 @@
 //!
 //! Symphonia 0.6.1 panics on some crafted files: see [`is_decoding`].
 
+mod bare;
 mod bounds;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
@@ -40,6 +41,7 @@ mod timeline;
 mod tracks;
 mod vad;
 mod voices;
+mod xing;
 
 pub use bounds::{CHANNELS, RATES};
 pub use decode::Decoder;

@@ -240,14 +240,14 @@ fn skip_tags(intake: &mut Intake) -> Result<(), AudioError> {
 }
 
 /// Length in bytes of the APE tag that starts `head`, including the tag's header.
-fn ape_len(head: &[u8]) -> Option<u64> {
+pub(super) fn ape_len(head: &[u8]) -> Option<u64> {
     let size = head.strip_prefix(b"APETAGEX")?.get(4..8)?;
     let size = u32::from_le_bytes(*size.first_chunk()?);
     Some(32 + u64::from(size))
 }
 
 /// Length in bytes of the ID3v2 tag that starts `head`, including the tag's header.
-fn id3_len(head: &[u8]) -> Option<u64> {
+pub(super) fn id3_len(head: &[u8]) -> Option<u64> {
     let header = head.get(..12).filter(|head| head.starts_with(b"ID3"))?;
     let size = &header[6..10];
     if size.iter().any(|byte| byte & 0x80 != 0) {

@@ -4,6 +4,7 @@ mod containers;
 mod damaged;
 mod formats;
 mod headers;
+mod losses;
 mod pieces;
 mod raw;
 mod tracks;

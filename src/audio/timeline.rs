@@ -15,6 +15,9 @@ const SECOND: i64 = 1_000_000_000;
 /// and browsers let them jitter by a few. A shorter gap is not lost: it adds to the next one.
 const SHORTEST_GAP: i64 = SECOND / 40;
 
+/// Sound that differs from its clock by less, in nanoseconds, is in step with it.
+const IN_STEP: i64 = SECOND / 500;
+
 /// Longest gap that becomes silence, in nanoseconds: a file of a few bytes can claim a century.
 const LONGEST_GAP: i64 = 3600 * SECOND;
 
@@ -45,6 +48,8 @@ pub(super) struct Timeline {
     rate: u32,
     /// Frames that could not be decoded, if packets have no time stamps.
     owed: u64,
+    /// Something was lost. The clock is obeyed exactly until the sound is in step with it.
+    is_exact: bool,
     /// Longest leap of the clock that did not become silence, in nanoseconds.
     leap: i64,
 }
@@ -59,6 +64,7 @@ impl Timeline {
             frames: 0,
             rate: 1,
             owed: 0,
+            is_exact: false,
             leap: 0,
         }
     }
@@ -88,17 +94,24 @@ impl Timeline {
             return Place::default();
         }
         let exact = self.frames_in(late.unsigned_abs());
+        let obeys = begins || self.is_exact;
+        self.is_exact &= late.abs() >= IN_STEP;
         match late {
-            0.. if begins || late >= SHORTEST_GAP => Place {
+            0.. if obeys || late >= SHORTEST_GAP => Place {
                 silence: exact,
                 skip: 0,
             },
-            ..0 if begins => Place {
+            ..0 if obeys => Place {
                 silence: 0,
                 skip: exact.min(frames),
             },
             _ => Place::default(),
         }
+    }
+
+    /// Note that something was lost. A damaged packet may also be decoded to something longer.
+    pub(super) fn broke(&mut self) {
+        self.is_exact = true;
     }
 
     /// Note that a packet of this length could not be decoded.
@@ -126,6 +139,14 @@ impl Timeline {
             .map_or((1, 1), |base| (base.numer.get(), base.denom.get()));
         let scaled = u128::from(length.get()) * u128::from(base.0) * u128::from(rate);
         u64::try_from(scaled / u128::from(base.1)).unwrap_or(u64::MAX)
+    }
+
+    /// Seconds of `length`, in the packets' units, at `rate` hertz.
+    pub(super) fn length(&self, length: Duration, rate: u32) -> f64 {
+        match self.base {
+            Some(_) => self.frames(length, rate) as f64 / f64::from(rate),
+            None => length.get() as f64 / f64::from(rate),
+        }
     }
 
     /// True if the time stamps, and so the trims, of packets are to be believed.
@@ -209,6 +230,7 @@ mod tests {
             frames: 0,
             rate: 1,
             owed: 0,
+            is_exact: false,
             leap: 0,
         }
     }

@@ -1,8 +1,12 @@
-//! Codecs of telephones that Symphonia lacks, as decoders for its registry.
+//! Codecs that Symphonia lacks, or of which it decodes too few forms, as decoders for its registry.
 
 mod amr;
 mod g722;
 mod gsm;
+mod mp2;
+mod opus;
+
+pub(super) use opus::samples as opus_samples;
 
 use symphonia::core::{
     audio::{
@@ -106,9 +110,11 @@ trait Decode: Send + Sync {
     fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> bool;
 }
 
-/// Adds the decoders of all [`Voice`]s.
+/// Adds the decoders of all [`Voice`]s, and those that do more than Symphonia's.
 pub(super) fn register(codecs: &mut CodecRegistry) {
     codecs.register_audio_decoder::<VoiceDecoder>();
+    codecs.register_audio_decoder::<mp2::Layer2>();
+    codecs.register_audio_decoder::<opus::Surround>();
 }
 
 struct VoiceDecoder {

@@ -1,22 +1,25 @@
 //! AVI, as cameras and older programs record it: chunks of RIFF, one after another.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io::{Seek as _, SeekFrom},
+};
 
 use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known as codec},
     common::FourCc,
     errors::{Error, Result},
     formats::Track,
-    io::{MediaSourceStream, ReadBytes},
+    io::{MediaSource as _, MediaSourceStream, ReadBytes, SeekBuffered as _},
     packet::Packet,
     units::{Duration, Timestamp},
 };
 
 use super::{
-    Demux, Opened,
+    Demux, Opened, WINDOW,
     elementary::{Framer, params_of},
     flv::with_settings,
-    params, skip, take, track,
+    params, search, skip, take, track,
 };
 use crate::audio::headers::Tag;
 
@@ -32,6 +35,9 @@ const OPENING: u64 = 4 << 20;
 
 /// Longest chunk of sound, in bytes: some seconds of many channels.
 const LONGEST: u64 = 8 << 20;
+
+/// Longest index that is read, in bytes: four hours of film.
+const LONGEST_INDEX: usize = 8 << 20;
 
 /// How the chunks of a stream are made into packets.
 enum Pack {
@@ -53,20 +59,27 @@ struct Stream {
     rate: u32,
     sample: u32,
     chunks: u64,
-    /// Samples so far.
+    /// Bytes so far, and samples.
+    bytes: u64,
     position: u64,
+    /// Chunks were lost before the next one.
+    is_lossy: bool,
 }
 
 struct Avi {
     streams: Vec<Stream>,
+    /// Position of the list of chunks, and its length.
+    movie: (u64, u64),
     queue: VecDeque<Packet>,
     is_over: bool,
 }
 
 pub(super) fn open(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
     skip(stream, 12)?;
+    stream.ensure_seekback_buffer(2 * WINDOW);
     let mut avi = Avi {
         streams: Vec::new(),
+        movie: (0, 0),
         queue: VecDeque::new(),
         is_over: false,
     };
@@ -118,7 +131,9 @@ impl Stream {
             rate: number(24).max(1),
             sample: number(44),
             chunks: number(28).into(),
+            bytes: 0,
             position: 0,
+            is_lossy: false,
         };
         if strh.starts_with(b"auds") && strf.len() >= 16 {
             this.describe(strf);
@@ -191,17 +206,39 @@ impl Stream {
         (self.params, self.pack) = (Some(audio), pack);
     }
 
+    /// Time of the next chunk, in ticks. A chunk of a variable rate has a length of its own.
+    fn time(&self) -> Option<i64> {
+        let units = match self.sample {
+            0 => self.chunks,
+            sample => self.bytes / u64::from(sample),
+        };
+        let time = u128::from(units) * u128::from(self.scale) * u128::from(TICKS);
+        i64::try_from(time / u128::from(self.rate)).ok()
+    }
+
+    /// So many chunks were lost, with so many bytes.
+    fn lose(&mut self, chunks: u64, bytes: u64) {
+        self.chunks = self.chunks.saturating_add(chunks);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.is_lossy = true;
+        if let Pack::Blocks(block, samples) = self.pack {
+            let lost = bytes / block as u64;
+            self.position = self.position.saturating_add(lost.saturating_mul(samples));
+        }
+    }
+
     /// Makes packets of a chunk.
     fn push(&mut self, number: u32, mut bytes: Vec<u8>, queue: &mut VecDeque<Packet>) {
+        let time = self.time();
         let index = self.chunks;
         self.chunks += 1;
+        self.bytes += bytes.len() as u64;
+        let is_told = self.sample == 0 || self.is_lossy;
+        self.is_lossy = false;
         match &mut self.pack {
             Pack::Nothing => {}
             Pack::Frames(framer) => {
-                // A chunk of a variable rate has a length of its own.
-                let time = u128::from(index) * u128::from(self.scale) * u128::from(TICKS);
-                let time = i64::try_from(time / u128::from(self.rate)).ok();
-                framer.push(&bytes, time.filter(|_| self.sample == 0));
+                framer.push(&bytes, time.filter(|_| is_told));
                 while let Some(packet) = framer.next(number, TICKS, false) {
                     queue.push_back(packet);
                 }
@@ -247,13 +284,21 @@ impl Avi {
             return Ok(self.finish());
         };
         let padded = len + (len & 1);
+        let left = stream
+            .byte_len()
+            .map(|all| all.saturating_sub(stream.pos()));
+        let is_beyond = left.is_some_and(|left| len > left) && len > LONGEST;
+        if self.movie.0 > 0 && (is_beyond || !self.is_chunk(&head)) {
+            return self.resynchronize(stream);
+        }
         match [*a, *b, *c, *d] {
             // Their contents come next.
             [b'R', b'I', b'F', b'F'] => skip(stream, 4)?,
             [b'L', b'I', b'S', b'T'] => {
                 let kind = take(stream, 4)?;
                 match kind.as_slice() {
-                    b"hdrl" | b"movi" | b"rec " => {}
+                    b"movi" => self.movie = (stream.pos() - 4, len),
+                    b"hdrl" | b"rec " => {}
                     b"strl" => self.stream(stream, len.saturating_sub(4))?,
                     _ => skip(stream, padded.saturating_sub(4))?,
                 }
@@ -276,6 +321,98 @@ impl Avi {
             _ => skip(stream, padded)?,
         }
         Ok(true)
+    }
+
+    /// True if this can be the head of a chunk between the headers and the end.
+    fn is_chunk(&self, head: &[u8]) -> bool {
+        let Some([tens, ones, kind @ ..]) = head.first_chunk::<4>() else {
+            return false;
+        };
+        let digits = [tens, ones].map(|digit| char::from(*digit).to_digit(10));
+        match (digits, kind) {
+            ([Some(tens), Some(ones)], b"wb" | b"dc" | b"db" | b"pc" | b"tx" | b"ix" | b"sb") => {
+                ((tens * 10 + ones) as usize) < self.streams.len()
+            }
+            ([Some(_), Some(_)], _) => false,
+            _ => {
+                let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
+                head[..4].iter().all(is_text)
+            }
+        }
+    }
+
+    /// True if a chunk of sound or picture begins here, and another chunk or the end follows.
+    fn begins_chunks(&self, bytes: &[u8]) -> bool {
+        let is_stream = bytes.first().is_some_and(u8::is_ascii_digit) && self.is_chunk(bytes);
+        if !is_stream {
+            return false;
+        }
+        let len = bytes.get(4..8).and_then(|rest| rest.first_chunk());
+        let len = len.map_or(0, |len| u32::from_le_bytes(*len) as usize);
+        let behind = len.saturating_add(8 + (len & 1));
+        bytes
+            .get(behind..)
+            .is_some_and(|next| next.is_empty() || self.is_chunk(next))
+    }
+
+    /// Goes to the next chunk behind damage. The index at the end, or else the number of the bytes
+    /// between, tells how much of each stream is lost.
+    fn resynchronize(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<bool> {
+        let from = stream.pos() - 8;
+        stream.seek_buffered(from + 1);
+        if search(stream, |bytes| self.begins_chunks(bytes))?.is_none() {
+            self.finish();
+            return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let to = stream.pos();
+        if !self.count_by_index(stream, to)? {
+            let read = from.saturating_sub(self.movie.0).max(1) as f64;
+            let share = (to - from) as f64 / read;
+            for stream in &mut self.streams {
+                let lost = |number: u64| (number as f64 * share).round() as u64;
+                stream.lose(lost(stream.chunks), lost(stream.bytes));
+            }
+        }
+        Err(Error::DecodeError("avi: chunks are damaged"))
+    }
+
+    /// Reads from the index what comes before the chunk at `place`; false if there is none. Then
+    /// the stream goes on at `place`.
+    fn count_by_index(&mut self, stream: &mut MediaSourceStream<'_>, place: u64) -> Result<bool> {
+        let (movie, len) = self.movie;
+        let index = movie.saturating_add(len + (len & 1));
+        if !stream.is_seekable() || stream.byte_len().is_none_or(|all| index + 8 > all) {
+            return Ok(false);
+        }
+        stream.seek(SeekFrom::Start(index))?;
+        let head = take(stream, 8)?;
+        let size = head.get(4..8).and_then(|size| size.first_chunk());
+        let size = size.map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        let entries = if head.starts_with(b"idx1") {
+            take(stream, size.min(LONGEST_INDEX))?
+        } else {
+            Vec::new()
+        };
+        stream.seek(SeekFrom::Start(place))?;
+        let mut counts = vec![(0_u64, 0_u64); self.streams.len()];
+        for entry in entries.chunks_exact(16) {
+            let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|n| entry[at + n]));
+            let at = u64::from(number(8));
+            if at == place || at.saturating_add(movie) == place {
+                for (stream, (chunks, bytes)) in self.streams.iter_mut().zip(counts) {
+                    let (had, had_bytes) = (stream.chunks, stream.bytes);
+                    stream.lose(chunks.saturating_sub(had), bytes.saturating_sub(had_bytes));
+                }
+                return Ok(true);
+            }
+            let digits = [entry[0], entry[1]].map(|digit| char::from(digit).to_digit(10));
+            if let [Some(tens), Some(ones)] = digits
+                && let Some(count) = counts.get_mut((tens * 10 + ones) as usize)
+            {
+                *count = (count.0 + 1, count.1 + u64::from(number(12)));
+            }
+        }
+        Ok(false)
     }
 
     /// Reads the headers of a stream, which take `len` bytes.

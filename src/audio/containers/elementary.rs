@@ -36,7 +36,7 @@ pub(super) struct Framer {
 }
 
 /// Codec, rate and channels of these frames.
-pub(super) fn params_of(frame: &Frame) -> AudioCodecParameters {
+pub(crate) fn params_of(frame: &Frame) -> AudioCodecParameters {
     let codec: AudioCodecId = match frame.sort {
         Sort::Mpeg(1) => codec::CODEC_ID_MP1,
         Sort::Mpeg(2) => codec::CODEC_ID_MP2,

@@ -6,15 +6,15 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, AudioCodecParameters, well_known as codec},
     common::FourCc,
     errors::{Error, Result},
-    io::{MediaSourceStream, ReadBytes},
+    io::{MediaSource as _, MediaSourceStream, ReadBytes, SeekBuffered as _},
     packet::Packet,
     units::{Duration, Timestamp},
 };
 
 use super::{
-    Demux, Opened,
+    Demux, Opened, WINDOW,
     elementary::{Framer, params_of},
-    is_end, params, skip, take, track,
+    params, search, skip, take, track,
 };
 
 /// Nellymoser and Flash's ADPCM: named, but not read.
@@ -36,6 +36,8 @@ struct Flv {
     params: Option<AudioCodecParameters>,
     framer: Framer,
     queue: VecDeque<Packet>,
+    /// Behind each tag comes its length, as it should. Some programs leave it 0.
+    is_sized: bool,
 }
 
 /// How the bytes of a tag of sound are coded.
@@ -61,7 +63,10 @@ pub(super) fn open(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
         params: None,
         framer: Framer::default(),
         queue: VecDeque::new(),
+        is_sized: true,
     };
+    stream.ensure_seekback_buffer(2 * WINDOW);
+    flv.is_sized = flv.looks_sized(stream)?;
     let begin = stream.pos();
     while flv.params.is_none() && stream.pos() - begin < OPENING {
         if !flv.read(stream)? {
@@ -88,25 +93,71 @@ impl Flv {
         if head.len() < TAG {
             return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        let number = |at: usize| u32::from_be_bytes([0, head[at], head[at + 1], head[at + 2]]);
-        let len = number(1) as usize;
-        let time = i64::from(number(4) | u32::from(head[7]) << 24);
-        let kind = head[0] & 0x1f;
-        if kind == 8 || kind == 9 {
-            self.origin.get_or_insert(time);
+        let start = stream.pos() - TAG as u64;
+        if !is_tag(&head) {
+            return self.resynchronize(stream, start + 1);
         }
+        let len = tag_len(&head);
+        let time = number(&head, 4) | u32::from(head[7]) << 24;
+        let kind = head[0] & 0x1f;
         if kind != 8 {
-            skip(stream, len as u64 + 4)?;
+            let left = stream
+                .byte_len()
+                .map(|all| all.saturating_sub(stream.pos()));
+            let is_beyond = left.is_some_and(|left| (len as u64) > left);
+            if self.is_sized && is_beyond {
+                return self.resynchronize(stream, start + 1);
+            }
+            skip(stream, len as u64)?;
+            if !self.is_end_of(stream, len)? {
+                return self.resynchronize(stream, start + 1);
+            }
+            if kind == 9 {
+                self.origin.get_or_insert(time.into());
+            }
             return Ok(true);
         }
         let body = take(stream, len)?;
         if body.len() < len {
+            let back = stream.seek_buffered(start + 1);
+            let is_false = self.is_sized && back == start + 1;
+            if is_false && search(stream, begins_tags)?.is_some() {
+                return Err(Error::DecodeError("flv: a tag is damaged"));
+            }
             return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        self.sound(&body, time - self.origin.unwrap_or(0));
-        // A recorder that was killed may not have written the length behind the last tag.
-        skip(stream, 4).or_else(|error| if is_end(&error) { Ok(()) } else { Err(error) })?;
+        if !self.is_end_of(stream, len)? {
+            return self.resynchronize(stream, start + 1);
+        }
+        let origin = *self.origin.get_or_insert(time.into());
+        self.sound(&body, i64::from(time) - origin);
         Ok(true)
+    }
+
+    /// True if the length of the first tag stands behind it.
+    fn looks_sized(&self, stream: &mut MediaSourceStream<'_>) -> Result<bool> {
+        let start = stream.pos();
+        let front = take(stream, WINDOW)?;
+        stream.seek_buffered(start);
+        let behind = front.get(..TAG).map_or(0, |head| TAG + tag_len(head));
+        let told = front.get(behind..).and_then(|rest| rest.first_chunk());
+        Ok(told.is_none_or(|told| u32::from_be_bytes(*told) as usize == behind))
+    }
+
+    /// Reads the length behind a tag of `len` bytes; false if it is another. A recorder that was
+    /// killed may not have written it.
+    fn is_end_of(&self, stream: &mut MediaSourceStream<'_>, len: usize) -> Result<bool> {
+        let told = take(stream, 4)?;
+        Ok(!self.is_sized || told.len() < 4 || number(&told, 1) as usize == TAG + len)
+    }
+
+    /// Goes to the next tag behind damage that began before `from`.
+    fn resynchronize(&mut self, stream: &mut MediaSourceStream<'_>, from: u64) -> Result<bool> {
+        stream.seek_buffered(from);
+        if search(stream, begins_tags)?.is_none() {
+            return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Err(Error::DecodeError("flv: tags are damaged"))
     }
 
     fn sound(&mut self, body: &[u8], time: i64) {
@@ -137,6 +188,34 @@ impl Flv {
             Sound::Nothing => {}
         }
     }
+}
+
+/// The number of 24 bits at this place of four bytes or more.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
+    byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2)
+}
+
+fn tag_len(head: &[u8]) -> usize {
+    number(head, 1) as usize
+}
+
+/// True if this can be the head of a tag: sound, picture or text, of stream 0.
+fn is_tag(head: &[u8]) -> bool {
+    let kind = head.first().copied().unwrap_or(0);
+    [8, 9, 18].contains(&(kind & 0x1f)) && kind & 0xc0 == 0 && head.get(8..TAG) == Some(&[0; 3])
+}
+
+/// True if a tag begins here, its length is behind it, and another tag or the end follows.
+fn begins_tags(bytes: &[u8]) -> bool {
+    if !is_tag(bytes) {
+        return false;
+    }
+    let behind = TAG + tag_len(bytes);
+    let told = bytes.get(behind..).and_then(|rest| rest.first_chunk());
+    let is_end = told.is_some_and(|told| u32::from_be_bytes(*told) as usize == behind);
+    let next = bytes.get(behind + 4..).unwrap_or_default();
+    is_end && (next.is_empty() || is_tag(next))
 }
 
 /// Samples of a packet of AAC, and of one of Opus of 20 ms.

@@ -9,6 +9,7 @@ mod voc;
 mod voice;
 
 pub(super) use avi::tagged;
+pub(super) use elementary::params_of;
 pub(super) use flv::{ADPCM_SWF, NELLYMOSER};
 pub(super) use mpeg::{DISC_PCM, LATM, OPUS_TS, S302M};
 
@@ -23,7 +24,7 @@ use symphonia::core::{
     common::FourCc,
     errors::{Error, Result, SeekErrorKind},
     formats::{FormatId, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track},
-    io::{MediaSource, MediaSourceStream, ReadBytes},
+    io::{MediaSource, MediaSourceStream, ReadBytes, SeekBuffered as _},
     meta::{Metadata, MetadataLog},
     packet::Packet,
     units::TimeBase,
@@ -68,6 +69,15 @@ pub(super) fn open(
         _ => return Err(Error::Unsupported("no such container")),
     };
     Ok(Box::new(Container::new(stream, name, tracks, demux)))
+}
+
+/// Letters of MPEG's containers, which collect the parts of frames.
+const LATE: [&[u8; 4]; 2] = [b"ts  ", b"ps  "];
+
+/// True if missing packets are told before the last ones in front of the gap are given.
+pub(super) fn reports_gaps_early(id: FormatId) -> bool {
+    LATE.iter()
+        .any(|name| id == FormatId::new(FourCc::new(**name)))
 }
 
 /// Opens a stream of packets of one voice.
@@ -206,6 +216,39 @@ fn take(stream: &mut MediaSourceStream<'_>, count: usize) -> Result<Vec<u8>> {
         }
     }
     Ok(bytes)
+}
+
+/// Bytes that are looked at together in search of the next part of a damaged container, and how far
+/// two such looks overlap.
+const WINDOW: usize = 64 << 10;
+const OVERLAP: usize = 32 << 10;
+
+/// Goes to the next place at which `fits` is true, whose argument is what begins there: at least
+/// [`OVERLAP`] bytes if there are so many. Returns the number of bytes that were passed over; `None`
+/// at the end. The stream needs a buffer of [`WINDOW`] bytes to go back.
+fn search(stream: &mut MediaSourceStream<'_>, fits: impl Fn(&[u8]) -> bool) -> Result<Option<u64>> {
+    let mut passed = 0;
+    loop {
+        let start = stream.pos();
+        let window = take(stream, WINDOW)?;
+        let is_last = window.len() < WINDOW;
+        // What begins near the end is looked at again, with more behind it.
+        let places = if is_last {
+            window.len()
+        } else {
+            WINDOW - OVERLAP
+        };
+        if let Some(at) = (0..places).find(|at| fits(&window[*at..])) {
+            stream.seek_buffered(start + at as u64);
+            return Ok(Some(passed + at as u64));
+        }
+        if is_last {
+            return Ok(None);
+        }
+        let step = (WINDOW - OVERLAP) as u64;
+        passed += step;
+        stream.seek_buffered(start + step);
+    }
 }
 
 /// True if the error only says that the file ends.

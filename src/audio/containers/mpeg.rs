@@ -6,14 +6,14 @@ use symphonia::core::{
     codecs::audio::{AudioCodecId, well_known as codec},
     common::FourCc,
     errors::{Error, Result},
-    io::{MediaSourceStream, ReadBytes},
+    io::{MediaSourceStream, ReadBytes, SeekBuffered as _},
     packet::Packet,
 };
 
 use super::{
-    Demux, Opened, is_end,
+    Demux, Opened, WINDOW, is_end,
     pes::{Kind, Streams, header},
-    skip, take,
+    search, skip, take,
 };
 
 /// AAC with its own headers instead of ADTS, and samples in the form of Blu-ray and DVD: named, but
@@ -32,8 +32,9 @@ const SECTION: usize = 1024;
 /// Largest number of programs in a file.
 const MOST_PROGRAMS: usize = 64;
 
-/// Packets in a row that do not start with 0x47, before the next start is searched for.
+/// The first byte of a packet, and how many packets in a row tell where packets begin.
 const SYNC: u8 = 0x47;
+const IN_A_ROW: usize = 4;
 
 struct Transport {
     packet: usize,
@@ -71,6 +72,7 @@ pub(super) fn open_transport(
     front: usize,
     packet: usize,
 ) -> Result<Opened> {
+    stream.ensure_seekback_buffer(2 * WINDOW);
     skip(stream, front as u64)?;
     let mut transport = Transport {
         packet,
@@ -94,19 +96,19 @@ impl Transport {
     /// Reads one packet; false at the end.
     fn read(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<bool> {
         let mut packet = take(stream, self.packet)?;
-        // Bytes were lost or inserted: look for the next start.
-        while packet.first().is_some_and(|byte| *byte != SYNC) {
+        if packet.first().is_some_and(|byte| *byte != SYNC) {
+            // Bytes were lost or inserted: look for the next packets. One such byte is no start.
             self.is_lossy = true;
-            let at = packet
-                .iter()
-                .position(|byte| *byte == SYNC)
-                .unwrap_or(packet.len());
-            packet.drain(..at);
-            let rest = take(stream, self.packet - packet.len())?;
-            if rest.is_empty() {
-                break;
-            }
-            packet.extend(rest);
+            stream.seek_buffered(stream.pos() - packet.len() as u64 + 1);
+            let len = self.packet;
+            let starts = |bytes: &[u8]| {
+                let ahead = (0..IN_A_ROW).map(|n| bytes.get(n * len));
+                ahead.flatten().all(|byte| *byte == SYNC)
+            };
+            packet = match search(stream, starts)? {
+                Some(_) => take(stream, len)?,
+                None => Vec::new(),
+            };
         }
         if packet.len() < 188 {
             self.streams.finish();
@@ -291,7 +293,9 @@ fn registration(descriptors: &[u8]) -> Option<&[u8; 4]> {
 impl Demux for Transport {
     fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
         loop {
-            if std::mem::take(&mut self.is_lossy) {
+            let is_stop = self.streams.has_packet() || self.end.is_some();
+            // Once for all packets that are missing together.
+            if is_stop && std::mem::take(&mut self.is_lossy) {
                 return Err(Error::DecodeError("ts: packets are missing or damaged"));
             }
             if let Some(packet) = self.streams.pop() {
@@ -412,7 +416,8 @@ impl Program {
 impl Demux for Program {
     fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
         loop {
-            if std::mem::take(&mut self.is_lossy) {
+            let is_stop = self.streams.has_packet() || self.end.is_some();
+            if is_stop && std::mem::take(&mut self.is_lossy) {
                 return Err(Error::DecodeError(
                     "mpeg: bytes between packets are damaged",
                 ));

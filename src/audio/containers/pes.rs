@@ -159,6 +159,11 @@ impl Streams {
         tracks.collect()
     }
 
+    /// True if a packet is complete.
+    pub(super) fn has_packet(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The next packet that is complete.
     pub(super) fn pop(&mut self) -> Option<Packet> {
         let mut packet = self.queue.pop_front()?;

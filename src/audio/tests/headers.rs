@@ -392,10 +392,6 @@ fn files_without_usable_sound_are_told_apart() {
             "-c:a aac -af pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0",
             "m4a",
         ),
-        (
-            "-c:a libopus -af pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0",
-            "opus",
-        ),
         ("-c:a wavpack", "mkv"),
         ("-c:a g726 -ar 8000", "wav"),
         ("-c:a dca -strict -2 -ar 44100 -ac 2", "wav"),

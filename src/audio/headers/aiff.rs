@@ -104,6 +104,7 @@ fn describe(body: &[u8]) -> Result<Common, AudioError> {
         b"fl64" | b"FL64" => (float(8), 8),
         b"ulaw" | b"ULAW" => (Coding::MuLaw, 1),
         b"alaw" | b"ALAW" => (Coding::ALaw, 1),
+        b"ima4" => (Coding::Ima4, 0),
         b"GSM " => (Coding::Voice(Voice::Gsm), 0),
         b"G722" => (Coding::Voice(Voice::G722), 0),
         other => {

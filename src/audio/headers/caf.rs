@@ -94,3 +94,27 @@ fn samples(desc: &[u8]) -> Option<Header> {
     };
     Some(Header::of(coding, rate, channels))
 }
+
+/// Bytes of a block of ADPCM, and samples in it, of one channel.
+const BLOCK: (u32, u32) = (34, 64);
+
+/// The head of a CAF file of blocks of ADPCM, which `len` bytes follow.
+pub(super) fn head(coding: [u8; 4], rate: u32, channels: u16, len: Option<u64>) -> Vec<u8> {
+    let mut head = b"caff\0\x01\0\0desc\0\0\0\0\0\0\0\x20".to_vec();
+    head.extend(f64::from(rate).to_be_bytes());
+    head.extend(coding);
+    for field in [
+        0,
+        BLOCK.0 * u32::from(channels),
+        BLOCK.1,
+        channels.into(),
+        16,
+    ] {
+        head.extend(field.to_be_bytes());
+    }
+    let len = len.and_then(|len| i64::try_from(len + EDITS).ok());
+    head.extend(b"data");
+    head.extend(len.unwrap_or(-1).to_be_bytes());
+    head.extend([0; EDITS as usize]);
+    head
+}

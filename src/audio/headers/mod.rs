@@ -34,6 +34,8 @@ pub(super) enum Coding {
     ALaw,
     /// ADPCM, with its `fmt ` chunk.
     Adpcm(Vec<u8>),
+    /// ADPCM as QuickTime has it, in blocks of 64 samples of one channel.
+    Ima4,
     /// Packets of fixed length.
     Voice(Voice),
     /// Frames of MPEG audio or ADTS, one after another.
@@ -149,6 +151,10 @@ impl Opening {
             Coding::MuLaw => wav::fmt(wav::MU_LAW, rate, channels, 8),
             Coding::ALaw => wav::fmt(wav::A_LAW, rate, channels, 8),
             Coding::Adpcm(fmt) => fmt,
+            Coding::Ima4 => {
+                demuxer = Demuxer::Of(Format::Caf);
+                caf::head(*b"ima4", rate, channels, len.or(left))
+            }
             Coding::Voice(voice) if channels != 1 => {
                 let name = voice.name();
                 return Err(AudioError::UnsupportedCodec(format!(

@@ -170,6 +170,14 @@ fn trak(mut raw: Raw, movie_scale: u32, is_fragmented: bool) -> Option<Trak> {
             tables.stsz = raw.take(b"stsz");
             tables.chunks = raw.take(if wide { b"co64" } else { b"stco" });
             (tables.wide, tables.size) = (wide, pcm);
+            if params
+                .as_ref()
+                .is_some_and(|params| params.codec == codec::CODEC_ID_ADPCM_IMA_QT)
+            {
+                let channels = params.as_ref().and_then(|params| params.channels.as_ref());
+                let channels = channels.map_or(1, Channels::count) as u32;
+                tables.count_blocks(BLOCK.0, BLOCK.1 * channels);
+            }
             if let Some(rate) = params.as_ref().and_then(|params| params.sample_rate) {
                 let length = u128::from(tables.duration())
                     .saturating_add(edits.start().unsigned_abs().into());
@@ -236,28 +244,28 @@ fn frame_len(params: &AudioCodecParameters) -> Option<u32> {
 fn describe(stsd: &[u8]) -> Option<AudioCodecParameters> {
     let len = u32_at(stsd, 8)? as usize;
     let entry = stsd.get(8..)?.get(..len)?;
+    if let Some(params) = samples(entry).or_else(|| blocks(entry)) {
+        return Some(params);
+    }
     let params = known(entry).or_else(|| known(&without_wave(entry)?));
-    params
-        .map(|params| in_byte_order(params, entry))
-        .map(with_rate)
-        .or_else(|| {
-            let name = FourCc::try_new(*entry.get(4..)?.first_chunk()?)?;
-            let mut params = AudioCodecParameters::new();
-            params.for_codec(AudioCodecId::new(name));
-            if let Some(law) = companded(&name.get()) {
-                // One byte is one sample.
-                let channels = u16_at(entry, 24).unwrap_or(1);
-                params
-                    .for_codec(law)
-                    .with_channels(Channels::Discrete(channels))
-                    .with_bits_per_coded_sample(8)
-                    .with_max_frames_per_packet(1);
-            }
-            if let Some(rate) = u16_at(entry, 32).filter(|rate| *rate > 0) {
-                params.with_sample_rate(rate.into());
-            }
-            Some(params)
-        })
+    params.map(with_rate).or_else(|| {
+        let name = FourCc::try_new(*entry.get(4..)?.first_chunk()?)?;
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(AudioCodecId::new(name));
+        if let Some(law) = companded(&name.get()) {
+            // One byte is one sample.
+            let channels = u16_at(entry, 24).unwrap_or(1);
+            params
+                .for_codec(law)
+                .with_channels(Channels::Discrete(channels))
+                .with_bits_per_coded_sample(8)
+                .with_max_frames_per_packet(1);
+        }
+        if let Some(rate) = u16_at(entry, 32).filter(|rate| *rate > 0) {
+            params.with_sample_rate(rate.into());
+        }
+        Some(params)
+    })
 }
 
 /// Rates of AAC by their number (ISO/IEC 14496-3, table 1.18), as far as MP4's own field of 16 bits
@@ -309,22 +317,91 @@ fn without_wave(entry: &[u8]) -> Option<Vec<u8>> {
     Some(wrap(kind, &[&fields, &wrap(kind, &[own])]))
 }
 
-/// Corrects the byte order of QuickTime's samples: high byte first, unless `enda` says otherwise.
-/// Symphonia takes all for low byte first.
-fn in_byte_order(mut params: AudioCodecParameters, entry: &[u8]) -> AudioCodecParameters {
-    let kinds = [&b"in24"[..], b"in32", b"fl32", b"fl64"];
+/// Samples that only their name and their width describe. Symphonia takes several for low byte first
+/// or for 16 bits; writers of QuickTime use any width and either order. Versions from 2 on describe
+/// samples by other fields.
+fn samples(entry: &[u8]) -> Option<AudioCodecParameters> {
+    let (version, channels) = (u16_at(entry, 16)?, u16_at(entry, 24)?);
+    if version > 1 || channels == 0 {
+        return None;
+    }
+    let mut bits = u16_at(entry, 26)?;
+    if version == 1 {
+        let frame = u32_at(entry, 44)? / u32::from(channels);
+        bits = u16::try_from(frame * 8).ok().filter(|bits| *bits > 0)?;
+    }
     let enda = wave(entry).and_then(|wave| boxes::children(wave).find(|(name, _)| name == b"enda"));
     let is_little = enda.is_some_and(|(_, enda)| u16_at(enda, 0) == Some(1));
-    if !is_little && entry.get(4..8).is_some_and(|kind| kinds.contains(&kind)) {
-        params.codec = match params.codec {
-            codec::CODEC_ID_PCM_S24LE => codec::CODEC_ID_PCM_S24BE,
-            codec::CODEC_ID_PCM_S32LE => codec::CODEC_ID_PCM_S32BE,
-            codec::CODEC_ID_PCM_F32LE => codec::CODEC_ID_PCM_F32BE,
-            codec::CODEC_ID_PCM_F64LE => codec::CODEC_ID_PCM_F64BE,
-            other => other,
-        };
-    }
+    let (codec, bits) = match entry.get(4..8)?.first_chunk()? {
+        b"sowt" => (whole(bits, true)?, bits),
+        b"twos" => (whole(bits, false)?, bits),
+        b"raw " => (codec::CODEC_ID_PCM_U8, 8),
+        b"in24" => (whole(24, is_little)?, 24),
+        b"in32" => (whole(32, is_little)?, 32),
+        b"fl32" => (float(32, is_little)?, 32),
+        b"fl64" => (float(64, is_little)?, 64),
+        name @ (b"ipcm" | b"fpcm") => {
+            // ISO/IEC 23003-5: the lowest bit says low byte first.
+            let mut children = boxes::children(entry.get(36..)?);
+            let (_, described) = children.find(|(kind, _)| kind == b"pcmC")?;
+            let [flags, bits] = *described.get(4..)?.first_chunk::<2>()?;
+            let (bits, is_little) = (u16::from(bits), flags & 1 == 1);
+            if name == b"ipcm" {
+                (whole(bits, is_little)?, bits)
+            } else {
+                (float(bits, is_little)?, bits)
+            }
+        }
+        _ => return None,
+    };
+    let mut params = AudioCodecParameters::new();
     params
+        .for_codec(codec)
+        .with_channels(Channels::Discrete(channels))
+        .with_bits_per_sample(bits.into())
+        .with_bits_per_coded_sample(bits.into())
+        .with_max_frames_per_packet(1)
+        .with_sample_rate(u16_at(entry, 32)?.into());
+    Some(params)
+}
+
+/// Samples in a block of QuickTime's ADPCM, and its bytes for each channel.
+const BLOCK: (u32, u32) = (64, 34);
+
+/// QuickTime's ADPCM.
+fn blocks(entry: &[u8]) -> Option<AudioCodecParameters> {
+    let (channels, rate) = (u16_at(entry, 24)?, u16_at(entry, 32)?);
+    let mut params = AudioCodecParameters::new();
+    params
+        .for_codec(codec::CODEC_ID_ADPCM_IMA_QT)
+        .with_channels(Channels::Discrete(channels))
+        .with_max_frames_per_packet(BLOCK.0.into())
+        .with_frames_per_block(BLOCK.0.into())
+        .with_sample_rate(rate.into());
+    (entry.get(4..8)? == b"ima4" && channels > 0).then_some(params)
+}
+
+fn whole(bits: u16, is_little: bool) -> Option<AudioCodecId> {
+    Some(match (bits, is_little) {
+        (8, _) => codec::CODEC_ID_PCM_S8,
+        (16, true) => codec::CODEC_ID_PCM_S16LE,
+        (16, false) => codec::CODEC_ID_PCM_S16BE,
+        (24, true) => codec::CODEC_ID_PCM_S24LE,
+        (24, false) => codec::CODEC_ID_PCM_S24BE,
+        (32, true) => codec::CODEC_ID_PCM_S32LE,
+        (32, false) => codec::CODEC_ID_PCM_S32BE,
+        _ => return None,
+    })
+}
+
+fn float(bits: u16, is_little: bool) -> Option<AudioCodecId> {
+    Some(match (bits, is_little) {
+        (32, true) => codec::CODEC_ID_PCM_F32LE,
+        (32, false) => codec::CODEC_ID_PCM_F32BE,
+        (64, true) => codec::CODEC_ID_PCM_F64LE,
+        (64, false) => codec::CODEC_ID_PCM_F64BE,
+        _ => return None,
+    })
 }
 
 fn known(entry: &[u8]) -> Option<AudioCodecParameters> {

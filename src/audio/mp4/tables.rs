@@ -39,6 +39,34 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// Make each block of so many samples, and bytes, one sample. QuickTime's own tables count the
+    /// samples of ADPCM, each of a size of 1.
+    pub(super) fn count_blocks(&mut self, samples: u32, bytes: u32) {
+        if u32_at(&self.stsz, 4) != Some(1) {
+            return;
+        }
+        let divide = |table: &mut [u8], at: usize| {
+            let number = u32_at(table, at);
+            if let (Some(number), Some(four)) = (number, table.get_mut(at..at + 4)) {
+                four.copy_from_slice(&(number / samples).to_be_bytes());
+            }
+        };
+        if let Some(four) = self.stsz.get_mut(4..8) {
+            four.copy_from_slice(&bytes.to_be_bytes());
+        }
+        divide(&mut self.stsz, 8);
+        for at in (12..self.stsc.len()).step_by(12) {
+            divide(&mut self.stsc, at);
+        }
+        for at in (8..self.stts.len()).step_by(8) {
+            divide(&mut self.stts, at);
+            let length = u32_at(&self.stts, at + 4).map(|one| one.saturating_mul(samples));
+            if let (Some(length), Some(four)) = (length, self.stts.get_mut(at + 4..at + 8)) {
+                four.copy_from_slice(&length.to_be_bytes());
+            }
+        }
+    }
+
     /// Duration of all samples, in the track's units, as `stts` has it.
     pub(super) fn duration(&self) -> u64 {
         let entries = self.stts.get(8..).unwrap_or_default().chunks_exact(8);

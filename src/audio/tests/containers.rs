@@ -119,6 +119,72 @@ fn headers_of_other_systems_are_read() {
     }
 }
 
+/// Speech on each of six channels, at a rate of its own: ffmpeg's upmix leaves most of them silent.
+const SURROUND: &str = "-af pan=5.1|c0=c0|c1=0.5*c0|c2=c0|c3=0.2*c0|c4=0.3*c0|c5=0.4*c0";
+
+#[test]
+fn forms_that_symphonia_refuses_decode_as_ffmpeg_does() {
+    let opus = format!("{SURROUND} -c:a libopus -b:a 256k -mapping_family 1");
+    for (options, extension) in [
+        ("-c:a mp2 -b:a 384k -ar 44100", "mp2"),
+        ("-c:a mp2 -b:a 320k -ar 44100", "ts"),
+        ("-c:a mp2 -b:a 48k -ac 2 -ar 48000", "mp2"),
+        ("-c:a pcm_s24le -movflags +faststart", "mov"),
+        ("-c:a pcm_s24be -ac 2 -movflags +faststart", "mov"),
+        ("-c:a pcm_s32le -movflags +faststart", "mov"),
+        ("-c:a pcm_s32be -movflags +faststart", "mov"),
+        ("-c:a pcm_f32le -movflags +faststart", "mov"),
+        ("-c:a pcm_f64be -movflags +faststart", "mov"),
+        ("-c:a adpcm_ima_qt -movflags +faststart", "mov"),
+        ("-c:a adpcm_ima_qt -ac 2 -movflags +faststart", "mov"),
+        ("-c:a adpcm_ima_qt", "caf"),
+        ("-c:a adpcm_ima_qt -ac 2", "aiff"),
+        (&opus, "opus"),
+        (&opus, "mkv"),
+    ] {
+        let what = format!("{options} {extension}");
+        let file = encode(60.0, options, extension);
+        let expected = hear_well(memfd(&decoded_by_ffmpeg(&file, extension)));
+        assert_same(&what, &hear_well(memfd(&file)), &expected);
+    }
+}
+
+#[test]
+fn samples_of_quicktime_have_any_width() {
+    let mov = |codec: &str| encode(60.0, &format!("-c:a {codec} -movflags +faststart"), "mov");
+    let renamed = |codec: &str, from: &[u8; 4], to: &[u8; 4]| {
+        let mut bytes = mov(codec);
+        let places: Vec<usize> = (0..bytes.len() - 4)
+            .filter(|at| &bytes[*at..at + 4] == from)
+            .collect();
+        for at in places {
+            bytes[at..at + 4].copy_from_slice(to);
+        }
+        hear_well(memfd(&bytes))
+    };
+    assert_eq!(renamed("pcm_s24le", b"in24", b"sowt"), speech_f32());
+    assert_eq!(renamed("pcm_s24be", b"in24", b"twos"), speech_f32());
+    assert_eq!(renamed("pcm_s32be", b"in32", b"twos"), speech_f32());
+}
+
+/// QuickTime's own tables count the samples of ADPCM, each of one byte, and ffmpeg's the blocks.
+#[test]
+fn adpcm_of_quicktime_is_counted_in_either_way() {
+    let mut bytes = encode(60.0, "-c:a adpcm_ima_qt -movflags +faststart", "mov");
+    let heard = hear_well(memfd(&bytes));
+    let mut change = |name: &[u8], at: usize, change: fn(u32) -> u32| {
+        let place = bytes.windows(4).position(|four| four == name).unwrap() + at;
+        let old = u32::from_be_bytes(bytes[place..place + 4].try_into().unwrap());
+        bytes[place..place + 4].copy_from_slice(&change(old).to_be_bytes());
+    };
+    change(b"stsz", 8, |_| 1);
+    change(b"stsz", 12, |blocks| blocks * 64);
+    change(b"stts", 12, |blocks| blocks * 64);
+    change(b"stts", 16, |length| length / 64);
+    change(b"stsc", 16, |blocks| blocks * 64);
+    assert!(hear_well(memfd(&bytes)) == heard);
+}
+
 #[test]
 fn codecs_of_telephones_decode_as_ffmpeg_does() {
     for (options, extension, mime) in [

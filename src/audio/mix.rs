@@ -64,12 +64,22 @@ pub(super) struct Mixer {
 }
 
 /// One of several channels that are compared.
-#[derive(Clone, Default)]
 struct Channel {
     /// State of the low-pass filter at the upper end of the band, and of two at its lower end.
     below: [f32; 3],
     /// Power in the band, summed over [`MEMORY`].
     power: f32,
+}
+
+impl Channel {
+    /// A channel that begins with this sample. Its filters have settled there, so that a constant
+    /// offset is no sound: offsets of opposite signs would be taken for opposite sounds.
+    fn at(sample: &f32) -> Self {
+        Self {
+            below: [*sample, *sample, 0.0],
+            power: 0.0,
+        }
+    }
 }
 
 impl Mixer {
@@ -148,7 +158,7 @@ impl Mixer {
             *self = Self {
                 survey: self.survey.take(),
                 seconds: self.seconds,
-                channels: vec![Channel::default(); channels],
+                channels: interleaved.iter().take(channels).map(Channel::at).collect(),
                 ..Self::default()
             };
         }
@@ -351,6 +361,17 @@ mod tests {
             assert!(power(&mono) > 0.8 * power(&voice), "{what}");
             let steps = mono.windows(2).map(|two| (two[1] - two[0]).abs());
             assert!(steps.fold(0.0, f32::max) < 0.1, "{what}");
+        }
+    }
+
+    #[test]
+    fn offsets_of_opposite_signs_are_no_opposite_sounds() {
+        let voice = voice(3);
+        let shifted = |by: f32| -> Vec<f32> { voice.iter().map(|s| s + by).collect() };
+        let silence = vec![-0.4; voice.len()];
+        for (left, right) in [(shifted(0.4), shifted(-0.4)), (shifted(0.4), silence)] {
+            let (_, warning) = mixed(&left, &right);
+            assert_eq!(warning, None);
         }
     }
 

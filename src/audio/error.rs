@@ -10,7 +10,7 @@ pub enum AudioError {
     Empty,
     /// The bytes are not a known audio format.
     #[error(
-        "the file is not audio in a supported format ({0}): send WAV, FLAC, MP3, Ogg, Opus, WebM, MP4, M4A, AAC, AIFF or CAF"
+        "the file is not audio in a supported format ({0}): send WAV, FLAC, MP3, MP2, Ogg, Opus, WebM, MKV, MP4, M4A, MOV, 3GP, AAC, AIFF, CAF, AU, W64, VOC, SPHERE, AMR, GSM, MPEG-TS, MPEG-PS, FLV or AVI"
     )]
     Unsupported(String),
     /// The format is known by its first bytes, but cannot be read.
@@ -44,6 +44,11 @@ pub enum AudioError {
         /// Number of audio tracks in the file.
         tracks: usize,
     },
+    /// The engine gets the recording as it is, so nothing of it can be selected here.
+    #[error(
+        "`{0}` cannot be selected: the engine of this model decodes recordings by itself; send only the wanted part, or ask another model"
+    )]
+    NotSelectable(&'static str),
     /// The container is known, but has no audio track.
     #[error("the file has no audio track: send a recording with sound")]
     NoAudioTrack,

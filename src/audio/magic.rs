@@ -79,7 +79,7 @@ const READ: [(usize, &[u8], Format); 16] = [
 ];
 
 /// Beginnings of formats of sound and film that are known, but not read.
-const NAMED: [(usize, &[u8], &str); 72] = [
+const NAMED: [(usize, &[u8], &str); 79] = [
     (0, b"wvpk", "WavPack"),
     (0, b"TTA1", "TTA"),
     (0, b"TTA2", "TTA"),
@@ -127,6 +127,13 @@ const NAMED: [(usize, &[u8], &str); 72] = [
     (8, b"RMID", "MIDI, which are notes"),
     (0, b"MThd", "MIDI, which are notes"),
     (0, b"Extended Module:", "a module of notes (XM)"),
+    (0, b"PVF1\n", "PVF"),
+    (0, b"PVF2\n", "PVF"),
+    (0, b"\x02dss", "DSS of dictation machines"),
+    (0, b"\x03dss", "DSS of dictation machines"),
+    (0, b"\x03ds2", "DS2 of dictation machines"),
+    (0, b"MS_VOICE", "MSV of dictation machines"),
+    (0, b"VAGp", "VAG"),
     (0, b"IMPM", "a module of notes (IT)"),
     (0, b"2BIT", "AVR"),
     (0, b".SoX", "SoX's own format"),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audio::{self, AudioError},
     engine::{EngineError, HearsOriginal, OriginalSource},
-    request::{Failure, Figures, Speakers},
+    request::{Ask, Failure, Figures, Speakers},
 };
 
 /// Bytes passed at once.
@@ -34,6 +34,9 @@ pub(super) fn transcribe(
     report: &mut dyn Report,
 ) -> Result<Figures, Failure> {
     let start = Instant::now();
+    if let Some(part) = selected(order) {
+        return Err(failure(&AudioError::NotSelectable(part).into()));
+    }
     let reason = "the model reads recordings itself, so their channels cannot be compared";
     let warning = match order.ask.speakers {
         Some(Speakers::Find(find)) => speakers::way(Err(reason), find)?.warning,
@@ -67,6 +70,13 @@ pub(super) fn transcribe(
         }),
         Err(error) => Err(failure(&error)),
     }
+}
+
+/// The parameter by which the request selects a part of the recording, if it does.
+fn selected(order: &Order) -> Option<&'static str> {
+    let Ask { track, channel, .. } = &order.ask;
+    let channel = channel.map(|_| "channel");
+    track.map(|_| "track").or(channel)
 }
 
 struct Original<'a, 'r> {

@@ -109,7 +109,8 @@ fn text_named_wav_is_not_audio() {
     assert_eq!(
         error.to_string(),
         "the file is not audio in a supported format (it came as .wav): \
-         send WAV, FLAC, MP3, Ogg, Opus, WebM, MP4, M4A, AAC, AIFF or CAF"
+         send WAV, FLAC, MP3, MP2, Ogg, Opus, WebM, MKV, MP4, M4A, MOV, 3GP, AAC, AIFF, CAF, AU, \
+         W64, VOC, SPHERE, AMR, GSM, MPEG-TS, MPEG-PS, FLV or AVI"
     );
     let hint = Hint {
         extension: None,

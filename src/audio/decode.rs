@@ -454,8 +454,8 @@ impl Decoder {
         self.resample_from(rate)
     }
 
-    /// True if a packet of Opus, whose first byte tells its length, lasts shorter or longer than the
-    /// container says. libopus decodes any bytes to something. The last packet may be cut.
+    /// True if a packet of Opus, whose first byte tells its length, lasts shorter or longer than
+    /// the container says. libopus decodes any bytes to something. The last packet may be cut.
     fn is_false_opus(&mut self, packet: &Packet) -> bool {
         if self.decoder.codec_params().codec != CODEC_ID_OPUS {
             return false;

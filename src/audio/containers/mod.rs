@@ -224,8 +224,8 @@ const WINDOW: usize = 64 << 10;
 const OVERLAP: usize = 32 << 10;
 
 /// Goes to the next place at which `fits` is true, whose argument is what begins there: at least
-/// [`OVERLAP`] bytes if there are so many. Returns the number of bytes that were passed over; `None`
-/// at the end. The stream needs a buffer of [`WINDOW`] bytes to go back.
+/// [`OVERLAP`] bytes if the file has them. Returns the number of bytes that were passed over;
+/// `None` at the end. The stream needs a buffer of [`WINDOW`] bytes to go back.
 fn search(stream: &mut MediaSourceStream<'_>, fits: impl Fn(&[u8]) -> bool) -> Result<Option<u64>> {
     let mut passed = 0;
     loop {

@@ -317,9 +317,9 @@ fn without_wave(entry: &[u8]) -> Option<Vec<u8>> {
     Some(wrap(kind, &[&fields, &wrap(kind, &[own])]))
 }
 
-/// Samples that only their name and their width describe. Symphonia takes several for low byte first
-/// or for 16 bits; writers of QuickTime use any width and either order. Versions from 2 on describe
-/// samples by other fields.
+/// Samples that only their name and their width describe. Symphonia takes several for low byte
+/// first or for 16 bits, but writers of QuickTime use any width and either order. Versions from 2
+/// on describe samples by other fields.
 fn samples(entry: &[u8]) -> Option<AudioCodecParameters> {
     let (version, channels) = (u16_at(entry, 16)?, u16_at(entry, 24)?);
     if version > 1 || channels == 0 {

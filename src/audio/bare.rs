@@ -36,6 +36,9 @@ const TICKS: u32 = 28_224_000;
 /// follow each other.
 const AHEAD: usize = 64 << 10;
 
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+
 /// Bytes that are kept of those searched, because frames may begin in them.
 const KEPT: usize = 32 << 10;
 
@@ -160,8 +163,9 @@ impl<'s> Reader<'s> {
         self.bytes.drain(..self.at);
         self.at = 0;
         let mut known = self.bytes.len();
-        self.bytes.resize(count.max(known), 0);
-        while known < self.bytes.len() && !self.is_all {
+        // More at once, so that the bytes are not moved for each frame.
+        self.bytes.resize(count + PIECE, 0);
+        while known < count && !self.is_all {
             match self.stream.read_buf(&mut self.bytes[known..]) {
                 Ok(0) => self.is_all = true,
                 Ok(read) => known += read,

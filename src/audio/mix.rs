@@ -381,7 +381,7 @@ mod tests {
         let voice = voice(2);
         let pause: Vec<f32> = (0..32_000).map(|_| noise(0.01)).collect();
         let opposite: Vec<f32> = voice.iter().map(|sample| -sample).collect();
-        let noisy: Vec<f32> = voice.iter().map(|sample| noise(0.55) - sample).collect();
+        let noisy: Vec<f32> = voice.iter().map(|sample| noise(0.4) - sample).collect();
         let left = [&voice[..], &pause, &voice].concat();
         let right = [&opposite[..], &pause, &noisy].concat();
         let (mono, _) = mixed(&left, &right);

@@ -16,7 +16,7 @@ const SECOND: i64 = 1_000_000_000;
 const SHORTEST_GAP: i64 = SECOND / 40;
 
 /// Sound that differs from its clock by less, in nanoseconds, is in step with it.
-const IN_STEP: i64 = SECOND / 500;
+const IN_STEP: u64 = SECOND.unsigned_abs() / 500;
 
 /// Longest gap that becomes silence, in nanoseconds: a file of a few bytes can claim a century.
 const LONGEST_GAP: i64 = 3600 * SECOND;
@@ -95,7 +95,7 @@ impl Timeline {
         }
         let exact = self.frames_in(late.unsigned_abs());
         let obeys = begins || self.is_exact;
-        self.is_exact &= late.abs() >= IN_STEP;
+        self.is_exact &= late.unsigned_abs() >= IN_STEP;
         match late {
             0.. if obeys || late >= SHORTEST_GAP => Place {
                 silence: exact,
@@ -286,6 +286,7 @@ mod tests {
         }
         assert!(timeline.leap().is_some_and(|leap| leap > 2.9e9));
         for at in [i64::MAX, i64::MIN, 0] {
+            timeline.broke();
             timeline.place(Timestamp::new(at), 960, 48_000);
         }
     }

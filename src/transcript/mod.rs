@@ -90,7 +90,7 @@ impl Segment {
             + piece(words.capacity() * size_of::<Word>())
             + words.iter().map(word).sum::<usize>()
             + tokens
-            + piece(speaker.as_ref().map_or(0, String::capacity))
+            + speaker.as_ref().map_or(0, |name| piece(name.capacity()))
     }
 
     /// The segment moved to a later time, for text found in a piece of the recording that begins at

@@ -253,8 +253,8 @@ fn unsupported_parameters_are_named() {
             "0.5",
             "chunking_strategy[threshold]",
         ),
-        ("response_format", "diarized_json", "response_format"),
-        ("known_speaker_names[]", "Ann", "known_speaker_names[]"),
+        ("speakers", "loud", "speakers"),
+        ("known_speaker_names[]", "Ann", "known_speaker_names"),
         ("channel", "left", "channel"),
     ] {
         daemon

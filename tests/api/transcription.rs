@@ -150,7 +150,7 @@ fn parameters_have_to_be_possible() {
             .post(&form.clone().field("language", language))
             .assert_refusal(400, "invalid_parameter", Some("language"));
     }
-    for format in ["diarized_json", "JSON", "xml"] {
+    for format in ["diarized", "JSON", "xml"] {
         daemon
             .post(&form.clone().field("response_format", format))
             .assert_refusal(400, "invalid_parameter", Some("response_format"));

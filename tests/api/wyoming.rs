@@ -253,11 +253,6 @@ fn mistakes_have_the_common_codes() {
             "upload_too_large",
             "100K",
         ),
-        (
-            [start(), chunk(&[0; 100]), stop()].concat(),
-            "invalid_audio",
-            "",
-        ),
         (of_rate(7), "invalid_parameter", "7 Hz"),
         (
             [start(), chunk(&[0; 100]), format(8000, 2, 1)].concat(),

@@ -527,7 +527,7 @@ fn the_service_tells_a_broken_model_from_a_client_that_breaks_it() {
 #[test]
 fn a_program_can_tell_speakers_apart() {
     let config = told("", "").replace("[\"prompt\"]", "[\"prompt\", \"speakers\"]");
-    let daemon = Served::start(&config).daemon;
+    let served = Served::start(&config);
     let ask = |daemon: &Daemon, mode: &str, format: &str| {
         let form = form()
             .field("prompt", mode)
@@ -540,18 +540,18 @@ fn a_program_can_tell_speakers_apart() {
         let segments = json["segments"].as_array().unwrap().iter();
         segments.map(|segment| segment["speaker"].clone()).collect()
     };
-    let answer = ask(&daemon, "speakers", "diarized_json");
+    let answer = ask(&served.daemon, "speakers", "diarized_json");
     assert_eq!(speakers(&answer), ["A", "B", "unknown", "A", "unknown"]);
     assert!(!answer.headers.contains_key("x-stt-warnings"), "{answer:?}");
     // Nobody asked: nobody is told.
-    let answer = ask(&daemon, "speakers", "verbose_json");
+    let answer = ask(&served.daemon, "speakers", "verbose_json");
     assert_eq!(speakers(&answer), [Value::Null, Value::Null]);
-    let answer = ask(&daemon, "speaker-of-two-lines", "diarized_json");
+    let answer = ask(&served.daemon, "speaker-of-two-lines", "diarized_json");
     let message = answer.assert_refusal(502, "worker_misbehaved", None);
     assert!(message.contains("speaker's name"), "{message}");
     // A program without the ability is not asked, and the answer says that nothing tells.
-    let without = Served::told().daemon;
-    let answer = ask(&without, "speakers", "diarized_json");
+    let without = Served::told();
+    let answer = ask(&without.daemon, "speakers", "diarized_json");
     assert_eq!(speakers(&answer), ["unknown", "unknown"]);
     assert!(answer.headers.contains_key("x-stt-warnings"), "{answer:?}");
 }

@@ -45,6 +45,10 @@ impl job::Report for Heard {
         ControlFlow::Continue(())
     }
 
+    fn heard(&mut self, _: Duration, _: Option<Duration>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
         self.segments.push(segment);
         ControlFlow::Continue(())

@@ -383,6 +383,7 @@ fn a_client_finds_its_own_requests() {
         "age_seconds",
         "client_request_id",
         "id",
+        "key",
         "model",
         "place",
         "request_id",

@@ -737,13 +737,13 @@ fn a_terminal_shows_progress() {
     let program = Path::new(env!("CARGO_BIN_EXE_sttctl"));
     let terminal = Tmux::run((120, 24), program, &arguments);
     terminal.wait("one of two files done, the other under way", |screen| {
-        screen.contains("] 1 of 2 files") && screen.contains("/a.wav: transcribing, ")
+        screen.contains("1 of 2 files") && screen.contains("/a.wav: [")
     });
     let screen = terminal.ended(0);
     assert!(screen.contains("/a.wav: go forward ten meters"), "{screen}");
     assert!(screen.contains("/b.wav: ten of clubs"), "{screen}");
     assert!(
-        !screen.contains(" files, ") && !screen.contains("transcribing"),
+        !screen.contains(" files") && !screen.contains(": ["),
         "{screen}"
     );
 }

@@ -1,6 +1,8 @@
 //! The silence of a job: whether it hangs, or only waits for a CPU on a busy host.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::isolation::Delay;
 

@@ -54,7 +54,7 @@ struct Allowance {
 /// and nobody speaks ten words in a second: this is twice that.
 const MAX_HELD: Allowance = Allowance {
     per_second: 2 << 10,
-    base: 256 << 10,
+    base: 320 << 10,
 };
 
 /// Fewest bytes of a recording in which a second of speech can be, far below what any codec needs.

@@ -323,7 +323,10 @@ mod tests {
                     ..Failure::new(*code, "why")
                 };
                 let verdict = Verdict::on(Last::Failed(failure.clone()), &facts());
-                let of_recording = matches!(code, Code::InvalidAudio | Code::AudioTooLong);
+                let of_recording = matches!(
+                    code,
+                    Code::InvalidAudio | Code::AudioTooLong | Code::SpeakersUnknown
+                );
                 assert_eq!(verdict.reuse, of_recording && !is_broken, "{failure:?}");
                 assert_eq!(verdict.outcome, Outcome::Failed(failure));
                 assert_eq!(verdict.retry, None);

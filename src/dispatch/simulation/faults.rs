@@ -145,7 +145,7 @@ impl Plant {
                     cap > 0 && counts.running == cap && counts.queued > 0
                 })?;
                 drop(clients);
-                schedule.queue.finished(at_cap.client);
+                schedule.queue.finished(&at_cap.client);
                 return Some(false);
             }
             Fault::FalseBreaker => {

@@ -188,6 +188,9 @@ impl Ledger {
             Some(RequestEvent::Started) if entry.events > 1 => {
                 self.wrong.push(format!("request {number} begins twice"));
             }
+            Some(RequestEvent::Channels(_)) => {
+                self.wrong.push(format!("request {number} has channels"));
+            }
             Some(RequestEvent::Started | RequestEvent::Segment(_)) => {}
             Some(RequestEvent::Finished(report)) => self.finished(number, report),
             Some(RequestEvent::Refused(refusal)) => self.refused(number, refusal),

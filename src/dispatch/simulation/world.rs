@@ -443,6 +443,7 @@ impl Work<'_> {
         for second in 0..segments {
             let segment = Segment {
                 text: "so".into(),
+                speaker: None,
                 start: Duration::from_secs(second),
                 end: Duration::from_secs(second),
                 words: Vec::new(),

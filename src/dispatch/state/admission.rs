@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, Model},
     dispatch::{
-        request::{client::Client, events, feed::Feed, submission::Submission},
+        request::{events, feed::Feed, submission::Submission},
         statistics::{account::Account, books::Books, kinds::Latency},
     },
     request::Refusal,

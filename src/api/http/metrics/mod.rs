@@ -13,13 +13,15 @@ use self::family::Family;
 use super::App;
 use crate::api::error::ApiError;
 use crate::dispatch::{
-    Latency,
+    Client, Latency,
     snapshot::{HEALTH, ModelState, Snapshot, ZygoteState},
 };
 
 /// Return all figures in Prometheus's text format.
 pub(super) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
-    let snapshot = app.dispatcher.snapshot(app.connections.count(), None);
+    let snapshot = app
+        .dispatcher
+        .snapshot(app.connections.count(), &Client::Service);
     let mut all = service(&snapshot);
     all.extend(models(&snapshot));
     all.extend(latencies(&snapshot));

@@ -163,7 +163,7 @@ impl Reference {
             Some("this is no data URL")
         } else if !is_audio || !url.ends_with(";base64,") {
             Some("its media type is not that of a recording in base64")
-        } else if self.is_bad || self.letters % 4 != 0 || self.padding > 2 {
+        } else if self.is_bad || !self.letters.is_multiple_of(4) || self.padding > 2 {
             Some("its data are not base64")
         } else if self.letters > MAX_REFERENCE {
             Some("it is longer than 10 s of sound are")
@@ -243,8 +243,10 @@ mod tests {
         for name in ["another", "1", "", "a\tb", &"a".repeat(101)] {
             assert!(speakers.add("names", name).is_err(), "{name}");
         }
-        let mut speakers = KnownSpeakers::default();
-        speakers.references = 1;
+        let mut speakers = KnownSpeakers {
+            references: 1,
+            ..KnownSpeakers::default()
+        };
         assert!(speakers.check().is_err());
         speakers.add("names", "Ann").unwrap();
         assert!(speakers.check().is_ok());

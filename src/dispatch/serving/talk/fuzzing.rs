@@ -50,7 +50,7 @@ pub fn job_messages(data: &[u8]) {
                 last = segment.start;
                 transcript.segments.push(segment);
             }
-            Ok(Checked::Event(_)) => panic!("a job cannot say this"),
+            Ok(Checked::Event(event)) => unreachable!("a job cannot say {event:?}"),
             Ok(Checked::Done(_) | Checked::Failed(_) | Checked::Forbidden(_)) => break,
             Err(what) => {
                 assert!(!what.is_empty());

@@ -197,6 +197,9 @@ impl Breaker {
                 Position::Open(_) => {}
                 Position::HalfOpen(_) => {
                     record.position = Position::Closed;
+                    // The pause was for these. With those of the next client they would look like
+                    // a broken model.
+                    record.crashes.clear();
                     change = change.or(Some(Change::ClosedForClient));
                 }
             }

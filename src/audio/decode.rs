@@ -71,7 +71,7 @@ pub struct Decoder {
     /// Warning about tracks that are not heard.
     others: Option<String>,
     timeline: Timeline,
-    /// Length of the last packet of Opus as the container says it, at 48 kHz.
+    /// Length of the last packet of Opus of which container and packet say the same, at 48 kHz.
     usual: Option<u64>,
     /// Length of the last decoded packet, in seconds.
     step: f64,
@@ -467,8 +467,12 @@ impl Decoder {
             units.get()
         };
         let told = opus_samples(&packet.data).unwrap_or(0);
-        let is_usual = self.usual.replace(length) == Some(length) && length > 0;
-        is_usual && told.abs_diff(length) > 48
+        if told.abs_diff(length) <= 48 {
+            self.usual = Some(length);
+            return false;
+        }
+        // A browser that records as it goes writes when a packet came, not how long it lasts.
+        self.usual == Some(length)
     }
 
     /// Go on without a packet that cannot be decoded.

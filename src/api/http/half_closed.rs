@@ -161,19 +161,21 @@ impl HalfClosed {
         }
     }
 
-    /// True if the client is gone, or waits for nothing, or its request is not whole. The last bytes
-    /// of a request may still be on their way to the page, which gets a second to read them.
+    /// True if the client is gone, or waits for nothing, or its request is not whole. The last
+    /// bytes of a request may still be on their way to the page, which gets a second to read them.
     fn is_over(&self) -> bool {
         let is_cut_off = !self.requests.is_read.load(Ordering::Relaxed) && self.looks >= ASK;
         self.is_broken || is_cut_off || self.requests.is_idle() || self.connection.is_gone()
     }
 
-    /// From time to time, send something that a client which waits passes over. False if there is
+    /// From time to time, while a whole request waits for its answer, send something that a client
+    /// which waits passes over. False if there is
     /// nothing that the client would understand, and the socket does not tell whether it is gone.
     fn probe(&mut self, context: &mut Context<'_>) -> bool {
         let is_due = self.looks.is_multiple_of(ASK);
         self.looks = self.looks.wrapping_add(1);
-        if !is_due || self.is_stuck {
+        let is_read = self.requests.is_read.load(Ordering::Relaxed);
+        if !is_due || !is_read || self.is_stuck {
             return true;
         }
         if self.told == self.requests.begun.load(Ordering::Relaxed) {

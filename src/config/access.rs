@@ -9,9 +9,10 @@ use std::{
 use nix::unistd::{Group, User};
 
 use super::{
-    clients::{Clients, Share, ShareOverride},
+    clients::Clients,
     identity::{NOBODY, Numbers},
     keys::{self, Keys},
+    share::{Share, ShareOverride},
 };
 use crate::{problems::Problems, request::KeyName};
 

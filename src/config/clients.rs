@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::KeysTable;
+use super::{keys::KeysTable, share::ShareOverride};
 
 /// The table `[clients]`: access and caps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,23 +43,4 @@ impl Default for Clients {
             wyoming_network: false,
         }
     }
-}
-
-/// The caps of [`Clients`], each optional.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShareOverride {
-    /// Jobs of one client that run at once.
-    pub max_running: Option<usize>,
-    /// Requests of one client that wait.
-    pub max_queued: Option<usize>,
-}
-
-/// How much one client may have at once; 0: no separate cap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
-    /// Jobs of one client that run at once.
-    pub max_running: usize,
-    /// Requests of one client that wait.
-    pub max_queued: usize,
 }

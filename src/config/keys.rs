@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::clients::ShareOverride;
+use super::share::ShareOverride;
 use crate::{
     problems::Problems,
     request::{Digest, KeyLine, KeyName},

@@ -6,6 +6,7 @@ mod arguments;
 #[path = "../../../src/bin/sttctl/cli.rs"]
 mod cli;
 mod endpoint;
+mod key;
 mod pages;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../src/bin/sttctl/raw.rs"]

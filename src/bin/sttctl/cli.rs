@@ -3,10 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use hyper::header::HeaderValue;
-use stt_isolated::request::KeyName;
 
-use crate::{endpoint::Endpoint, key, raw::Raw};
+use crate::{
+    endpoint::Endpoint,
+    key::{Name, Shown},
+    raw::Raw,
+};
 
 /// Shortest interval: faster updates cannot be read, and would burden the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -152,8 +154,8 @@ pub enum Key {
 #[derive(Debug, Args)]
 pub struct NewKey {
     /// The name under which the service knows the key, in its journal and statistics
-    #[arg(value_name = "NAME", value_parser = key_name)]
-    pub name: KeyName,
+    #[arg(value_name = "NAME")]
+    pub name: Name,
 }
 
 /// `sttctl model`: manages the models directory.
@@ -386,16 +388,12 @@ pub struct Server {
     )]
     pub socket: Endpoint,
     /// File with the key to show, which the service may ask for over TCP
-    #[arg(long = "key-file", value_name = "FILE", env = "STT_ISOLATED_KEY_FILE", value_parser = key::header)]
-    pub key: Option<HeaderValue>,
+    #[arg(long = "key-file", value_name = "FILE", env = "STT_ISOLATED_KEY_FILE")]
+    pub key: Option<Shown>,
     /// Give up on one request, retries included, after this long ("90s", "10m") [default: never;
     /// status and top: 10s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
-}
-
-fn key_name(name: &str) -> Result<KeyName, &'static str> {
-    KeyName::new(name).ok_or("use 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `.`")
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

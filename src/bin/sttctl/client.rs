@@ -117,7 +117,7 @@ pub async fn ask(
         loop {
             let mut request = prepare().await?;
             if let Some(key) = &server.key {
-                request.headers_mut().insert(AUTHORIZATION, key.clone());
+                request.headers_mut().insert(AUTHORIZATION, key.0.clone());
             }
             let answer = exchange(&server.socket, request, take.as_deref_mut()).await?;
             let Some(wait) = answer.retry_after().filter(|_| left > 0) else {

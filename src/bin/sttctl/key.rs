@@ -3,16 +3,14 @@
 use std::{
     fs,
     io::{self, Write},
+    str::FromStr,
 };
 
 use hyper::header::HeaderValue;
 use rustix::rand::{GetRandomFlags, getrandom};
 use stt_isolated::request::{Digest, KeyLine, KeyName};
 
-use crate::{
-    cli::Key,
-    error::{Error, report},
-};
+use crate::error::{Error, report};
 
 /// Beginning of each key, by which people and scanners of source code recognise one.
 const PREFIX: &str = "stt_";
@@ -20,10 +18,9 @@ const PREFIX: &str = "stt_";
 /// Random bytes of a key.
 const LENGTH: usize = 32;
 
-/// Runs the command; returns true on success.
-pub fn run(arguments: &Key) -> bool {
-    let Key::New(arguments) = arguments;
-    let made = make(&arguments.name);
+/// Makes a key of this name; returns true on success.
+pub fn run(name: &KeyName) -> bool {
+    let made = make(name);
     made.map_err(|error| report(None, &error.to_string()))
         .is_ok()
 }
@@ -53,18 +50,37 @@ fn make(name: &KeyName) -> Result<(), Error> {
     Ok(())
 }
 
-/// The header that shows the key in the file at `path`.
-///
-/// # Errors
-/// The file cannot be read, or holds something else. The error quotes nothing of it.
-pub fn header(path: &str) -> Result<HeaderValue, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [key] = words[..] else {
-        return Err("it must hold one word, the key, and nothing else".into());
-    };
-    let header = HeaderValue::from_str(&format!("Bearer {key}"));
-    let mut header = header.map_err(|_| "a key has only visible ASCII characters")?;
-    header.set_sensitive(true);
-    Ok(header)
+/// The name of a new key.
+#[derive(Clone, Debug)]
+pub struct Name(pub KeyName);
+
+impl FromStr for Name {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        KeyName::new(name)
+            .map(Self)
+            .ok_or("use 1 to 64 letters, digits, `_`, `-` and `.`, not starting with `.`")
+    }
+}
+
+/// The header that shows the key of a file.
+#[derive(Clone, Debug)]
+pub struct Shown(pub HeaderValue);
+
+impl FromStr for Shown {
+    /// The file cannot be read, or holds something else. The error quotes nothing of it.
+    type Err = String;
+
+    fn from_str(path: &str) -> Result<Self, Self::Err> {
+        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [key] = words[..] else {
+            return Err("it must hold one word, the key, and nothing else".into());
+        };
+        let header = HeaderValue::from_str(&format!("Bearer {key}"));
+        let mut header = header.map_err(|_| "a key has only visible ASCII characters")?;
+        header.set_sensitive(true);
+        Ok(Self(header))
+    }
 }

@@ -27,7 +27,7 @@ mod upload;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Key};
 
 fn main() -> ExitCode {
     let cli = Cli::read();
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             Command::Transcribe(arguments) => transcribe::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Model(arguments) => model::run(arguments).await,
-            Command::Key(arguments) => success(key::run(arguments)),
+            Command::Key(Key::New(arguments)) => success(key::run(&arguments.name.0)),
             Command::Status(arguments) => status::run(arguments).await,
             Command::Top(arguments) => success(top::run(arguments).await),
             Command::Advise(arguments) => success(advise::run(arguments)),

@@ -199,7 +199,8 @@ def litellm_proxy(speech):
         return {
             "json": ask().text,
             "verbose_json": ask(response_format="verbose_json", timestamp_granularities=["word"]).model_dump(),
-            **{kind: str(ask(response_format=kind)) for kind in ("text", "srt", "vtt")},
+            # The proxy itself puts each text into an object.
+            **{kind: json.loads(str(ask(response_format=kind)))["text"] for kind in ("text", "srt", "vtt")},
             "stream": [event.model_dump() for event in ask(stream=True)],
         }
 

@@ -27,7 +27,7 @@ def about(error):
     ("options", "param"),
     [
         ({"language": "de"}, "language"),
-        ({"response_format": "diarized_json"}, "response_format"),
+        ({"extra_body": {"speakers": "loud"}}, "speakers"),
         ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
         ({"extra_body": {"colour": "blue"}}, "colour"),
     ],

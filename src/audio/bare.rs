@@ -78,7 +78,7 @@ pub(super) struct Reader<'s> {
     is_over: bool,
 }
 
-/// What comes next.
+/// The next thing in the bytes.
 enum Found {
     Frame(Frame),
     /// Bytes that are no frames and no damage were skipped.

@@ -282,7 +282,7 @@ mod tests {
             config.remarks,
             ["clients.keys.caps.c: no key has this name"]
         );
-        // Whoever has a key needs to be on no list of users.
+        // A client with a key needs to be on no list of users.
         let listed = text.replace("[clients]\n", "[clients]\nallow_users = [\"root\"]\n");
         let access = load(&listed, Some(folder.path())).unwrap().clients;
         assert!(access.of_network().is_none() && access.of_key(b"of a").is_some());

@@ -55,7 +55,7 @@ enum Stage {
     Ended(Box<Report>),
 }
 
-/// What a job of a request has cost, for the client.
+/// The cost of one job of a request, for the client.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     /// The channel that it heard.
@@ -271,7 +271,7 @@ impl Chorus {
                     self.give_up();
                     return Some(word);
                 }
-                // What waits now waits for others.
+                // Jobs that wait now wait for others.
                 self.parts
                     .iter_mut()
                     .for_each(|part| part.ticket.be_patient());

@@ -70,7 +70,7 @@ impl Merge {
 pub(super) struct Names {
     /// Those that the client gave, in the order of channels.
     known: Vec<String>,
-    /// What the model calls its speakers, in the order of their first words, with the letter of
+    /// The model's labels of its speakers, in the order of their first words, with the letter of
     /// each.
     found: Vec<(String, String)>,
 }

@@ -232,7 +232,7 @@ fn search(stream: &mut MediaSourceStream<'_>, fits: impl Fn(&[u8]) -> bool) -> R
         let start = stream.pos();
         let window = take(stream, WINDOW)?;
         let is_last = window.len() < WINDOW;
-        // What begins near the end is looked at again, with more behind it.
+        // A frame that begins near the end is looked at again, with more behind it.
         let places = if is_last {
             window.len()
         } else {

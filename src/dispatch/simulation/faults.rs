@@ -83,7 +83,7 @@ impl Plant {
         }
     }
 
-    /// What was only kept is let go.
+    /// Things that were only kept are let go.
     pub fn end(&mut self) {
         self.held.clear();
     }

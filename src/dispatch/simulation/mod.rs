@@ -395,7 +395,7 @@ impl Run {
         }
     }
 
-    /// What does not hold though nobody asks for anything.
+    /// The rules that do not hold though nobody asks for anything.
     fn at_rest(&self, config: &Config) -> Vec<String> {
         let mut wrong = Vec::new();
         let shared = &self.dispatcher.shared;
@@ -458,7 +458,7 @@ impl Run {
         wrong
     }
 
-    /// What is left though all models are gone.
+    /// The things that are left though all models are gone.
     fn gone(&self) -> Vec<String> {
         let shared = &self.dispatcher.shared;
         let schedule = shared.schedule();

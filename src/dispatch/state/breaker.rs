@@ -455,7 +455,7 @@ mod tests {
         let start = Instant::now();
         for crash in [true, false] {
             let (mut breaker, _) = crashed(start, [&A, &B, &B]);
-            // What ran before it opened says nothing new.
+            // Requests that ran before it opened say nothing new.
             assert_eq!(breaker.ended(start, &Client::Service, false), None);
             let later = start + 5 * SECOND;
             let change = breaker.ended(later, &Client::Service, crash);

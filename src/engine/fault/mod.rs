@@ -119,7 +119,7 @@ impl HearsSamples for Fault {
     }
 }
 
-/// What `fault` says for the job that hears this channel.
+/// The part of `fault` for the job that hears this channel.
 fn on_channel(fault: &str, channel: Option<u16>) -> Option<&str> {
     let Some((asked, mode)) = fault
         .strip_prefix("channel=")

@@ -8,7 +8,7 @@ use crate::{shown, text::count};
 /// Number of failed recordings that are named.
 const NAMED: usize = 10;
 
-/// What became of all recordings.
+/// The endings of all recordings.
 #[derive(Debug, Default)]
 pub struct Summary {
     done: u64,

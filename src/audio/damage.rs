@@ -82,9 +82,9 @@ impl Damage {
         }
     }
 
-    /// No more packets follow.
-    pub(super) fn end(&mut self) {
-        self.close(0.0);
+    /// No more packets follow, though the file announces so many seconds more.
+    pub(super) fn end(&mut self, missing: f64) {
+        self.close(missing);
     }
 
     /// Warnings for the sender. `read` is the length of the recording, `leap` the longest leap of

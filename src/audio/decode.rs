@@ -6,7 +6,7 @@ use symphonia::core::{
     audio::GenericAudioBufferRef,
     codecs::audio::{AudioDecoder, well_known::CODEC_ID_OPUS},
     errors::Error,
-    formats::{FormatId, FormatReader, Track},
+    formats::{FormatId, FormatReader, Track, well_known::FORMAT_ID_ISOMP4},
     packet::Packet,
     units,
 };
@@ -16,6 +16,7 @@ use super::{
     bounds::{check_channel, check_channels, check_rate},
     codecs::opus_samples,
     damage::Damage,
+    floats,
     formats::{
         decoder_of, demuxer, is_bare, is_decodable, is_raw, never_is_empty, promise,
         reports_gaps_early, starts_anywhere,
@@ -25,6 +26,7 @@ use super::{
     mark::Mark,
     mix::Mixer,
     resample::Resampler,
+    samples::scale_warning,
     source::Source,
     timeline::{Place, Timeline},
     tracks::{self, Heard, Wanted},
@@ -53,6 +55,9 @@ const MOST_RESTARTS: u32 = 64;
 /// How often an Ogg stream may lose pages. Each time costs the parsing of its headers.
 const MOST_GAPS: u32 = 4096;
 
+/// A packet that is presented for less than this share of its sound only primes the decoder.
+const MOMENT: u64 = 16;
+
 /// How often in a row the demuxer may fail before the rest is given up.
 const MOST_FAILURES: u32 = 16;
 
@@ -78,6 +83,10 @@ pub struct Decoder {
     /// Silent frames that come before those of the last decoded packet.
     silence: u64,
     decoder: Box<dyn AudioDecoder>,
+    /// Number of frames that the container announces, counted from time 0.
+    length: Option<u64>,
+    /// Packets last as long as the container says, so far.
+    agrees: bool,
     /// Number of frames that the track should have, if its container can be trusted.
     promised: Option<u64>,
     resampler: Option<Resampler>,
@@ -146,12 +155,18 @@ impl Decoder {
     ) -> Result<Self, AudioError> {
         let _mark = Mark::set();
         let source = Source::open(file, hint)?;
-        let again = source.as_stream();
+        let (again, floats) = (source.as_stream(), source.again());
         match (Self::of(source, wanted), again) {
             (Err(AudioError::Corrupt(reason)), Some(again)) => {
                 Self::of_stream(again, wanted).map_err(|_| AudioError::Corrupt(reason))
             }
-            (decoder, again) => Ok(Self { again, ..decoder? }),
+            (decoder, again) => {
+                let mut decoder = decoder?;
+                let scale = floats::scale(&decoder.track, floats);
+                decoder.mixer.multiply(scale);
+                decoder.warnings.extend(scale_warning(scale));
+                Ok(Self { again, ..decoder })
+            }
         }
     }
 
@@ -172,6 +187,7 @@ impl Decoder {
         } = tracks::heard(format.as_ref(), wanted)?;
         let promised = promise(format.as_ref(), &track);
         let timeline = Timeline::of(format.as_ref(), &track);
+        let track_length = track.num_frames;
         Ok(Self {
             again: None,
             format,
@@ -188,6 +204,8 @@ impl Decoder {
             step: 0.0,
             silence: 0,
             decoder,
+            length: track_length,
+            agrees: false,
             promised,
             resampler: None,
             cursor: 0,
@@ -510,6 +528,7 @@ impl Decoder {
         let (frames, start_trim) = (frames as u64, start);
         let end = frames.saturating_sub(self.timeline.frames(end, rate));
         let start = self.timeline.frames(start, rate).min(end);
+        let end = self.presented(packet, frames, start, end, rate);
         let at = packet.pts.saturating_add(start_trim);
         let Place { silence, skip } = self.timeline.place(at, end - start, rate);
         let id = self.format_id();
@@ -525,6 +544,21 @@ impl Decoder {
             .heard(seconds(end - start), seconds(silence), is_late);
         self.silence = silence;
         (self.cursor, self.frames) = ((start + skip) as usize, end as usize);
+    }
+
+    /// Editors that join parts of MP4 give packets that only prime the decoder the shortest time
+    /// that there is. No more of them is presented.
+    fn presented(&mut self, packet: &Packet, frames: u64, start: u64, end: u64, rate: u32) -> u64 {
+        let length = self.timeline.frames(packet.dur, rate);
+        if self.format_id() != FORMAT_ID_ISOMP4 || packet.dur.get() == 0 {
+            return end;
+        }
+        if self.agrees && length * MOMENT < frames {
+            self.timeline.broke();
+            return end.min(start + length);
+        }
+        self.agrees |= length.abs_diff(frames) * 8 <= frames;
+        end
     }
 
     /// Make the resampler take `rate`, which may change in the middle of a file.
@@ -554,7 +588,11 @@ impl Decoder {
     }
 
     fn finish(&mut self, cut_off: bool) -> Result<(), AudioError> {
-        self.damage.end();
+        // Where damage reaches to the end, the file's own length tells what is missing.
+        let told = self
+            .length
+            .map_or(0.0, |frames| frames as f64 / f64::from(self.rate()));
+        self.damage.end((told - self.timeline.reach()).max(0.0));
         self.damage.cut_off = cut_off;
         (self.cursor, self.frames, self.silence) = (0, 0, 0);
         self.state = State::Drained;

@@ -42,7 +42,7 @@ pub(super) fn demuxer(source: Source, watch: &Watch) -> Result<Box<dyn FormatRea
     let which = source.demuxer;
     let mut stream = MediaSourceStream::new(Box::new(source), Default::default());
     let opened = match which {
-        Demuxer::Voice(voice) => Ok(containers::open_voice(voice, stream)),
+        Demuxer::Voice(voice, rate) => Ok(containers::open_voice(voice, rate, stream)),
         Demuxer::Of(format) => match format {
             Format::Frames(sort) => boxed(bare::Reader::new(stream, sort)),
             Format::Caf => open::<CafReader<'_>>(stream),

@@ -163,6 +163,12 @@ pub(super) fn first_run(
     None
 }
 
+/// True if a run of so many frames starts here.
+pub(super) fn begins_run(bytes: &[u8], wanted: usize) -> bool {
+    let first = Frame::at(bytes);
+    first.is_some_and(|first| is_run(bytes, &first, false, wanted))
+}
+
 fn is_run(bytes: &[u8], first: &Frame, is_all: bool, wanted: usize) -> bool {
     let (mut at, mut count) = (first.len, 1);
     while count < wanted {

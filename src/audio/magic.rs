@@ -7,10 +7,14 @@ use super::{
     AudioError,
     frames::{self, Sort},
     intake::Intake,
+    source::id3_len,
 };
 
 /// Bytes from the front that tell most formats: four packets of a transport stream.
 pub(super) const FRONT: usize = 4 * 204 + 4;
+
+/// Bytes that tell any format but that behind a long tag: [`MANY`] frames.
+pub(super) const CERTAIN: usize = 64 << 10;
 
 /// Bytes that are searched for MPEG audio or ADTS if nothing else is known.
 pub(super) const SEARCH: usize = 1 << 20;
@@ -79,7 +83,7 @@ const READ: [(usize, &[u8], Format); 16] = [
 ];
 
 /// Beginnings of formats of sound and film that are known, but not read.
-const NAMED: [(usize, &[u8], &str); 79] = [
+const NAMED: [(usize, &[u8], &str); 83] = [
     (0, b"wvpk", "WavPack"),
     (0, b"TTA1", "TTA"),
     (0, b"TTA2", "TTA"),
@@ -142,8 +146,12 @@ const NAMED: [(usize, &[u8], &str); 79] = [
     (0, b" paf", "PAF"),
     (0, b"\x64\xa3\x01\0", "IRCAM"),
     (0, b"\x64\xa3\x02\0", "IRCAM"),
+    (0, b"\x64\xa3\x03\0", "IRCAM"),
+    (0, b"\x64\xa3\x04\0", "IRCAM"),
     (0, b"\0\x01\xa3\x64", "IRCAM"),
     (0, b"\0\x02\xa3\x64", "IRCAM"),
+    (0, b"\0\x03\xa3\x64", "IRCAM"),
+    (0, b"\0\x04\xa3\x64", "IRCAM"),
     (0, b"SOUND SAMPLE DATA", "SampleVision"),
     (0, b"ALawSoundFile**", "Psion"),
     (0, b"GSMS", "GSM with a header"),
@@ -203,14 +211,79 @@ fn find<T: Copy>(table: &[(usize, &[u8], T)], front: &[u8]) -> Option<T> {
     rows.find(|row| is_there(row.0, row.1)).map(|row| row.2)
 }
 
-/// True if a front is that of a format with a name of its own, so that the file is no mere samples,
-/// whatever its sender calls it.
-pub(super) fn is_certain(front: &[u8]) -> bool {
-    let is_weak = |format| {
-        let weak = [Format::Unknown, Format::Gsm, Format::Ps];
-        weak.contains(&format) || matches!(format, Format::Ts { .. })
+/// True if the first bytes of a file, [`CERTAIN`] or all, are those of a format that samples do not
+/// have by chance, so that the file is no mere samples, whatever its sender calls it.
+pub(super) fn is_certain(bytes: &[u8]) -> bool {
+    let front = &bytes[..bytes.len().min(FRONT)];
+    match format(front) {
+        Ok(Format::Unknown) => {
+            let tag = id3_len(front).and_then(|len| usize::try_from(len).ok());
+            let frames = bytes.get(tag.unwrap_or(0)..).unwrap_or_default();
+            // A tag that is longer than these bytes has a picture.
+            frames.is_empty() && !bytes.is_empty() || frames::begins_run(frames, MANY)
+        }
+        Ok(Format::Ts { skip, packet }) => {
+            let packets = front[skip..].chunks(packet);
+            // Each has a body or an adaptation field, and no error.
+            let mut heads = packets.filter_map(<[u8]>::first_chunk::<4>);
+            heads.all(|head| head[1] & 0x80 == 0 && head[3] & 0x30 != 0)
+        }
+        Ok(Format::Ps) => pack(front),
+        found => found.is_ok(),
+    }
+}
+
+/// True if a header of MPEG's program stream begins here, and a start code follows it.
+fn pack(bytes: &[u8]) -> bool {
+    let Some([0, 0, 1, 0xba, first, rest @ ..]) = bytes.first_chunk::<14>() else {
+        return false;
     };
-    format(front).is_ok_and(|format| !is_weak(format))
+    // ISO/IEC 13818-1, 2.5.3.4, and its predecessor.
+    let len = match first {
+        first if first & 0xc4 == 0x44 => 14 + usize::from(rest[8] & 7),
+        first if first & 0xf1 == 0x21 => 12,
+        _ => return false,
+    };
+    bytes
+        .get(len..)
+        .is_some_and(|next| next.starts_with(b"\0\0\x01"))
+}
+
+/// True if these bytes are out of a program stream whose beginning was cut off.
+pub(super) fn is_program_stream(bytes: &[u8]) -> bool {
+    let starts = bytes.windows(4).enumerate();
+    let starts = starts.filter(|(_, four)| *four == b"\0\0\x01\xba");
+    starts.filter(|(at, _)| pack(&bytes[*at..])).count() >= FEW
+}
+
+/// True if the front is that of GSM 06.10: each frame begins with four certain bits. Silence in
+/// A-law has them in every byte.
+fn is_gsm(front: &[u8]) -> bool {
+    let mut marks = front.iter().step_by(GSM.0);
+    let is_mark = |byte: &u8| byte >> 4 == 0xd;
+    let others = front.iter().filter(|byte| !is_mark(byte)).count();
+    marks.len() >= GSM.1 && marks.all(is_mark) && others > front.len() / 4
+}
+
+/// True if a file of QuickTime begins here that has no `ftyp`, as older programs and cameras write
+/// it.
+fn is_old_quicktime(front: &[u8]) -> bool {
+    let Some(len) = front.first_chunk().map(|len| u32::from_be_bytes(*len)) else {
+        return false;
+    };
+    let name = |at: usize| front.get(at..at + 4).unwrap_or_default();
+    match name(4) {
+        b"moov" => [&b"mvhd"[..], b"cmov", b"trak", b"iods", b"udta"].contains(&name(12)),
+        b"mdat" => len < 2 || len >= 8,
+        b"wide" => len == 8 && name(12) == b"mdat",
+        b"pnot" => len == 20,
+        b"free" | b"skip" => {
+            let next = (len as usize).saturating_add(4);
+            let boxes: [&[u8]; 6] = [b"mdat", b"moov", b"wide", b"ftyp", b"free", b"skip"];
+            len >= 8 && boxes.contains(&name(next))
+        }
+        _ => false,
+    }
 }
 
 /// The format of a file with this front: its first [`FRONT`] bytes, or fewer if there are no more.
@@ -232,6 +305,9 @@ pub(super) fn format(front: &[u8]) -> Result<Format, AudioError> {
     {
         return Ok(format);
     }
+    if is_old_quicktime(front) {
+        return Ok(Format::Mp4);
+    }
     if let Some(stream) = transport_stream(front) {
         return Ok(stream);
     }
@@ -250,11 +326,11 @@ pub(super) fn format(front: &[u8]) -> Result<Format, AudioError> {
     if let Some(what) = find(&OTHER, front) {
         return Err(AudioError::Unsupported(format!("it is {what}")));
     }
-    let mut marks = front.iter().step_by(GSM.0);
-    if marks.len() >= GSM.1 && marks.all(|mark| mark >> 4 == 0xd) {
-        return Ok(Format::Gsm);
-    }
-    Ok(Format::Unknown)
+    Ok(if is_gsm(front) {
+        Format::Gsm
+    } else {
+        Format::Unknown
+    })
 }
 
 /// Contents of the first pages of Ogg: each stream begins with a page of its own.

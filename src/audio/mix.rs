@@ -47,6 +47,8 @@ pub(super) struct Mixer {
     gate: Option<Gate>,
     /// Compares all channels.
     survey: Option<Survey>,
+    /// Number by which samples are multiplied, if they are floats of another scale.
+    scale: Option<f32>,
     /// Scratch space.
     interleaved: Vec<f32>,
     channels: Vec<Channel>,
@@ -94,6 +96,11 @@ impl Mixer {
         }
     }
 
+    /// Multiply all samples that follow.
+    pub(super) fn multiply(&mut self, by: f64) {
+        self.scale = (by != 1.0).then_some(by as f32);
+    }
+
     /// The comparison of all channels, if it was wanted. Complete after the last frame.
     pub(super) fn voices(&self) -> Option<Voices> {
         self.survey.as_ref().map(Survey::voices)
@@ -116,9 +123,10 @@ impl Mixer {
         let channels = slice.num_planes().max(1);
         let mut interleaved = std::mem::take(&mut self.interleaved);
         slice.copy_to_vec_interleaved(&mut interleaved);
+        let scale = self.scale.unwrap_or(1.0);
         interleaved
             .iter_mut()
-            .for_each(|sample| *sample = sane(*sample));
+            .for_each(|sample| *sample = sane(*sample * scale));
         let rate = buffer.spec().rate();
         if let Some(survey) = &mut self.survey {
             survey.take(&interleaved, channels, rate);
@@ -157,6 +165,7 @@ impl Mixer {
         if self.channels.len() != channels {
             *self = Self {
                 survey: self.survey.take(),
+                scale: self.scale,
                 seconds: self.seconds,
                 channels: interleaved.iter().take(channels).map(Channel::at).collect(),
                 ..Self::default()

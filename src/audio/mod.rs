@@ -17,6 +17,7 @@ mod damage;
 mod decode;
 mod error;
 mod flac;
+mod floats;
 mod formats;
 mod frames;
 #[cfg(any(test, fuzzing))]

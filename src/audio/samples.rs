@@ -31,6 +31,46 @@ const PLACES: (u64, usize) = (64, 1 << 14);
 /// Bytes of samples that are converted at once; a multiple of each width.
 const PIECE: usize = 3 * 5 * 7 * 8 * 64;
 
+/// How far samples of floating point exceed ±1: some programs write whole numbers as floats.
+#[derive(Debug, Default)]
+pub(super) struct Loudness {
+    sounding: u64,
+    loud: u64,
+    peak: f64,
+}
+
+impl Loudness {
+    pub(super) fn see(&mut self, sample: f64) {
+        let sample = sample.abs();
+        self.sounding += u64::from(sample > 0.0);
+        self.loud += u64::from(sample > LOUD);
+        if sample.is_finite() {
+            self.peak = self.peak.max(sample);
+        }
+    }
+
+    /// The number by which all samples are multiplied.
+    pub(super) fn scale(&self) -> f64 {
+        if self.loud == 0 || self.loud * 100 < self.sounding {
+            return 1.0;
+        }
+        let full = [7, 15, 23, 31].map(|bits| f64::from(1_u32 << bits));
+        let full = full.into_iter().find(|full| *full >= self.peak);
+        1.0 / full.unwrap_or(self.peak)
+    }
+}
+
+/// A sentence for the sender if samples are multiplied by `scale`.
+pub(super) fn scale_warning(scale: f64) -> Option<String> {
+    let by = 1.0 / scale;
+    (scale != 1.0).then(|| {
+        format!(
+            "samples of floating point should stay between -1 and 1, and these do not: they were \
+             divided by {by}"
+        )
+    })
+}
+
 impl Layout {
     /// Samples that fill their bytes, low byte first.
     pub(super) fn plain(kind: Kind, bytes: u16) -> Self {
@@ -103,12 +143,7 @@ impl Converter {
         match layout.kind {
             Kind::Float => {
                 this.scale = this.fitting_scale(intake)?;
-                if this.scale != 1.0 {
-                    let by = 1.0 / this.scale;
-                    warnings.push(format!(
-                        "samples of floating point should stay between -1 and 1, and these do not: they were divided by {by}"
-                    ));
-                }
+                warnings.extend(scale_warning(this.scale));
             }
             _ if layout.bits < layout.bytes * 8 && this.are_low(intake)? => {
                 this.shift = u32::from(layout.bytes * 8 - layout.bits);
@@ -131,23 +166,11 @@ impl Converter {
         (4, self.layout.bytes.into())
     }
 
-    /// The number by which all samples are multiplied: some programs write whole numbers as floats.
+    /// The number by which all samples are multiplied.
     fn fitting_scale(&self, intake: &mut Intake) -> Result<f64, AudioError> {
-        let (mut sounding, mut loud, mut peak) = (0_u64, 0_u64, 0.0_f64);
-        self.look(intake, |sample| {
-            let sample = sample.abs();
-            sounding += u64::from(sample > 0.0);
-            loud += u64::from(sample > LOUD);
-            if sample.is_finite() {
-                peak = peak.max(sample);
-            }
-        })?;
-        if loud == 0 || loud * 100 < sounding {
-            return Ok(1.0);
-        }
-        let full = [7, 15, 23, 31].map(|bits| f64::from(1_u32 << bits));
-        let full = full.into_iter().find(|full| *full >= peak).unwrap_or(peak);
-        Ok(1.0 / full)
+        let mut loudness = Loudness::default();
+        self.look(intake, |sample| loudness.see(sample))?;
+        Ok(loudness.scale())
     }
 
     /// True if the bits that count are the low ones, as ALSA has them; WAV wants the high ones.

@@ -73,7 +73,8 @@ impl Source {
         }
         // Samples written to a pipe as they come have no header to remove, so bytes that look like
         // one are sound.
-        let is_headless = intake.len.is_none() || !magic::is_certain(&intake.peek(magic::FRONT)?);
+        let is_headless = hint.mime.is_some()
+            && (intake.len.is_none() || !magic::is_certain(&intake.peek(magic::CERTAIN)?));
         if is_headless && let Some(raw) = hint.mime.map(Raw::of).transpose()?.flatten() {
             intake.len = intake.len.map(|len| raw.whole(len));
             let opening = Opening::of(raw.header(), &mut intake)?;
@@ -83,6 +84,9 @@ impl Source {
         let front = intake.peek(magic::FRONT)?;
         let format = magic::format(&front)?;
         let opening = match format {
+            Format::Unknown if magic::is_program_stream(&intake.peek(magic::CERTAIN)?) => {
+                Opening::plain(Format::Ps)
+            }
             Format::Unknown => {
                 let (skip, sort) = magic::frames(&mut intake).map_err(|error| match error {
                     AudioError::Corrupt(_) => unknown(hint),
@@ -131,6 +135,15 @@ impl Source {
     /// Demuxers give up a file whose end contradicts its front, but not a stream, of which they
     /// cannot see the end.
     pub(super) fn as_stream(&self) -> Option<Self> {
+        let again = self.again()?;
+        Some(Self {
+            seekable: false,
+            ..again
+        })
+    }
+
+    /// The same file again; `None` if it comes through a pipe.
+    pub(super) fn again(&self) -> Option<Self> {
         self.seekable.then(|| {
             let opening = Opening {
                 head: self.head.clone(),
@@ -139,11 +152,7 @@ impl Source {
                 is_open_ended: self.open_ended,
                 warnings: self.warnings.clone(),
             };
-            let source = Self::of(self.intake.again(self.body), opening);
-            Self {
-                seekable: false,
-                ..source
-            }
+            Self::of(self.intake.again(self.body), opening)
         })
     }
 

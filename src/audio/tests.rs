@@ -1,9 +1,11 @@
 //! Shared by the tests of this folder: descriptors over bytes, real speech, and other encoders.
 
+mod behind;
 mod containers;
 mod damaged;
 mod formats;
 mod headers;
+mod kinds;
 mod losses;
 mod pieces;
 mod raw;

@@ -159,6 +159,12 @@ impl Timeline {
         self.position() as f64 / SECOND as f64
     }
 
+    /// Time of the file's clock that was reached, in seconds.
+    pub(super) fn reach(&self) -> f64 {
+        let origin = self.origin.unwrap_or(0).max(0);
+        self.position().saturating_add(origin) as f64 / SECOND as f64
+    }
+
     /// Length of the longest leap of the clock that did not become silence, in seconds.
     pub(super) fn leap(&self) -> Option<f64> {
         (self.leap > 0).then(|| self.leap as f64 / SECOND as f64)

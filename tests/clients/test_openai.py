@@ -61,6 +61,41 @@ def test_subtitles_follow_the_pauses_and_the_size_that_is_asked(client, speech):
     assert first.end.total_seconds() < 3 and second.start.total_seconds() > 12
 
 
+NOVEL = "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0{}.wav"
+
+
+def test_cues_of_a_long_recording_keep_the_rules_of_subtitles(client):
+    """No cue has more than two lines of 42 characters, lasts over 7 s, stays over silence, or lasts into the next."""
+    samples, silence = b"", []
+    for number, pause in ((870, 3), (880, 1), (890, 6), (920, 2)):
+        with wave.open(NOVEL.format(number)) as clip:
+            samples += clip.readframes(clip.getnframes())
+        begin = len(samples) / 32000
+        samples += bytes(32000 * pause)
+        silence.append((begin, begin + pause))
+    recording = io.BytesIO()
+    with wave.open(recording, "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", "NONE"))
+        file.writeframes(samples)
+    recording.name = "novel.wav"
+
+    def ask(kind):
+        recording.seek(0)
+        return client.audio.transcriptions.create(model="default", file=recording, response_format=kind)
+
+    subtitles = [(cue.start.total_seconds(), cue.end.total_seconds(), cue.content) for cue in srt.parse(ask("srt"))]
+    captions = webvtt.from_buffer(io.StringIO(ask("vtt")))
+    assert subtitles == [(cue.start_in_seconds, cue.end_in_seconds, cue.text) for cue in captions]
+    assert len(subtitles) >= 6
+    end_of_last = 0
+    for start, end, text in subtitles:
+        lines = text.split("\n")
+        assert len(lines) <= 2 and max(map(len, lines)) <= 42, text
+        assert end_of_last <= start < end <= start + 7, text
+        assert all(min(end, until) - max(start, since) < 0.8 for since, until in silence), (start, end, text)
+        end_of_last = end
+
+
 def test_vtt_is_read_by_a_parser_of_it(client, speech):
     answer = client.audio.transcriptions.create(model="default", file=speech, response_format="vtt")
     (caption,) = webvtt.from_buffer(io.StringIO(answer))

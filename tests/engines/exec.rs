@@ -340,6 +340,25 @@ fn a_program_can_have_the_upload() {
     assert_eq!(json["language"], "german");
 }
 
+#[test]
+fn a_program_that_has_the_upload_selects_no_part_of_it() {
+    let served = Served::start(&told(", \"original\"", ""));
+    for parameter in ["track", "channel"] {
+        let form = Form::of("a.wav", &TEN_OF_CLUBS.wav())
+            .field("prompt", "bytes")
+            .field(parameter, "1");
+        let answer = served.daemon.post(&form);
+        let message = answer.assert_refusal(400, "invalid_audio", None);
+        assert!(message.contains(&format!("`{parameter}`")), "{message}");
+    }
+    // A program that gets samples hears what was selected.
+    let served = Served::told();
+    let ask = |track: &str| served.daemon.post(&form().field("track", track));
+    assert_eq!(ask("1").text(), TEXT);
+    let message = ask("2").assert_refusal(400, "invalid_audio", None);
+    assert!(message.contains("no audio track 2"), "{message}");
+}
+
 /// The words of `/readyz` about a model whose program is `command`.
 fn trouble(command: &str) -> String {
     let config = format!(

@@ -91,6 +91,27 @@ impl Voice {
         }
     }
 
+    /// The rate where a container tells one: Windows records GSM at other rates, too.
+    pub(super) fn rate_in(self, told: u32) -> u32 {
+        match self {
+            Self::Gsm | Self::GsmPairs if told > 0 => told,
+            _ => self.rate(),
+        }
+    }
+
+    /// True if a packet can start with this byte. GSM has a mark. AMR has bits that are 0, and
+    /// numbers of modes that mean nothing; RFC 4867, 5.3. A hole of zeros would be packets of the
+    /// lowest mode that are marked as damaged.
+    pub(super) fn begins(self, first: u8) -> bool {
+        let kind = first >> 3 & 15;
+        match self {
+            Self::Gsm => first >> 4 == 0xd,
+            Self::AmrNb => first != 0 && first & 0x83 == 0 && (kind <= 8 || kind == 15),
+            Self::AmrWb => first != 0 && first & 0x83 == 0 && (kind <= 9 || kind >= 14),
+            Self::GsmPairs | Self::G722 => true,
+        }
+    }
+
     /// Bytes of the packet of AMR that starts with this byte, with it; 3GPP TS 26.101 and 26.201.
     pub(super) fn packet_of(self, first: u8) -> usize {
         const NB: [usize; 16] = [13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1];
@@ -127,7 +148,8 @@ struct VoiceDecoder {
 
 impl VoiceDecoder {
     fn new(voice: Voice, params: &AudioCodecParameters) -> Self {
-        let spec = AudioSpec::new(voice.rate(), layouts::CHANNEL_LAYOUT_MONO);
+        let rate = voice.rate_in(params.sample_rate.unwrap_or(0));
+        let spec = AudioSpec::new(rate, layouts::CHANNEL_LAYOUT_MONO);
         Self {
             voice,
             decode: decoder(voice),

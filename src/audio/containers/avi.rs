@@ -264,6 +264,22 @@ impl Stream {
     }
 }
 
+/// Uncompressed and companded samples, or the name of a codec, as WAV's and AVI's `strf` has it;
+/// `None` if it is too short.
+pub(crate) fn described(strf: &[u8]) -> Option<AudioCodecParameters> {
+    let stream = Stream::of(b"auds", strf);
+    let params = stream.params?;
+    Some(match stream.pack {
+        Pack::Blocks(_, 1) => params,
+        _ => {
+            let tag = u16::from_le_bytes(*strf.first_chunk()?);
+            let mut named = params;
+            named.for_codec(tagged(Tag(tag)));
+            named
+        }
+    })
+}
+
 /// A codec that only its number in AVI names. Letters stand for the digits.
 pub(crate) fn tagged(tag: Tag) -> AudioCodecId {
     let digit = |shift: u16| b'a' + (tag.0 >> shift & 15) as u8;

@@ -8,7 +8,7 @@ mod pes;
 mod voc;
 mod voice;
 
-pub(super) use avi::tagged;
+pub(super) use avi::{described, tagged};
 pub(super) use elementary::params_of;
 pub(super) use flv::{ADPCM_SWF, NELLYMOSER};
 pub(super) use mpeg::{DISC_PCM, LATM, OPUS_TS, S302M};
@@ -65,7 +65,7 @@ pub(super) fn open(
         Format::Voc => ("voc", voc::open(from)?),
         Format::AmrNb => ("amr", voice::open_amr(from, Voice::AmrNb)?),
         Format::AmrWb => ("awb", voice::open_amr(from, Voice::AmrWb)?),
-        Format::Gsm => ("gsm", voice::open(Voice::Gsm)),
+        Format::Gsm => ("gsm", voice::open(from, Voice::Gsm, Voice::Gsm.rate())),
         _ => return Err(Error::Unsupported("no such container")),
     };
     Ok(Box::new(Container::new(stream, name, tracks, demux)))
@@ -83,9 +83,10 @@ pub(super) fn reports_gaps_early(id: FormatId) -> bool {
 /// Opens a stream of packets of one voice.
 pub(super) fn open_voice(
     voice: Voice,
-    stream: MediaSourceStream<'_>,
+    rate: u32,
+    mut stream: MediaSourceStream<'_>,
 ) -> Box<dyn FormatReader + '_> {
-    let (tracks, demux) = voice::open(voice);
+    let (tracks, demux) = voice::open(&mut stream, voice, rate);
     Box::new(Container::new(stream, "voice", tracks, demux))
 }
 

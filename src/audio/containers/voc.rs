@@ -13,6 +13,9 @@ use super::{Demux, Opened, is_end, params, skip, take, track};
 /// Samples of all channels in one packet.
 const PACKET: usize = 4096;
 
+/// Bytes of the header.
+const HEADER: usize = 26;
+
 /// The kind of samples, which must be the same in all blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sound {
@@ -71,7 +74,8 @@ pub(super) fn open(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
 fn block(stream: &mut MediaSourceStream<'_>, extended: &mut Option<(u32, u16)>) -> Result<Block> {
     let kind = take(stream, 1)?;
     let len = match kind.first() {
-        None | Some(0) => return Ok(Block::End),
+        None => return Ok(Block::End),
+        Some(0) => return next_file(stream),
         Some(_) => take(stream, 3)?,
     };
     let [a, b, c] = len[..] else {
@@ -122,6 +126,17 @@ fn block(stream: &mut MediaSourceStream<'_>, extended: &mut Option<(u32, u16)>) 
             Err(error) => return Err(error),
         }),
     }
+}
+
+/// Passes over the header of one more file behind the end of this one.
+fn next_file(stream: &mut MediaSourceStream<'_>) -> Result<Block> {
+    let head = take(stream, HEADER)?;
+    if !head.starts_with(b"Creative Voice File\x1a") || head.len() < HEADER {
+        return Ok(Block::End);
+    }
+    let start = u16::from_le_bytes([head[20], head[21]]);
+    skip(stream, u64::from(start).saturating_sub(HEADER as u64))?;
+    Ok(Block::Other)
 }
 
 fn sound(number: u16, rate: u32, channels: u16) -> Result<Sound> {

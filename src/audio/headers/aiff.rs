@@ -1,7 +1,8 @@
 //! AIFF and AIFC: chunks with their numbers high byte first.
 
 use super::{
-    super::codecs::Voice, AudioError, Coding, Header, Intake, Kind, Layout, bytes_at, damaged,
+    super::codecs::Voice, AudioError, Chunks, Coding, Header, Intake, Kind, Layout, bytes_at,
+    damaged,
 };
 
 /// Largest number of chunks that are looked at.
@@ -67,7 +68,7 @@ pub(super) fn read(intake: &mut Intake) -> Result<Header, AudioError> {
         return Ok(header);
     }
     let len = u64::from(len).saturating_sub(SOUND + u64::from(offset));
-    let header = header.lasting(len, intake);
+    let header = header.ending(len, Chunks::Big, intake)?;
     let told = u64::from(common.frames) * common.frame;
     // Samples behind the told number are padding.
     Ok(match header.len {

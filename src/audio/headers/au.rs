@@ -1,7 +1,8 @@
 //! AU, of Sun and NeXT: numbers have their high byte first (`.snd`) or last (`dns.`).
 
 use super::{
-    super::codecs::Voice, AudioError, Coding, Header, Intake, Kind, Layout, bytes_at, damaged,
+    super::codecs::Voice, AudioError, Chunks, Coding, Header, Intake, Kind, Layout, bytes_at,
+    damaged,
 };
 
 /// Bytes of the header without its annotation.
@@ -50,6 +51,6 @@ pub(super) fn read(intake: &mut Intake) -> Result<Header, AudioError> {
         UNKNOWN => header,
         // No program writes samples and a length of 0, unless it was to be filled in later.
         0 if intake.left() != Some(0) => header,
-        len => header.lasting(len.into(), intake),
+        len => header.ending(len.into(), Chunks::No, intake)?,
     })
 }

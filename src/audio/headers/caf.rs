@@ -1,6 +1,6 @@
 //! CAF of samples, or of unknown length: `-1` means that the data last until the file ends.
 
-use super::{AudioError, Coding, Header, Intake, Kind, Layout, Opening, bytes_at};
+use super::{AudioError, Chunks, Coding, Header, Intake, Kind, Layout, Opening, bytes_at};
 use crate::audio::magic::Format;
 
 /// Bytes of all chunks before the data, if their length is to be replaced.
@@ -50,7 +50,7 @@ fn data(
     if let Some(header) = desc.and_then(samples) {
         intake.skip(head.len() as u64 + EDITS)?;
         let header = match len {
-            Some(len) => header.lasting(len.saturating_sub(EDITS), intake),
+            Some(len) => header.ending(len.saturating_sub(EDITS), Chunks::Caf, intake)?,
             None => header,
         };
         return Opening::of(header, intake);

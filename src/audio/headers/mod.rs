@@ -2,11 +2,13 @@
 
 mod aiff;
 mod au;
+mod behind;
 mod caf;
 mod sphere;
 mod tag;
 mod wav;
 
+use behind::{Behind, Chunks};
 pub(super) use caf::read as caf;
 pub(super) use tag::Tag;
 
@@ -66,6 +68,22 @@ impl Header {
         }
     }
 
+    /// Like [`Self::lasting`], if the bytes behind the audio are no samples: a program that cannot
+    /// go back leaves the length of the first ones in the header.
+    ///
+    /// # Errors
+    /// The descriptor cannot be read.
+    fn ending(mut self, len: u64, chunks: Chunks, intake: &mut Intake) -> Result<Self, AudioError> {
+        if intake.left().is_some_and(|left| left > len) {
+            match behind::look(len, chunks, intake)? {
+                Behind::Samples => return Ok(self),
+                Behind::Recording => self.warnings.push(behind::WARNING.into()),
+                Behind::Nothing => {}
+            }
+        }
+        Ok(self.lasting(len, intake))
+    }
+
     /// The audio has this many bytes, unless the number stands for an unknown one or `intake` shows
     /// that it does.
     pub(super) fn lasting(mut self, len: u64, intake: &Intake) -> Self {
@@ -96,8 +114,8 @@ pub(super) struct Opening {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Demuxer {
     Of(Format),
-    /// Packets of a codec without a container.
-    Voice(Voice),
+    /// Packets of a codec without a container, at this rate in hertz.
+    Voice(Voice, u32),
 }
 
 impl Opening {
@@ -162,7 +180,7 @@ impl Opening {
                 )));
             }
             Coding::Voice(voice) => {
-                demuxer = Demuxer::Voice(voice);
+                demuxer = Demuxer::Voice(voice, voice.rate_in(rate));
                 Vec::new()
             }
             Coding::Frames => {

@@ -1,6 +1,6 @@
 //! SPHERE, the format of NIST's collections of speech: a header of text lines `name -type value`.
 
-use super::{AudioError, Coding, Header, Intake, Kind, Layout, damaged};
+use super::{AudioError, Chunks, Coding, Header, Intake, Kind, Layout, damaged};
 
 /// Longest header that is read, in bytes: 1024 is usual.
 const LONGEST: usize = 1 << 16;
@@ -58,7 +58,7 @@ pub(super) fn read(intake: &mut Intake) -> Result<Header, AudioError> {
     Ok(match number("sample_count").filter(|count| *count > 0) {
         Some(count) => {
             let frame = u64::from(bytes) * u64::from(channels);
-            header.lasting(count.saturating_mul(frame), intake)
+            header.ending(count.saturating_mul(frame), Chunks::No, intake)?
         }
         None => header,
     })

@@ -6,7 +6,7 @@
 
 use super::{
     super::{codecs::Voice, magic::Format},
-    AudioError, Coding, Header, Intake, Kind, Layout, Tag, bytes_at, damaged,
+    AudioError, Chunks, Coding, Header, Intake, Kind, Layout, Tag, bytes_at, damaged,
 };
 
 /// A size that means "unknown, because it was streamed".
@@ -16,8 +16,11 @@ const UNKNOWN: u64 = u32::MAX as u64;
 /// number near 2^63 or 2^64.
 const LONGEST: u64 = 1 << 48;
 
-/// Largest number of chunks before the samples, and behind them.
+/// Largest number of chunks before the samples.
 const MOST_CHUNKS: usize = 1024;
+
+/// Bytes of a chunk behind which the next one is looked for.
+const AHEAD: usize = 1 << 16;
 
 /// Longest `fmt ` chunk that is read, in bytes: MS ADPCM with 32 coefficient pairs takes 150.
 const LONGEST_FMT: u64 = 256;
@@ -27,9 +30,6 @@ const DS64: u64 = 16;
 
 /// Bytes of the part of `fmt ` that every WAV file has.
 const SHORTEST_FMT: usize = 16;
-
-/// Bytes behind the samples that are looked at: zeros only were reserved and never written.
-const BEHIND: usize = 4096;
 
 const PCM: u16 = 1;
 const ADPCM_MS: u16 = 2;
@@ -111,6 +111,9 @@ pub(super) fn read(format: Format, intake: &mut Intake) -> Result<Header, AudioE
             }
             _ => {}
         }
+        if padded > len && dialect != Dialect::W64 && !is_padded(rest, intake)? {
+            rest -= 1;
+        }
         if !intake.skip(rest)? {
             return Err(damaged("it ends within its header"));
         }
@@ -118,9 +121,26 @@ pub(super) fn read(format: Format, intake: &mut Intake) -> Result<Header, AudioE
     Err(damaged("its WAV header has no end"))
 }
 
+/// True if the next chunk begins behind `rest` bytes, and not one byte earlier: some programs leave
+/// out the byte that fills a chunk up.
+fn is_padded(rest: u64, intake: &mut Intake) -> Result<bool, AudioError> {
+    let Some(ahead) = usize::try_from(rest)
+        .ok()
+        .filter(|rest| (1..AHEAD).contains(rest))
+    else {
+        return Ok(true);
+    };
+    let front = intake.peek(ahead + 4)?;
+    let is_name = |at: usize| {
+        let name = front.get(at..at + 4).unwrap_or_default();
+        [&b"data"[..], b"fmt ", b"fact", b"LIST"].contains(&name)
+    };
+    Ok(is_name(ahead) || !is_name(ahead - 1))
+}
+
 /// Decides how many of the bytes that follow are audio.
 fn finish(
-    mut header: Header,
+    header: Header,
     len: u64,
     form_len: u64,
     dialect: Dialect,
@@ -134,23 +154,12 @@ fn finish(
     if len == UNKNOWN || len > LONGEST || is_later {
         return Ok(header);
     }
-    match intake.left() {
-        Some(left) if left > len && dialect != Dialect::W64 => {
-            let start = intake.at();
-            intake.skip(len)?;
-            let behind = behind(dialect, intake)?;
-            intake.at = start;
-            match behind {
-                Behind::Samples => return Ok(header),
-                Behind::Recording => header.warnings.push(
-                    "another recording follows in the file and was not transcribed: send each one by itself".into(),
-                ),
-                Behind::Nothing => {}
-            }
-        }
-        _ => {}
-    }
-    Ok(header.lasting(len, intake))
+    let chunks = match dialect {
+        Dialect::Riff => Chunks::Little,
+        Dialect::Rifx => Chunks::Big,
+        Dialect::W64 => Chunks::Guids,
+    };
+    header.ending(len, chunks, intake)
 }
 
 /// Refuses DTS and AC-3 that are disguised as samples, to be carried to an amplifier.
@@ -162,60 +171,6 @@ fn refuse_disguise(intake: &mut Intake) -> Result<(), AudioError> {
         _ => return Ok(()),
     };
     Err(AudioError::UnsupportedCodec(name.into()))
-}
-
-/// The bytes behind the announced samples.
-enum Behind {
-    /// Chunks, tags, zeros.
-    Nothing,
-    /// Another file.
-    Recording,
-    /// More samples: the length was written after the first of them.
-    Samples,
-}
-
-/// Looks at what follows. Chunks have names of letters, and lengths that fit into the file.
-fn behind(dialect: Dialect, intake: &mut Intake) -> Result<Behind, AudioError> {
-    for number in 0..MOST_CHUNKS {
-        let front = intake.peek(BEHIND)?;
-        let is_form = ["RIFF", "RIFX", "RF64"]
-            .iter()
-            .any(|id| front.starts_with(id.as_bytes()));
-        if is_form && front.get(8..12) == Some(b"WAVE") {
-            return Ok(Behind::Recording);
-        }
-        if number == 0 && front.first() == Some(&0) && front.get(1) == Some(&b'R') {
-            // The byte that fills the chunk up.
-            intake.skip(1)?;
-            continue;
-        }
-        let is_tag = front.starts_with(b"TAG") || front.starts_with(b"ID3");
-        if front.len() < 8 || is_tag || front.iter().all(|byte| *byte == 0) {
-            return Ok(Behind::Nothing);
-        }
-        let is_name = |front: &[u8]| {
-            let name: [u8; 4] = bytes_at(front, 0);
-            name.iter()
-                .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
-        };
-        if number == 0 && !is_name(&front) && front[0] == 0 && is_name(&front[1..]) {
-            intake.skip(1)?;
-        }
-        let Some(Chunk { name, len, padded }) = dialect.chunk(intake)? else {
-            return Ok(Behind::Nothing);
-        };
-        let fits = intake.left().is_none_or(|left| len <= left);
-        if !(is_name(&name) && fits) {
-            // Behind chunks there are no samples.
-            return Ok(if number == 0 {
-                Behind::Samples
-            } else {
-                Behind::Nothing
-            });
-        }
-        intake.skip(padded)?;
-    }
-    Ok(Behind::Nothing)
 }
 
 /// Reads the chunk `fmt `.

@@ -4,7 +4,13 @@ use std::io::Cursor;
 
 use symphonia::{
     core::{
-        codecs::{CodecParameters, subtitle::SubtitleCodecParameters, video::VideoCodecParameters},
+        audio::Channels,
+        codecs::{
+            CodecParameters,
+            audio::{AudioCodecParameters, well_known as codec},
+            subtitle::SubtitleCodecParameters,
+            video::VideoCodecParameters,
+        },
         formats::{FormatReader as _, Track, TrackFlags},
         io::MediaSourceStream,
         units::TimeBase,
@@ -12,7 +18,10 @@ use symphonia::{
     default::formats::MkvReader,
 };
 
-use super::ebml::{CLUSTER, EBML, INFO, SEGMENT, TRACKS, child, children, unsigned_child, wrap};
+use super::ebml::{
+    CLUSTER, EBML, INFO, SEGMENT, TRACKS, child, children, float_child, unsigned_child, wrap,
+};
+use crate::audio::containers::described;
 
 /// Longest decompressed packet, in bytes.
 const LONGEST_INFLATED: usize = 4 << 20;
@@ -106,7 +115,9 @@ impl Entry {
         }
         track.codec_params = match kind {
             1 => Some(CodecParameters::Video(VideoCodecParameters::default())),
-            2 => packing.as_ref().and_then(|_| describe(entry)),
+            2 => packing
+                .as_ref()
+                .and_then(|_| samples(entry).or_else(|| describe(entry))),
             _ => Some(CodecParameters::Subtitle(SubtitleCodecParameters::default())),
         };
         Some(Self {
@@ -118,6 +129,31 @@ impl Entry {
             last: None,
         })
     }
+}
+
+/// Samples of which Symphonia does not read the description: those of 8 bits, and those that are
+/// described as in WAV. Other codecs that WAV has a number for are named only.
+fn samples(entry: &[u8]) -> Option<CodecParameters> {
+    let codec = child(entry, 0x86)?;
+    let params = match codec.split(|byte| *byte == 0).next()? {
+        b"A_MS/ACM" => described(child(entry, 0x63a2)?)?,
+        b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" => {
+            let audio = child(entry, 0xe1)?;
+            let channels = unsigned_child(audio, 0x9f).unwrap_or(1);
+            let rate = float_child(audio, 0xb5).unwrap_or(8000.0);
+            let channels = u16::try_from(channels).ok().filter(|count| *count > 0)?;
+            let is_byte = unsigned_child(audio, 0x6264) == Some(8);
+            let mut params = AudioCodecParameters::new();
+            params
+                .for_codec(codec::CODEC_ID_PCM_U8)
+                .with_sample_rate(rate as u32)
+                .with_channels(Channels::Discrete(channels))
+                .with_max_frames_per_packet(1 << 16);
+            is_byte.then_some(params)?
+        }
+        _ => return None,
+    };
+    Some(CodecParameters::Audio(params))
 }
 
 /// Lets Symphonia read the codec's description, in a file made for this track alone.

@@ -77,6 +77,29 @@ impl Edits {
         Self { edits, current: 0 }
     }
 
+    /// The only edit: this part of the media, from its time on, lasts so long.
+    pub(super) fn one(media: i64, length: i64) -> Self {
+        let edit = Edit {
+            media,
+            media_end: media.saturating_add(length),
+            at: 0,
+        };
+        Self {
+            edits: vec![edit],
+            current: 0,
+        }
+    }
+
+    /// True if everything is presented as it is.
+    pub(super) fn is_none(&self) -> bool {
+        let all = Edit {
+            media: 0,
+            media_end: i64::MAX,
+            at: 0,
+        };
+        self.edits == [all]
+    }
+
     /// Time at which the track starts.
     pub(super) fn start(&self) -> i64 {
         self.edits[0].at

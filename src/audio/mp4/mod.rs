@@ -6,6 +6,7 @@
 pub(super) mod boxes;
 mod edits;
 mod fragment;
+mod gapless;
 mod movie;
 mod tables;
 

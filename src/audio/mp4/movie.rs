@@ -24,11 +24,16 @@ use symphonia::{
 };
 
 use super::{
+    super::{codecs::Voice, containers::tagged, headers::Tag},
     boxes::{self, Header, u16_at, u32_at},
     edits::Edits,
     fragment::{self, Defaults},
+    gapless::Gapless,
     tables::Tables,
 };
+
+/// Longest tags of a movie that are read, in bytes: a picture is among them.
+const LONGEST_TAGS: u64 = 4 << 20;
 
 /// Most tracks of a movie. Cameras write up to ten.
 const MOST_TRACKS: usize = 256;
@@ -43,6 +48,21 @@ pub(super) struct Trak {
     pub(super) is_pcm: bool,
     /// Media time behind the last fragment.
     pub(super) time: u64,
+}
+
+impl Trak {
+    /// Present what iTunes says, unless an edit list says it.
+    fn trim(&mut self, gapless: Gapless) {
+        let rate = match &self.track.codec_params {
+            Some(CodecParameters::Audio(params)) => params.sample_rate,
+            _ => None,
+        };
+        let scale = self.track.time_base.map(|base| base.denom.get());
+        // Its numbers are samples, and so are the units of such files.
+        if self.edits.is_none() && rate.is_some() && rate == scale {
+            self.edits = Edits::one(gapless.priming, gapless.length);
+        }
+    }
 }
 
 /// The header of a movie.
@@ -81,7 +101,7 @@ impl Movie {
     /// Reads the movie's header. Pictures, tags and the tables of other tracks are passed over.
     pub(super) fn read(stream: &mut MediaSourceStream<'_>, moov: &Header) -> Result<Self> {
         let mut raw: Vec<Raw> = Vec::new();
-        let (mut scale, mut mvex) = (1, None);
+        let (mut scale, mut mvex, mut gapless) = (1, None, None);
         while stream.pos().saturating_add(8) <= moov.end {
             let header = match boxes::header(stream) {
                 Err(error) if moov.end == u64::MAX && is_end(&error) => break,
@@ -103,6 +123,9 @@ impl Movie {
                     scale = u32_at(&mvhd, at).unwrap_or(1);
                 }
                 b"mvex" => mvex = Some(boxes::contents(stream, &header)?),
+                b"udta" if header.len() <= LONGEST_TAGS && gapless.is_none() => {
+                    gapless = Gapless::find(&boxes::contents(stream, &header)?);
+                }
                 b"tkhd" | b"mdhd" | b"hdlr" | b"elst" | b"elng" if is_trak => {
                     keep(stream, &header, &mut raw)?;
                 }
@@ -116,10 +139,13 @@ impl Movie {
         }
         let is_fragmented = mvex.is_some();
         let traks = raw.into_iter();
+        let traks = traks.filter_map(|raw| trak(raw, scale, is_fragmented));
+        let mut traks: Vec<Trak> = traks.collect();
+        if let (Some(gapless), [only]) = (gapless, &mut traks[..]) {
+            only.trim(gapless);
+        }
         Ok(Self {
-            traks: traks
-                .filter_map(|raw| trak(raw, scale, is_fragmented))
-                .collect(),
+            traks,
             defaults: mvex
                 .map(|mvex| fragment::defaults(&mvex))
                 .unwrap_or_default(),
@@ -159,17 +185,17 @@ fn trak(mut raw: Raw, movie_scale: u32, is_fragmented: bool) -> Option<Trak> {
     let edits = Edits::read(edits, movie_scale, scale, is_fragmented);
     track.with_start_ts(Timestamp::new(edits.start()));
     let mut tables = Tables::default();
-    let mut pcm = None;
     match raw.handler() {
         b"soun" => {
             let params = describe(raw.get(b"stsd"));
-            pcm = params.as_ref().and_then(frame_len);
+            let pcm = params.as_ref().and_then(frame_len);
             let wide = raw.boxes.contains_key(b"co64");
             tables.stts = raw.take(b"stts");
             tables.stsc = raw.take(b"stsc");
             tables.stsz = raw.take(b"stsz");
             tables.chunks = raw.take(if wide { b"co64" } else { b"stco" });
-            (tables.wide, tables.size) = (wide, pcm);
+            tables.wide = wide;
+            tables.size = pcm.filter(|frame| tables.counts_frames(*frame));
             if params
                 .as_ref()
                 .is_some_and(|params| params.codec == codec::CODEC_ID_ADPCM_IMA_QT)
@@ -200,8 +226,8 @@ fn trak(mut raw: Raw, movie_scale: u32, is_fragmented: bool) -> Option<Trak> {
     Some(Trak {
         track,
         edits,
+        is_pcm: tables.size.is_some(),
         tables,
-        is_pcm: pcm.is_some(),
         time: 0,
     })
 }
@@ -252,12 +278,14 @@ fn describe(stsd: &[u8]) -> Option<AudioCodecParameters> {
         let name = FourCc::try_new(*entry.get(4..)?.first_chunk()?)?;
         let mut params = AudioCodecParameters::new();
         params.for_codec(AudioCodecId::new(name));
-        if let Some(law) = companded(&name.get()) {
+        let channels = u16_at(entry, 24).filter(|channels| *channels > 0);
+        params.with_channels(Channels::Discrete(channels.unwrap_or(1)));
+        if let Some(codec) = named(&name.get()) {
+            params.for_codec(codec);
+        }
+        if [codec::CODEC_ID_PCM_MULAW, codec::CODEC_ID_PCM_ALAW].contains(&params.codec) {
             // One byte is one sample.
-            let channels = u16_at(entry, 24).unwrap_or(1);
             params
-                .for_codec(law)
-                .with_channels(Channels::Discrete(channels))
                 .with_bits_per_coded_sample(8)
                 .with_max_frames_per_packet(1);
         }
@@ -284,13 +312,18 @@ fn with_rate(mut params: AudioCodecParameters) -> AudioCodecParameters {
     params
 }
 
-/// QuickTime's µ-law and A-law, which Symphonia's reader knows by name only.
-fn companded(name: &[u8; 4]) -> Option<AudioCodecId> {
-    match name {
-        b"ulaw" => Some(codec::CODEC_ID_PCM_MULAW),
-        b"alaw" => Some(codec::CODEC_ID_PCM_ALAW),
-        _ => None,
-    }
+/// Codecs that Symphonia's reader does not know, or by another name only.
+fn named(name: &[u8; 4]) -> Option<AudioCodecId> {
+    Some(match name {
+        b"ulaw" => codec::CODEC_ID_PCM_MULAW,
+        b"alaw" => codec::CODEC_ID_PCM_ALAW,
+        b".mp2" | b"ms\0\x50" => codec::CODEC_ID_MP2,
+        b"agsm" => Voice::Gsm.id(),
+        b"ms\0\x31" => Voice::GsmPairs.id(),
+        // The number by which WAV names it.
+        [b'm', b's', high, low] => tagged(Tag(u16::from_be_bytes([*high, *low]))),
+        _ => return None,
+    })
 }
 
 /// Contents of the `wave` box, in which QuickTime keeps what belongs to the codec.

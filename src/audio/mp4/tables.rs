@@ -67,6 +67,14 @@ impl Tables {
         }
     }
 
+    /// True if each sample is one frame of uncompressed sound, of this many bytes. QuickTime's own
+    /// `stsz` has another size then. Other writers describe pieces of many frames.
+    pub(super) fn counts_frames(&self, frame: u32) -> bool {
+        let is_each = u32_at(&self.stts, 12).is_none_or(|duration| duration <= 1);
+        let size = u32_at(&self.stsz, 4).unwrap_or(0);
+        size > 0 && (is_each || size < frame)
+    }
+
     /// Duration of all samples, in the track's units, as `stts` has it.
     pub(super) fn duration(&self) -> u64 {
         let entries = self.stts.get(8..).unwrap_or_default().chunks_exact(8);

@@ -274,7 +274,7 @@ fn is_old_quicktime(front: &[u8]) -> bool {
     let name = |at: usize| front.get(at..at + 4).unwrap_or_default();
     match name(4) {
         b"moov" => [&b"mvhd"[..], b"cmov", b"trak", b"iods", b"udta"].contains(&name(12)),
-        b"mdat" => len < 2 || len >= 8,
+        b"mdat" => !(2..8).contains(&len),
         b"wide" => len == 8 && name(12) == b"mdat",
         b"pnot" => len == 20,
         b"free" | b"skip" => {

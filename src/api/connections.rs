@@ -5,6 +5,9 @@ use std::sync::Arc;
 use tokio::{sync::watch, time::Instant};
 
 /// The connections of all listening sockets together. Clones share them.
+///
+/// A quarter of the places is for Unix sockets alone: who connects over TCP may be anybody, and
+/// must not shut out the users of this machine.
 #[derive(Clone, Debug)]
 pub struct Connections {
     state: Arc<watch::Sender<State>>,
@@ -17,6 +20,8 @@ struct State {
     /// Places in use: one for each connection, and one that each listener holds for its next
     /// client.
     taken: usize,
+    /// Those of them that are in use over TCP.
+    over_tcp: usize,
     /// Number of open connections, without the places held for next clients.
     open: usize,
     /// Time when the last connection was closed, or the service started.
@@ -27,7 +32,26 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Connections,
+    over_tcp: bool,
     open: bool,
+}
+
+impl State {
+    /// Take a place, if there is one for such a client.
+    fn take(&mut self, over_tcp: bool) -> bool {
+        let free =
+            self.taken < self.most && (!over_tcp || self.over_tcp < most_over_tcp(self.most));
+        if free {
+            self.taken += 1;
+            self.over_tcp += usize::from(over_tcp);
+        }
+        free
+    }
+}
+
+/// Largest number of places over TCP, of `most` in all.
+fn most_over_tcp(most: usize) -> usize {
+    (most - most.div_ceil(4)).max(1)
 }
 
 impl Connections {
@@ -36,6 +60,7 @@ impl Connections {
         let state = State {
             most,
             taken: 0,
+            over_tcp: 0,
             open: 0,
             quiet_since: Instant::now(),
         };
@@ -75,17 +100,13 @@ impl Connections {
     }
 
     /// Wait for a free place, and take it.
-    pub(super) async fn place(&self) -> Place {
+    pub(super) async fn place(&self, over_tcp: bool) -> Place {
         let mut changes = self.state.subscribe();
         loop {
-            let taken = self.state.send_if_modified(|state| {
-                let free = state.taken < state.most;
-                state.taken += usize::from(free);
-                free
-            });
-            if taken {
+            if self.state.send_if_modified(|state| state.take(over_tcp)) {
                 return Place {
                     connections: self.clone(),
+                    over_tcp,
                     open: false,
                 };
             }
@@ -107,6 +128,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.connections.state.send_modify(|state| {
             state.taken -= 1;
+            state.over_tcp -= usize::from(self.over_tcp);
             if self.open {
                 state.open -= 1;
                 state.quiet_since = Instant::now();
@@ -136,20 +158,48 @@ mod tests {
     fn the_bound_holds_grows_and_shrinks() {
         run(async {
             let connections = Connections::new(2);
-            let first = connections.place().await;
-            let _second = connections.place().await;
-            let third = connections.place();
+            let first = connections.place(false).await;
+            let _second = connections.place(false).await;
+            let third = connections.place(false);
             tokio::pin!(third);
             assert!(tokio::time::timeout(MOMENT, &mut third).await.is_err());
             connections.set_most(3);
             let third = third.await;
             connections.set_most(2);
             drop(first);
-            let fourth = connections.place();
+            let fourth = connections.place(false);
             tokio::pin!(fourth);
             assert!(tokio::time::timeout(MOMENT, &mut fourth).await.is_err());
             drop(third);
             fourth.await;
+        });
+    }
+
+    #[test]
+    fn a_quarter_is_for_unix_sockets_alone() {
+        for (most, over_tcp) in [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3), (8, 6), (512, 384)] {
+            assert_eq!(most_over_tcp(most), over_tcp, "{most}");
+        }
+        run(async {
+            let connections = Connections::new(4);
+            let mut strangers = Vec::new();
+            for _ in 0..3 {
+                strangers.push(connections.place(true).await);
+            }
+            let one_more = connections.place(true);
+            tokio::pin!(one_more);
+            assert!(tokio::time::timeout(MOMENT, &mut one_more).await.is_err());
+            let own = connections.place(false).await;
+            drop(own);
+            strangers.pop();
+            strangers.push(one_more.await);
+            // Of what is not reserved, Unix sockets may use all.
+            strangers.clear();
+            for _ in 0..4 {
+                strangers.push(connections.place(false).await);
+            }
+            let late = tokio::time::timeout(MOMENT, connections.place(true));
+            assert!(late.await.is_err());
         });
     }
 
@@ -159,7 +209,7 @@ mod tests {
             let connections = Connections::new(2);
             let begin = Instant::now();
             // A place that a listener keeps for its next client does not count as a client.
-            let mut place = connections.place().await;
+            let mut place = connections.place(false).await;
             assert_eq!(connections.count(), 0);
             connections.quiet_for(MOMENT, begin).await;
             place.occupy();

@@ -58,6 +58,11 @@ impl Listener {
         Ok(Self::Tcp(TcpListener::from_std(socket)?))
     }
 
+    /// True if clients come over the network, or through its loopback.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// The address at which it listens; `None` for a Unix socket.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match self {

@@ -38,7 +38,7 @@ pub(super) async fn accept<F>(
             Some(_) = open.join_next() => continue,
             // Take a place before accepting: a connection that cannot be served yet stays in the
             // kernel's queue.
-            place = app.connections.place() => place,
+            place = app.connections.place(listener.is_tcp()) => place,
         };
         let (connection, peer) = tokio::select! {
             biased;

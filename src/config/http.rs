@@ -20,7 +20,8 @@ pub struct Http {
     /// Folder of the unlinked files. Empty: `$CACHE_DIRECTORY` if systemd set it, else the system's
     /// temporary folder.
     pub spool_directory: PathBuf,
-    /// Connections served at once. Further ones wait in the listening socket.
+    /// Connections served at once; at most three quarters of them over TCP. Further ones wait in
+    /// the listening socket.
     pub max_connections: usize,
     /// Time limit for a client to send the head of its request.
     #[serde(with = "time")]

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{
     LONG,
-    clips::{Clip, GOFORWARD, SOMETHING, TEN_OF_CLUBS, call, recording, speech},
+    clips::{Clip, GOFORWARD, SOMETHING, TEN_OF_CLUBS, call, recording, speech, wav},
     daemon::{Daemon, Setup},
     http::{Answer, Form},
     wait_until,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 const FAULT: &str = r#"
@@ -265,31 +266,42 @@ fn names_are_those_of_the_channels_or_nobodys() {
         .assert_refusal(400, "invalid_parameter", parameter);
 }
 
+fn data_url(recording: &[u8]) -> String {
+    format!("data:audio/wav;base64,{}", STANDARD.encode(recording))
+}
+
 #[test]
 fn a_known_voice_gives_its_name_to_nobody_if_voices_are_not_compared() {
     let daemon = Daemon::start("");
     let form = diarized(&call()).field("known_speaker_names[]", "agent");
     let with = |url: &str| form.clone().field("known_speaker_references[]", url);
-    let answer = daemon.post(&with("data:audio/wav;base64,UklGRiQAAABXQVZF"));
+    let voice = |seconds: usize| data_url(&wav(&vec![0; 32_000 * seconds]));
+    let answer = daemon.post(&with(&voice(2)));
     assert_eq!(said(&json_of(&answer)), both("A", "B"));
     assert!(
         warnings(&answer).contains("known_speaker_references"),
         "{answer:?}"
     );
     // A long one is no parameter like others.
-    let long = format!("data:audio/wav;base64,UklGRiQA{}", "AAAA".repeat(200_000));
-    assert_eq!(daemon.post(&with(&long)).status, 200);
-    for url in [
-        "Ann",
-        "data:text/plain;base64,QW5u",
-        "data:audio/wav;base64,bm8gYXVkaW8h",
+    assert_eq!(daemon.post(&with(&voice(10))).status, 200);
+    let (short, long) = (voice(1), voice(11));
+    for (url, expected) in [
+        ("Ann", "no data URL"),
+        ("data:text/plain;base64,QW5u", "media type"),
+        ("data:audio/wav;base64,bm8gYXVkaW8h", "not a recording"),
+        ("data:audio/wav;base64,UklGRiQAAABXQVZF", "fewer than 2 s"),
+        (&short, "it has 1.0 s of sound"),
+        (&long, "it has 11.0 s of sound"),
     ] {
         let answer = daemon.post(&with(url));
         let parameter = Some("known_speaker_references[]");
         let message = answer.assert_refusal(400, "invalid_parameter", parameter);
-        assert!(message.contains("data URL"), "{message}");
+        assert!(
+            message.contains("2 to 10 s") && message.contains(expected),
+            "{message}"
+        );
     }
-    let two = with("data:audio/wav;base64,UklGRiQA").field("known_speaker_names[]", "customer");
+    let two = with(&voice(2)).field("known_speaker_names[]", "customer");
     let parameter = Some("known_speaker_references");
     daemon
         .post(&two)

@@ -17,7 +17,7 @@ use crate::common::{
     daemon::{Daemon, Setup},
     ggml::{Ggml, segment},
     http::{Answer, Form},
-    kaldi,
+    kaldi, onnx,
     process::Seen,
     user::{self, User},
     wait_until,
@@ -48,9 +48,21 @@ fn engines(folder: &Path, service: &Service) -> Vec<Engine> {
     let file = folder.join("ggml-test.bin");
     Ggml::english(segment(0.0, "ten of clubs", 1.2)).write(&file);
     kaldi::write(folder, &[("go", 10), ("forward", 20)]);
+    let own = |name: &str, table: &str| (format!("engine = \"{name}\"\n"), table.to_owned());
+    let (transducer, sense_voice) = (folder.join("transducer"), folder.join("sense-voice"));
+    onnx::transducer(
+        &transducer,
+        &["<blk>", "<unk>", "▁go", "▁for", "ward"],
+        &[(10, "▁go"), (20, "▁for"), (22, "ward")],
+    );
+    onnx::sense_voice(&sense_voice);
+    let sherpa = |model: &Path, more: &str| {
+        let library = onnx::library();
+        let table = format!("model = {model:?}\nlibrary = {library:?}\n{more}");
+        own("sherpa", &format!("[models.default.sherpa]\n{table}"))
+    };
     let (vosk, sdk, port) = (kaldi::library(), azure::library(), service.port());
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/engine.py");
-    let own = |name: &str, table: &str| (format!("engine = \"{name}\"\n"), table.to_owned());
     vec![
         Engine {
             name: "pocketsphinx",
@@ -75,6 +87,20 @@ fn engines(folder: &Path, service: &Service) -> Vec<Engine> {
             ),
             modes: ALL,
             text: "go forward",
+        },
+        // It expects words that a request names.
+        Engine {
+            name: "sherpa",
+            config: sherpa(&transducer, "beam_size = 4\nmodeling_unit = \"cjkchar\"\n"),
+            modes: ALL,
+            text: "go forward",
+        },
+        // It is told which language is spoken.
+        Engine {
+            name: "sherpa, SenseVoice",
+            config: sherpa(&sense_voice, ""),
+            modes: ALL,
+            text: "10 meters",
         },
         Engine {
             name: "azure",

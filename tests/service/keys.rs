@@ -7,6 +7,8 @@ use std::{
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::PathBuf,
     process::Command,
+    thread,
+    time::Instant,
 };
 
 use crate::common::{
@@ -305,29 +307,88 @@ fn keys_come_and_go_by_reload_and_no_request_is_lost() {
     assert_eq!(ask(tcp, &get("/v1/models", &of("stt_wrong"))).status, 200);
 }
 
+/// The lines of the journal about clients without a known key.
+fn told(daemon: &Daemon) -> Vec<String> {
+    let log = daemon.log();
+    let lines = log.lines().filter(|line| line.contains("over TCP, "));
+    lines.map(str::to_owned).collect()
+}
+
 #[test]
-fn wrong_keys_hold_nothing() {
+fn ten_thousand_wrong_keys_hold_nothing() {
     let keys = Keys::new(&line("phone", PHONE));
     let tcp = local_port();
-    let config = format!("{}{FAULT}", keys.config());
+    let config = format!("service.log_level = \"warn\"\n{}{FAULT}", keys.config());
     let daemon = Setup::new(&config).listen(&tcp.to_string()).start();
-    let storm = |from: usize, count: usize| {
-        for number in from..from + count {
-            let wrong = format!("stt_{number:064x}");
-            assert_eq!(ask(tcp, &post_head(&wrong, 9999)).status, 401);
-        }
+    // As fast as they are answered, by several at once.
+    let storm = |count: usize| {
+        thread::scope(|scope| {
+            for part in 0..4 {
+                scope.spawn(move || {
+                    for number in 0..count / 4 {
+                        let wrong = format!("stt_{part:032x}{number:032x}");
+                        assert_eq!(ask(tcp, &post_head(&wrong, 9999)).status, 401);
+                    }
+                });
+            }
+        });
     };
     // The first ones warm the heap.
-    storm(0, 500);
-    let (before, log) = (private_memory(daemon.pid()), daemon.log().len());
-    storm(500, 2000);
+    storm(500);
+    let (before, start) = (private_memory(daemon.pid()), Instant::now());
+    // The users of this machine notice nothing.
+    let served = 10;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..served {
+                let form = Form::of("a.wav", &wav(&[0; 3200]));
+                assert_eq!(daemon.post(&form).status, 200);
+            }
+        });
+        storm(10_000);
+    });
+    let took = start.elapsed();
+    println!("10000 wrong keys in {took:?}");
     let grown = private_memory(daemon.pid()).saturating_sub(before);
-    assert!(grown < 256 << 10, "grown by {grown} bytes");
-    assert_eq!(daemon.log().len(), log, "{}", daemon.log());
+    assert!(grown < 512 << 10, "grown by {grown} bytes");
+    // One line at once, and one for each minute.
+    let (lines, minutes) = (told(&daemon), took.as_secs() / 60);
+    assert!(lines.len() as u64 <= 2 + minutes, "{lines:?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("from 127.0.0.1 "));
     let stats = daemon.get("/v1/stats").json();
-    assert_eq!(stats["total"]["requests"]["accepted"], 0);
-    assert_eq!(stats["clients"], json!([]));
+    assert_eq!(stats["total"]["requests"]["accepted"], served);
+    let clients = stats["clients"].as_array().unwrap();
+    assert!(
+        clients.iter().all(|client| client["key"].is_null()),
+        "{stats}"
+    );
     assert_eq!(ask(tcp, &post(PHONE, "")).status, 200);
+}
+
+#[test]
+fn strangers_that_hold_all_connections_leave_some_for_the_unix_socket() {
+    let keys = Keys::new(&line("phone", PHONE));
+    let tcp = local_port();
+    let config = format!(
+        "[http]\nmax_connections = 8\nheader_timeout = \"1h\"\n{}{FAULT}",
+        keys.config()
+    );
+    let daemon = Setup::new(&config).listen(&tcp.to_string()).start();
+    // They say nothing, and half of them a part of a head.
+    let mut strangers: Vec<Raw> = (0..60).map(|_| connect(tcp)).collect();
+    for stranger in strangers.iter_mut().step_by(2) {
+        stranger.send(b"GET /v1/models HTTP/1.1\r\n");
+    }
+    for _ in 0..20 {
+        assert_eq!(daemon.get("/v1/models").status, 200);
+    }
+    let form = Form::of("a.wav", &wav(&[0; 3200]));
+    assert_eq!(daemon.post(&form).status, 200);
+    // Those who came last are served once the others are gone.
+    let mut last = connect(tcp);
+    last.send(&get("/v1/models", &of(PHONE)));
+    drop(strangers);
+    assert_eq!(last.answer().status, 200);
 }
 
 #[test]

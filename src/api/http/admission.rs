@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 
-use super::App;
+use super::{App, strangers::Strangers};
 use crate::{
     api::{Peer, error::ApiError},
     config::{Access, Share},
@@ -26,7 +26,7 @@ const SCHEME: &str = "Bearer";
 
 /// Attach the client and its share of the service to the request, or refuse the request.
 pub(super) async fn admit(
-    State(app): State<App>,
+    State((app, strangers)): State<(App, Strangers)>,
     Extension(peer): Extension<Peer>,
     mut request: Request,
     next: Next,
@@ -39,7 +39,14 @@ pub(super) async fn admit(
         }
         Err(_) if request.uri().path() == ALIVE => {}
         Err(_) if request.uri().path() == READY && access.keys().is_some() => {}
-        Err(error) => return Err(error),
+        Err(error) => {
+            if let Peer::Remote(address) = peer
+                && access.keys().is_some()
+            {
+                strangers.note(address);
+            }
+            return Err(error);
+        }
     }
     Ok(next.run(request).await)
 }

@@ -21,6 +21,7 @@ mod options;
 mod parts;
 mod render;
 mod stats;
+mod strangers;
 mod streaming;
 mod transcriptions;
 mod unparsed;
@@ -36,7 +37,7 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use self::{options::Page, transcriptions::page};
+use self::{options::Page, strangers::Strangers, transcriptions::page};
 use super::{App, Listener, error::ApiError, server};
 
 /// Id of a request. Each request gets a new one, and the answer carries it as `x-request-id`.
@@ -82,12 +83,16 @@ fn pages() -> [(&'static str, MethodRouter<App>); 11] {
 /// The router of all pages, with the layers around them.
 pub fn router(app: App) -> Router {
     let pages = pages().into_iter();
+    let strangers = Strangers::default();
     pages
         .fold(Router::new(), |router, (path, page)| {
             router.route(path, page.fallback(wrong_method))
         })
         .fallback(async || ApiError::no_route())
-        .layer(from_fn_with_state(app.clone(), admission::admit))
+        .layer(from_fn_with_state(
+            (app.clone(), strangers),
+            admission::admit,
+        ))
         .layer(from_fn_with_state(app.clone(), foreign::keep_out))
         .layer(from_fn(balanced::translate))
         .layer(from_fn(identify))

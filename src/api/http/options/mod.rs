@@ -1,11 +1,13 @@
 //! Parameters of a request, and the checks that they fit together.
 
 mod field;
+mod reference;
 mod speakers;
 mod values;
 
 use field::Field;
-pub(super) use speakers::{KnownSpeakers, Reference};
+pub(super) use reference::Reference;
+pub(super) use speakers::KnownSpeakers;
 use values::{
     Commas, boolean, chunking, detector, fixed_detector, format_of, language, list, output, raw,
     size, task, time, word_times,

@@ -1,28 +1,7 @@
 //! Parameters about the people who speak: how they are told apart, and their names.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
+use super::reference::Reference;
 use crate::{api::error::ApiError, audio::MOST_VOICES, config::Speakers, transcript::is_name};
-
-/// Bytes of a reference's data, in base64: ten seconds of 48 kHz, stereo, 16 bits, and half as much
-/// again.
-const MAX_REFERENCE: usize = 4 << 20;
-
-/// Bytes of a data URL before its data.
-const MAX_HEAD: usize = 256;
-
-/// Beginnings of the files that OpenAI's service takes: their place, and their bytes.
-const BEGINNINGS: [(usize, &[u8]); 9] = [
-    (0, b"RIFF"),
-    (0, b"fLaC"),
-    (0, b"OggS"),
-    (0, b"ID3"),
-    (4, b"ftyp"),
-    (0, b"\x1a\x45\xdf\xa3"),
-    (0, b"FORM"),
-    (0, b"caff"),
-    (0, b"RF64"),
-];
 
 /// The wishes of a client about speakers.
 #[derive(Debug, Default)]
@@ -59,8 +38,7 @@ impl KnownSpeakers {
         reference: &Reference,
     ) -> Result<(), ApiError> {
         let what = match reference.fault() {
-            // Clients send an empty value for a parameter that they leave open.
-            _ if reference.head.is_empty() => return Ok(()),
+            _ if reference.is_empty() => return Ok(()),
             Some(fault) => format!(
                 "a reference must be a recording of 2 to 10 s in a data URL \
                  (data:audio/wav;base64,…): {fault}"
@@ -116,122 +94,9 @@ pub(super) fn by(name: &str, value: &str) -> Result<Speakers, ApiError> {
     }
 }
 
-/// A recording of a known voice, in a data URL. No engine compares voices, so it is checked while
-/// it arrives, and not kept.
-#[derive(Debug, Default)]
-pub(in crate::api::http) struct Reference {
-    /// The URL up to its data, and the first letters of the data.
-    head: Vec<u8>,
-    /// Letters of the data, and those of them that stand for no bits (`=`).
-    letters: usize,
-    padding: usize,
-    has_data: bool,
-    is_bad: bool,
-}
-
-impl Reference {
-    /// Take the next bytes of the URL.
-    pub(in crate::api::http) fn take(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if !self.has_data {
-                self.has_data = *byte == b',';
-                self.is_bad |= self.head.len() >= MAX_HEAD;
-                if !self.is_bad {
-                    self.head.push(*byte);
-                }
-                continue;
-            }
-            let is_padding = *byte == b'=';
-            let is_letter = byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-            self.is_bad |= !is_padding && (!is_letter || self.padding > 0);
-            self.letters += 1;
-            self.padding += usize::from(is_padding);
-            if self.letters <= 16 {
-                self.head.push(*byte);
-            }
-        }
-    }
-
-    /// Why it is no recording, if it is none.
-    fn fault(&self) -> Option<&'static str> {
-        let end = self.head.len() - self.letters.min(16);
-        let (url, data) = self.head.split_at(end);
-        let url = String::from_utf8_lossy(url).to_ascii_lowercase();
-        let is_audio = ["data:audio/", "data:video/", "data:application/ogg"];
-        let is_audio = is_audio.iter().any(|kind| url.starts_with(kind));
-        if !self.has_data || !url.starts_with("data:") {
-            Some("this is no data URL")
-        } else if !is_audio || !url.ends_with(";base64,") {
-            Some("its media type is not that of a recording in base64")
-        } else if self.is_bad || !self.letters.is_multiple_of(4) || self.padding > 2 {
-            Some("its data are not base64")
-        } else if self.letters > MAX_REFERENCE {
-            Some("it is longer than 10 s of sound are")
-        } else if !STANDARD
-            .decode(data)
-            .is_ok_and(|bytes| begins_like_audio(&bytes))
-        {
-            Some("its data are not a recording")
-        } else {
-            None
-        }
-    }
-}
-
-/// True if a file that begins with these bytes may be a recording. MPEG has no word in front, only
-/// eleven bits that are 1.
-fn begins_like_audio(bytes: &[u8]) -> bool {
-    let begins =
-        |(at, word): &(usize, &[u8])| bytes.get(*at..).is_some_and(|b| b.starts_with(word));
-    BEGINNINGS.iter().any(begins) || matches!(bytes, [0xff, second, ..] if *second >= 0xe0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fault(url: &str) -> Option<&'static str> {
-        let mut reference = Reference::default();
-        for bytes in url.as_bytes().chunks(7) {
-            reference.take(bytes);
-        }
-        reference.fault()
-    }
-
-    #[test]
-    fn a_reference_is_a_recording_in_a_data_url() {
-        // RIFF, fLaC, an MPEG frame, MP4.
-        for data in [
-            "UklGRiQAAABXQVZF",
-            "ZkxhQwAAACI=",
-            "//uQZAAA",
-            "AAAAIGZ0eXBNNEEg",
-        ] {
-            assert_eq!(
-                fault(&format!("data:audio/wav;base64,{data}")),
-                None,
-                "{data}"
-            );
-        }
-        for (url, what) in [
-            ("", "no data URL"),
-            ("Ann", "no data URL"),
-            ("https://example.org/ann.wav,", "no data URL"),
-            ("data:text/plain;base64,UklGRiQA", "media type"),
-            ("data:audio/wav,UklGRiQA", "media type"),
-            ("data:audio/wav;base64,UklGRiQ", "not base64"),
-            ("data:audio/wav;base64,Ukl=RiQA", "not base64"),
-            ("data:audio/wav;base64,UklG RiQA", "not base64"),
-            ("data:audio/wav;base64,", "not a recording"),
-            ("data:audio/wav;base64,bm8gYXVkaW8h", "not a recording"),
-        ] {
-            let fault = fault(url).unwrap();
-            assert!(fault.contains(what), "{url}: {fault}");
-        }
-        let long = "A".repeat(MAX_REFERENCE);
-        assert!(fault(&format!("data:audio/wav;base64,UklG{long}")).is_some());
-        assert!(fault(&format!("data:{long}")).is_some());
-    }
 
     #[test]
     fn names_are_different_and_few() {

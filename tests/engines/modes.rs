@@ -202,8 +202,9 @@ fn an_old_hybrid_job_is_replaced() {
     let daemon = Daemon::start(&format!("{FAULTS}recycle = {{ max_age = \"2s\" }}"));
     let first = good(&daemon, "hybrid");
     wait_until("it is gone", LONG, || !process::lives(first));
-    let log = daemon.log();
-    assert!(log.contains("is replaced (age) after 1 requests"), "{log}");
+    wait_until("that is told", LONG, || {
+        daemon.log().contains("is replaced (age) after 1 requests")
+    });
     let [requests, growth, age] = recycled(&daemon);
     assert!(requests == 0 && growth == 0 && age >= 1);
     assert_ne!(good(&daemon, "hybrid"), first);

@@ -845,6 +845,11 @@ fn a_terminal_shows_a_bar_and_control_c_keeps_what_has_come() {
         screen.contains("toy: [") && screen.contains(" left") && screen.contains('█')
     });
     println!("{screen}");
+    // The bar is drawn before the last of the half is there.
+    let stored = || fs::metadata(place.partial(&file)).map_or(0, |partial| partial.len());
+    wait_until("half of it is stored", LONG, || {
+        stored() == file.len() as u64 / 2
+    });
     tmux.press("C-c");
     // The terminal wraps lines.
     let screen = tmux.ended(130).replace('\n', "");

@@ -55,4 +55,7 @@ pub enum Command {
     /// Hold a model and fork jobs; started by the service itself
     #[command(hide = true)]
     Zygote,
+    /// Tell when somebody speaks in live recordings; started by the service itself
+    #[command(hide = true)]
+    Detector,
 }

@@ -4,7 +4,7 @@
 //! Each takes any bytes and returns. It panics if a rule is broken that must always hold.
 
 pub use crate::{
-    api::{http::fuzzing::multipart, wyoming::fuzzing::wyoming},
+    api::{http::fuzzing::multipart, http::realtime::fuzzing::realtime, wyoming::fuzzing::wyoming},
     audio::fuzzing::{decode, raw},
     catalogue::fuzzing::catalogue,
     config::fuzzing::config,
@@ -92,5 +92,5 @@ mod tests {
         };
     }
 
-    replay! { catalogue config decode job_messages multipart onnx program raw wyoming }
+    replay! { catalogue config decode job_messages multipart onnx program raw realtime wyoming }
 }

@@ -8,6 +8,7 @@ pub mod api;
 pub mod audio;
 pub mod catalogue;
 pub mod config;
+pub mod detector;
 pub mod dispatch;
 pub mod engine;
 pub mod events;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stt_isolated::{
     config::{Config, ConfigError},
+    detector,
     isolation::environment,
     job,
     service::{self, ServeError},
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
         },
         Command::CheckModel(check) => check_model(&check),
         Command::Zygote => match job::zygote_main() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        Command::Detector => match detector::main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, 1),
         },

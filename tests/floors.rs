@@ -29,7 +29,7 @@ const FLOORS: &[&[&str]] = &[
     &["request"],
     &["engine"],
     &["config"],
-    &["job"],
+    &["job", "detector"],
     &["dispatch/request"],
     &["dispatch/statistics"],
     &["dispatch/state"],

@@ -1,6 +1,9 @@
-//! Counts and limits connected clients, and knows how long there has been none.
+//! Counts and limits connected clients, knows how long there has been none, and counts sessions.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -134,6 +137,33 @@ impl Drop for Place {
                 state.quiet_since = Instant::now();
             }
         });
+    }
+}
+
+/// The sessions of all listening sockets together. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions(Arc<AtomicUsize>);
+
+/// One session; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Sessions {
+    /// Number of sessions at the moment.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Count one more, as long as the result lives.
+    pub(super) fn enter(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.0.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -243,6 +243,20 @@ impl ApiError {
         Self::new(Code::InternalError, message)
     }
 
+    /// The request for a session is no handshake of WebSocket.
+    pub(super) fn no_websocket() -> Self {
+        let message = "sessions are held over WebSocket, version 13 (RFC 6455): send its handshake";
+        Self::new(Code::UpgradeRequired, message)
+    }
+
+    /// The client of a session commits only these milliseconds of audio.
+    pub(super) fn empty_commit(milliseconds: u64) -> Self {
+        let message = format!(
+            "there is too little audio to commit: at least 100 ms are needed, the buffer has {milliseconds} ms"
+        );
+        Self::new(Code::EmptyCommit, message)
+    }
+
     /// The path does not exist.
     pub(super) fn no_route() -> Self {
         let message = "there is nothing here; POST /v1/audio/transcriptions transcribes";
@@ -320,6 +334,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.code == Code::UpgradeRequired {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.code == Code::InvalidApiKey {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

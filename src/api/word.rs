@@ -4,7 +4,7 @@ use super::error::ApiError;
 use crate::{
     dispatch::{Report, RequestEvent, Ticket},
     request::Refusal,
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// An event of a request.
@@ -12,6 +12,8 @@ use crate::{
 pub(super) enum Word {
     /// A final segment of the transcript.
     Segment(Segment),
+    /// Words that are not final yet.
+    Hypothesis(Hypothesis),
     /// The request has ended. The last event.
     Finished(Box<Report>),
     /// The request never ran. The last event.
@@ -21,15 +23,22 @@ pub(super) enum Word {
 /// Wait for the next event of a request for `model`. Cancel-safe.
 pub(super) async fn next(ticket: &mut Ticket, model: &str) -> Word {
     loop {
-        return match ticket.next().await {
-            Some(RequestEvent::Started | RequestEvent::Channels(_)) => continue,
-            Some(RequestEvent::Segment(segment)) => Word::Segment(segment),
-            Some(RequestEvent::Finished(report)) => Word::Finished(report),
-            Some(RequestEvent::Refused(refusal)) => {
-                Word::Refused(ApiError::refused(&refusal, model))
-            }
-            // The scheduler dropped the request without an event, so it is shutting down.
-            None => Word::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
-        };
+        if let Some(word) = next_or_start(ticket, model).await {
+            return word;
+        }
     }
+}
+
+/// Wait for the next event of a request for `model`. `None` means that a job has taken it.
+/// Cancel-safe.
+pub(super) async fn next_or_start(ticket: &mut Ticket, model: &str) -> Option<Word> {
+    Some(match ticket.next().await {
+        Some(RequestEvent::Started | RequestEvent::Channels(_)) => return None,
+        Some(RequestEvent::Segment(segment)) => Word::Segment(segment),
+        Some(RequestEvent::Hypothesis(hypothesis)) => Word::Hypothesis(hypothesis),
+        Some(RequestEvent::Finished(report)) => Word::Finished(report),
+        Some(RequestEvent::Refused(refusal)) => Word::Refused(ApiError::refused(&refusal, model)),
+        // The scheduler dropped the request without an event, so it is shutting down.
+        None => Word::Refused(ApiError::refused(&Refusal::ShuttingDown, model)),
+    })
 }

@@ -25,7 +25,7 @@ use symphonia::core::{
 use super::{
     containers::params_of,
     frames::{self, Frame, HEADER, Sort},
-    source::{ape_len, id3_len},
+    tags::{ape_len, id3_len},
     xing::Info,
 };
 

@@ -7,7 +7,7 @@ use super::{
     AudioError,
     frames::{self, Sort},
     intake::Intake,
-    source::id3_len,
+    tags::id3_len,
 };
 
 /// Bytes from the front that tell most formats: four packets of a transport stream.

@@ -6,11 +6,11 @@ use super::vad::{FRAME, Judged, Vad};
 /// Longest piece, in samples: 30 s. Whisper's models take that much at once, and PocketSphinx
 /// decodes about as much in 50 MB. A shorter recording is cut only at long pauses, so that an
 /// engine hears its whole context.
-const LONGEST: usize = 30 * SAMPLE_RATE as usize;
+pub(super) const LONGEST: usize = 30 * SAMPLE_RATE as usize;
 
 /// Number of frames in a pause that ends a piece: 0.7 s, which leaves room for the margins of both
 /// pieces. Pauses within sentences are mostly shorter.
-const PAUSE: usize = frames(700);
+pub(super) const PAUSE: usize = frames(700);
 
 /// The same for [`Cutter::long`] pieces, and for recordings that fit into one piece: 3 s. No
 /// sentence continues after such a pause, and engines invent text in more silence or music.
@@ -22,27 +22,27 @@ const BEFORE: usize = frames(300);
 
 /// Number of frames kept after the last frame of speech: 0.25 s, because words fade. PocketSphinx
 /// may take noise for short words: with 0.5 s it heard three times as many that nobody had said.
-const AFTER: usize = frames(250);
+pub(super) const AFTER: usize = frames(250);
 
 /// Speech without a pause is cut at the quietest place within its last frames: 8 s.
-const SEARCH: usize = frames(8_000);
+pub(super) const SEARCH: usize = frames(8_000);
 
 /// Number of frames that must be quiet for a cut: 0.16 s.
-const QUIET: usize = frames(160);
+pub(super) const QUIET: usize = frames(160);
 
 /// Speech probability of a frame that continues speech.
-const GOES_ON: f32 = 0.5;
+pub(super) const GOES_ON: f32 = 0.5;
 
 /// Mean speech probability over [`SURE_FRAMES`] frames at which we accept them as speech. No music
 /// of 26 synthesised instruments reached it, and of 325 single letters and digits only ten letters
 /// did not (docs/decisions/0049).
-const SURE: f32 = 0.8;
+pub(super) const SURE: f32 = 0.8;
 
 /// Number of frames that prove speech: 0.2 s, a short vowel.
-const SURE_FRAMES: usize = 6;
+pub(super) const SURE_FRAMES: usize = 6;
 
 /// Milliseconds in frames, rounded up.
-const fn frames(milliseconds: usize) -> usize {
+pub(super) const fn frames(milliseconds: usize) -> usize {
     (milliseconds * SAMPLE_RATE as usize / 1_000).div_ceil(FRAME)
 }
 

@@ -6,6 +6,7 @@ mod damaged;
 mod formats;
 mod headers;
 mod kinds;
+mod live;
 mod losses;
 mod pieces;
 mod raw;

@@ -6,6 +6,11 @@ use super::{Config, ConfigError};
 
 const FILE: &str = "fuzz.toml";
 
+/// The configuration without a file.
+pub fn usual() -> Config {
+    Config::of(Path::new(FILE), "", std::iter::empty()).expect("no settings are needed")
+}
+
 /// Read a configuration file; after NUL bytes follow environment variables, `NAME=VALUE` each.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {

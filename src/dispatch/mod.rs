@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) use self::serving::talk::fuzzing;
 use self::{
     model::reload,
-    snapshot::Snapshot,
+    snapshot::{Connected, Snapshot},
     state::{
         admission::admit,
         shared::{Shared, Stop},
@@ -137,10 +137,10 @@ impl Dispatcher {
         self.shared.schedule().counts()
     }
 
-    /// All statistics as the client `asker` may see them; `connections` of clients are there. Reads
+    /// All statistics as the client `asker` may see them; `connected` clients are there. Reads
     /// a few files for each process.
-    pub fn snapshot(&self, connections: usize, asker: &Client) -> Snapshot {
-        Snapshot::take(&self.shared, connections, asker)
+    pub fn snapshot(&self, connected: Connected, asker: &Client) -> Snapshot {
+        Snapshot::take(&self.shared, connected, asker)
     }
 
     /// The kernel's features, found by trying them.

@@ -82,6 +82,15 @@ pub struct Bounds {
     pub memory_budget_bytes: Option<u64>,
 }
 
+/// The clients that are connected at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connected {
+    /// Number of their connections.
+    pub connections: usize,
+    /// Number of realtime sessions among them.
+    pub sessions: usize,
+}
+
 /// The service's own process. Sizes in bytes; `None` if `/proc` does not tell.
 #[derive(Debug, Serialize)]
 pub struct Supervisor {
@@ -100,6 +109,8 @@ pub struct Supervisor {
     pub descriptors: Option<usize>,
     /// Number of clients' connections.
     pub connections: usize,
+    /// Number of realtime sessions among them.
+    pub sessions: usize,
 }
 
 /// Past and present work of a model, or of all models together.
@@ -279,9 +290,9 @@ struct PoolState {
 }
 
 impl Snapshot {
-    /// Everything, at this moment, as the client `asker` may see it; `connections` of clients are
+    /// Everything, at this moment, as the client `asker` may see it; `connected` clients are
     /// there. Reads a few files for each process.
-    pub(in crate::dispatch) fn take(shared: &Shared, connections: usize, asker: &Client) -> Self {
+    pub(in crate::dispatch) fn take(shared: &Shared, connected: Connected, asker: &Client) -> Self {
         let statistics = &shared.statistics;
         let open = statistics.open();
         let pools = pools(shared);
@@ -308,7 +319,7 @@ impl Snapshot {
             uptime: statistics.uptime(),
             isolation,
             bounds: Bounds::of(shared),
-            supervisor: Supervisor::now(connections),
+            supervisor: Supervisor::now(connected),
             total,
             refused_before_upload: statistics.refused(),
             models,
@@ -420,7 +431,7 @@ impl Bounds {
 }
 
 impl Supervisor {
-    fn now(connections: usize) -> Self {
+    fn now(connected: Connected) -> Self {
         let own = Footprint::own();
         Self {
             pid: std::process::id(),
@@ -429,7 +440,8 @@ impl Supervisor {
             cpu: own.map(|own| own.cpu),
             threads: own.map(|own| own.threads),
             descriptors: isolation::descriptors(),
-            connections,
+            connections: connected.connections,
+            sessions: connected.sessions,
         }
     }
 }

@@ -28,7 +28,7 @@ pub use self::{
 pub use crate::audio::SAMPLE_RATE;
 use crate::{
     request::{Ask, Code},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// Audio that the engine pulls, block by block.
@@ -85,6 +85,29 @@ pub trait OriginalSource {
     /// It is longer than allowed, or nobody wants to know any more.
     fn heard(&mut self, audio: Duration) -> Result<(), EngineError>;
 }
+
+/// A result of an engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// A piece of the transcript is final.
+    Segment(Segment),
+    /// Words that are not final yet, if [`Ask::partials`] asks for them.
+    Hypothesis(Hypothesis),
+}
+
+impl Said {
+    /// The same, found in a piece of the recording that begins at `by`.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        match self {
+            Self::Segment(segment) => Self::Segment(segment.later(by)),
+            hypothesis @ Self::Hypothesis(_) => hypothesis,
+        }
+    }
+}
+
+/// Takes the results of an engine. `Break` means that nobody wants the rest.
+pub type Emit<'a> = dyn FnMut(Said) -> ControlFlow<()> + 'a;
 
 /// How an engine that hears samples wants to have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +168,16 @@ pub trait HearsSamples: Engine {
         Hearing::Pieces
     }
 
+    /// Whether it can hear a piece while it is being spoken. If so, and if [`Ask::partials`] asks
+    /// for words before they are final, [`AudioSource::next_block`] waits for the speaker, and a
+    /// piece also ends at each pause.
+    fn hears_live(&self) -> bool {
+        false
+    }
+
     /// Transcribe one recording, or one piece of it, giving each segment to `emit` as soon as it is
-    /// final.
+    /// final. Hypotheses may come between them, if [`Ask::partials`] asks for them. The text of the
+    /// next segment must begin with the text that they committed.
     ///
     /// `emit` answers `Break` when nobody wants the rest; the engine then returns `Ok` early.
     /// If nobody speaks, it emits no segment; that is not an error.
@@ -157,7 +188,7 @@ pub trait HearsSamples: Engine {
         &mut self,
         audio: &mut dyn AudioSource,
         ask: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError>;
 }
 
@@ -171,7 +202,7 @@ pub trait HearsOriginal: Engine {
         &mut self,
         recording: &mut dyn OriginalSource,
         ask: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError>;
 }
 

@@ -4,6 +4,7 @@
 //! <the unit's cgroup>       empty once we have moved; systemd owns its limits
 //!   supervisor/             this process
 //!   zygote-<model>/         one zygote
+//!   servant-<name>/         one process that works beside all jobs
 //!   job-<slot>/             one job at a time
 //! ```
 
@@ -142,9 +143,10 @@ impl Tree {
     fn remove_leftovers(&self) {
         for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let ours = name
-                .to_str()
-                .is_some_and(|n| n.starts_with("job-") || n.starts_with("zygote-"));
+            let is_ours = |n: &str| {
+                n.starts_with("job-") || n.starts_with("zygote-") || n.starts_with("servant-")
+            };
+            let ours = name.to_str().is_some_and(is_ours);
             if ours && let Err(error) = fs::remove_dir(entry.path()) {
                 tracing::warn!(
                     "the old cgroup {} cannot be removed: {error}",

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod channel;
+mod child;
 mod clone;
 mod delay;
 pub mod environment;
@@ -25,6 +26,7 @@ pub mod sandbox;
 mod scratch;
 pub mod sealed;
 pub mod secret;
+pub mod servant;
 #[cfg(test)]
 pub mod simulated;
 mod slot;
@@ -45,5 +47,6 @@ pub use pressure::PressureFile;
 pub use probe::Probe;
 pub use process::{JobProcess, ProcessError, ZygoteProcess};
 pub use program::{Program, die_as};
+pub use servant::Servant;
 pub use slot::{Slot, Slots, Usage};
 pub use standby::{Running, Standby};

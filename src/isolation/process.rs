@@ -9,14 +9,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    fcntl::OFlag,
-    sys::signal::{Signal, killpg},
-    unistd::{Pid, pipe2},
-};
+use nix::{fcntl::OFlag, unistd::pipe2};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    io::unix::AsyncFd,
     net::unix::pipe,
     time::{Instant, timeout_at},
 };
@@ -24,6 +19,7 @@ use tokio::{
 use super::{
     cgroup::{CgroupError, Leaf, LeafLimits},
     channel::{self, AsyncChannel, ChannelError, Message},
+    child::Child,
     delay::Delay,
     exec::exec_self,
     exit::Exit,
@@ -61,79 +57,6 @@ pub enum ProcessError {
 /// Longest wait for a fork, which takes microseconds to milliseconds. A zygote that needs longer is
 /// stuck.
 const FORK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A child process, killed and reaped when dropped: no process that we started outlives its handle.
-#[derive(Debug)]
-struct Child {
-    pid: i32,
-    pidfd: AsyncFd<PidFd>,
-    /// True if the process leads a group that holds all processes that it starts, and that ends
-    /// with it.
-    leads: bool,
-    /// The exit, once the process is reaped.
-    exit: Option<Exit>,
-}
-
-impl Child {
-    fn new(pid: i32, pidfd: PidFd) -> io::Result<Self> {
-        Ok(Self {
-            pid,
-            pidfd: pidfd.watch()?,
-            leads: false,
-            exit: None,
-        })
-    }
-
-    fn kill(&self) {
-        if let Err(error) = self.pidfd.get_ref().signal(Signal::SIGKILL) {
-            tracing::error!(
-                pid = self.pid,
-                "process {} cannot be killed: {error}",
-                self.pid
-            );
-        }
-    }
-
-    /// Kill all that a dead process has left in its group. It must not be reaped yet: until then no
-    /// other process can get its number, which is also the group's.
-    fn kill_group(&self) {
-        if self.leads && self.pidfd.get_ref().has_ended() {
-            // This fails if nothing was left, or if the process died before it made its group.
-            let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
-        }
-    }
-
-    /// Wait for the end of the process and reap it; later calls return the same answer.
-    /// Cancel-safe.
-    async fn ended(&mut self) -> io::Result<Exit> {
-        loop {
-            if let Some(exit) = self.exit {
-                return Ok(exit);
-            }
-            // Ask the kernel only when the descriptor says that there is an answer.
-            let mut readable = self.pidfd.readable().await?;
-            self.kill_group();
-            match self.pidfd.get_ref().try_reap()? {
-                Some(exit) => self.exit = Some(exit),
-                None => readable.clear_ready(),
-            }
-        }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.exit.is_none() {
-            self.kill();
-            if self.leads {
-                let _ = self.pidfd.get_ref().until_ended();
-                self.kill_group();
-            }
-            // A killed process ends in microseconds; without this it would stay a zombie.
-            let _ = self.pidfd.get_ref().reap();
-        }
-    }
-}
 
 /// A running zygote, with the forks requested of it.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ pub trait Work {
 /// A supervisor did not start this process, or the machine lacks something basic.
 pub fn run<W: Work>(work: impl FnOnce() -> io::Result<W>) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    let control = take_stdin()?;
+    let control: Channel<FromZygote, ToZygote> = take_stdin()?;
     let mut thread = SingleThreaded::open()?;
     let work = work()?;
 
@@ -205,7 +205,11 @@ fn tell(
 }
 
 /// Take the supervisor's socket from stdin, and leave `/dev/null` there for libraries.
-fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
+pub(super) fn take_stdin<Out, In>() -> io::Result<Channel<Out, In>>
+where
+    Out: Message + Serialize,
+    In: Message + DeserializeOwned,
+{
     // SAFETY: nothing in this process owns that number yet: a zygote is started with the
     // descriptors 0, 1 and 2 only.
     if unsafe { libc::dup3(libc::STDIN_FILENO, CHANNEL, libc::O_CLOEXEC) } < 0 {
@@ -218,7 +222,7 @@ fn take_stdin() -> io::Result<Channel<FromZygote, ToZygote>> {
 }
 
 /// Set the process name, of which the kernel shows 15 bytes in `ps` and `top`.
-fn set_name(name: &str) -> io::Result<()> {
+pub(super) fn set_name(name: &str) -> io::Result<()> {
     let name: Vec<u8> = name.bytes().filter(|b| *b != 0).take(15).collect();
     let name = std::ffi::CString::new(name)?;
     Ok(prctl::set_name(&name)?)

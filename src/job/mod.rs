@@ -2,9 +2,11 @@
 //! dismissal.
 
 pub mod converter;
+mod live;
 mod original;
 mod report;
 mod seam;
+mod source;
 mod speakers;
 mod transcribe;
 pub mod wire;
@@ -35,7 +37,7 @@ use crate::{
     engine::{EngineSettings, LoadedModel, null::Null},
     isolation::{Load, Needs, Standby, exit_now, sealed, zygote},
     request::{Ask, Code, Failure},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// Run as a zygote whose jobs transcribe.
@@ -202,6 +204,11 @@ impl Report for ToSupervisor<'_> {
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
         let id = self.id;
         self.send(&FromJob::Segment { id, segment })
+    }
+
+    fn hypothesis(&mut self, hypothesis: Hypothesis) -> ControlFlow<()> {
+        let id = self.id;
+        self.send(&FromJob::Hypothesis { id, hypothesis })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audio::{self, AudioError},
-    engine::{EngineError, HearsOriginal, OriginalSource},
+    engine::{EngineError, HearsOriginal, OriginalSource, Said},
     request::{Ask, Failure, Figures, Speakers},
 };
 
@@ -54,7 +54,10 @@ pub(super) fn transcribe(
         order,
         report: &report,
     };
-    let mut emit = |segment| report.borrow_mut().segment(segment);
+    let mut emit = |said| match said {
+        Said::Segment(segment) => report.borrow_mut().segment(segment),
+        Said::Hypothesis(hypothesis) => report.borrow_mut().hypothesis(hypothesis),
+    };
     let result = engine.transcribe_original(&mut source, &order.ask, &mut emit);
     if source.too_long {
         return Err(too_long(order.max_audio));

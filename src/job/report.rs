@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::ControlFlow, time::Duration};
 use crate::{
     engine::EngineError,
     request::{Code, Failure},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// Length of audio between two progress messages: often enough for a deadline that grows with it.
@@ -27,6 +27,11 @@ pub trait Report {
     }
     /// A piece of the transcript is final.
     fn segment(&mut self, segment: Segment) -> ControlFlow<()>;
+    /// Words that are not final yet.
+    fn hypothesis(&mut self, hypothesis: Hypothesis) -> ControlFlow<()> {
+        let _ = hypothesis;
+        ControlFlow::Continue(())
+    }
     /// True if anybody listens. A supervisor that no longer listens to a job ends it instead.
     fn is_wanted(&self) -> bool {
         true

@@ -10,17 +10,20 @@ use std::{
 };
 
 use super::{
-    converter::{self, Conversion},
-    report::{Heard, PROGRESS_STEP, Report, failure, too_long},
+    converter,
+    live::in_live_pieces,
+    report::{Heard, Report, failure, too_long},
+    source::{Source, position},
     speakers,
     wire::Order,
 };
 use crate::{
-    audio::{self, AudioError, Cutter, Decoder, Hint, Keep, Wanted},
-    engine::{AudioSource, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE},
+    audio::{self, AudioError, Cutter, Decoder, Hint, Keep, LiveCutter, Wanted},
+    engine::{
+        AudioSource, Emit, EngineError, Hearing, HearsSamples, LoadedModel, SAMPLE_RATE, Said,
+    },
     isolation::Standby,
     request::{Ask, Failure, Figures, Speakers},
-    transcript::Segment,
 };
 
 /// Transcribe `recording`, with the `standby` as its converter if need be.
@@ -121,15 +124,23 @@ fn hear(
     ask: &Ask,
 ) -> Result<(), EngineError> {
     let report = source.report;
-    let mut emit = |segment| report.borrow_mut().segment(segment);
+    let mut emit = |said| match said {
+        Said::Segment(segment) => report.borrow_mut().segment(segment),
+        Said::Hypothesis(hypothesis) => report.borrow_mut().hypothesis(hypothesis),
+    };
     let hearing = engine.hearing();
     if hearing == Hearing::Whole {
         return engine.transcribe(source, ask, &mut emit);
     }
-    let mut cutter = Cutter::new(match ask.vad {
+    let keep = match ask.vad {
         true => Keep::Speech,
         false => Keep::Everything,
-    });
+    };
+    if ask.partials && engine.hears_live() {
+        let cutter = LiveCutter::new(keep);
+        return in_live_pieces(engine, source, cutter, ask, &mut emit);
+    }
+    let mut cutter = Cutter::new(keep);
     if hearing == Hearing::LongPieces {
         cutter = cutter.long();
     }
@@ -145,7 +156,7 @@ fn in_pieces(
     source: &mut Source<'_, '_>,
     mut cutter: Cutter,
     ask: &Ask,
-    emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+    emit: &mut Emit<'_>,
 ) -> Result<(), EngineError> {
     let mut is_over = false;
     while !is_over {
@@ -164,8 +175,8 @@ fn in_pieces(
                 samples: piece.samples,
                 is_given: false,
             };
-            engine.transcribe(&mut piece, ask, &mut |segment| {
-                flow = emit(segment.later(start));
+            engine.transcribe(&mut piece, ask, &mut |said| {
+                flow = emit(said.later(start));
                 flow
             })?;
             if flow.is_break() {
@@ -195,29 +206,6 @@ impl AudioSource for OnePiece<'_> {
     fn is_wanted(&self) -> bool {
         self.whole.is_wanted()
     }
-}
-
-/// The decoder as the engine sees it: it measures, reports progress, and stops at the model's
-/// limit.
-struct Source<'a, 'r> {
-    decoder: Decoder,
-    /// The converter whose output is decoded, if it is not the recording itself.
-    conversion: Option<Conversion>,
-    decode: Duration,
-    /// Number of samples given to the engine so far.
-    samples: u64,
-    told: Duration,
-    heard: Heard,
-    /// True if the engine does its work while it reads.
-    hears_as_it_reads: bool,
-    limit: Duration,
-    too_long: bool,
-    report: &'a RefCell<&'r mut dyn Report>,
-}
-
-/// Playing time of `samples` at 16 kHz.
-fn position(samples: u64) -> Duration {
-    Duration::from_secs(samples) / SAMPLE_RATE
 }
 
 impl Source<'_, '_> {
@@ -255,14 +243,6 @@ impl Source<'_, '_> {
         self.heard.total = Some(position(self.samples));
         self.samples = 0;
         Ok(())
-    }
-
-    /// The engine is done with this many samples.
-    ///
-    /// # Errors
-    /// As [`AudioSource::at_work`].
-    fn is_heard(&mut self, samples: u64) -> Result<(), EngineError> {
-        self.heard.until(position(samples), self.report)
     }
 
     /// If speakers are to be told apart, read the recording once to compare its channels. Then
@@ -320,43 +300,6 @@ impl Source<'_, '_> {
         let conversion = self.conversion.as_mut();
         warnings.extend(conversion.and_then(|conversion| conversion.warning(position)));
         warnings
-    }
-}
-
-impl AudioSource for Source<'_, '_> {
-    fn next_block(&mut self) -> Result<Option<&[f32]>, EngineError> {
-        let start = Instant::now();
-        let block = self.decoder.next_block()?;
-        self.decode += start.elapsed();
-        self.samples += block.map_or(0, |samples| samples.len() as u64);
-        let position = position(self.samples);
-        if position > self.limit {
-            self.too_long = true;
-            return Err(EngineError::Stopped);
-        }
-        // The first reading has already reported this part.
-        let is_new = position >= self.told;
-        if position >= self.told + PROGRESS_STEP || (is_new && block.is_none()) {
-            self.told = position;
-            if self.report.borrow_mut().progress(position).is_break() {
-                return Err(EngineError::Stopped);
-            }
-        }
-        if self.hears_as_it_reads {
-            self.heard.until(position, self.report)?;
-        }
-        Ok(block)
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.report.borrow().is_wanted()
-    }
-
-    fn at_work(&mut self) -> Result<(), EngineError> {
-        match self.report.borrow_mut().progress(self.told) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(EngineError::Stopped),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     isolation::{self, channel::Message},
     request::{Ask, Failure, Figures},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// A zygote whose jobs speak these words.
@@ -101,6 +101,13 @@ pub enum FromJob {
         audio: Duration,
         /// Length of the whole recording, if it is known by now.
         total: Option<Duration>,
+    },
+    /// Words that are not final yet. Said only if the order asks for them.
+    Hypothesis {
+        /// The request that this answers.
+        id: u64,
+        /// The text since the last segment that is new, and the rest of it.
+        hypothesis: Hypothesis,
     },
 }
 

@@ -32,6 +32,8 @@ pub struct Ask {
     pub track: Option<u16>,
     /// Leave out everything that is not speech, if the engine does not do so itself.
     pub vad: bool,
+    /// The client can use words before they are final. An engine gives hypotheses only then.
+    pub partials: bool,
     /// The service itself asks, to learn whether the model works. An engine must not contact a
     /// remote service for it, which may charge money.
     pub self_test: bool,
@@ -76,6 +78,7 @@ impl Default for Ask {
             speakers: None,
             track: None,
             vad: true,
+            partials: false,
             self_test: false,
             fault: None,
         }

@@ -185,6 +185,10 @@ codes! {
     NotFound: "not_found", 404, Never, Refused, Protocol;
     /// The page does not know this method.
     MethodNotAllowed: "method_not_allowed", 405, Never, Refused, Protocol;
+    /// The page speaks only WebSocket.
+    UpgradeRequired: "upgrade_required", 426, Never, Refused, Protocol;
+    /// A session's client commits less audio than can be transcribed.
+    EmptyCommit: "input_audio_buffer_commit_empty", 400, Never, Refused, Protocol;
     /// The head of the request did not arrive in time.
     HeaderTimeout: "header_timeout", 408, Never, Refused, Protocol;
     /// The body stopped arriving, or arrives too slowly.

@@ -23,8 +23,9 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
-    api::{App, Connections, http, wyoming},
+    api::{App, Connections, Sessions, http, vosk, wyoming},
     config::Config,
+    detector::Detector,
     dispatch::{Dispatcher, Health},
     events,
     isolation::{Probe, heap},
@@ -72,12 +73,15 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     let tree = confinement.tree();
     let probe = Probe::run(tree.as_deref())?;
     tracing::info!("{probe}");
+    let detector = Detector::new(tree.clone());
     let dispatcher = Dispatcher::start(config.clone(), tree, probe);
     let connections = Connections::new(config.http.max_connections);
     let (stop, stopping) = watch::channel(false);
     let app = App {
         dispatcher: dispatcher.clone(),
         connections: connections.clone(),
+        sessions: Sessions::default(),
+        detector,
     };
     let router = http::router(app.clone());
     let mut servers = JoinSet::new();
@@ -89,6 +93,9 @@ async fn run(config: Config, load: &Load<'_>, level: log::Level) -> Result<(), S
     }
     for listener in sockets.wyoming {
         servers.spawn(wyoming::serve(listener, app.clone(), stopping.clone()));
+    }
+    for listener in sockets.vosk {
+        servers.spawn(vosk::serve(listener, app.clone(), stopping.clone()));
     }
     let reload = Reload {
         load,

@@ -12,6 +12,8 @@ pub(super) struct Sockets {
     pub(super) http: Vec<Listener>,
     /// Sockets named `wyoming`: the protocol of Home Assistant.
     pub(super) wyoming: Vec<Listener>,
+    /// Sockets named `vosk`: the protocol of Vosk's server.
+    pub(super) vosk: Vec<Listener>,
 }
 
 impl Sockets {
@@ -27,6 +29,7 @@ impl Sockets {
         let mut sockets = Self {
             http: Vec::new(),
             wyoming: Vec::new(),
+            vosk: Vec::new(),
         };
         for index in 0..passed.len() {
             let name = names.get(index).copied().unwrap_or("unknown");
@@ -37,9 +40,10 @@ impl Sockets {
             let of_its_kind = match name {
                 "http" | "unknown" | "stt-isolated.socket" | "connection" => &mut sockets.http,
                 "wyoming" | "stt-isolated-wyoming.socket" => &mut sockets.wyoming,
+                "vosk" | "stt-isolated-vosk.socket" => &mut sockets.vosk,
                 _ => {
-                    let reason = "its name must be `http` or `wyoming` (FileDescriptorName= of \
-                                  the socket unit)";
+                    let reason = "its name must be `http`, `wyoming` or `vosk` (FileDescriptorName= \
+                                  of the socket unit)";
                     return Err(unusable(reason.into()));
                 }
             };
@@ -54,7 +58,8 @@ impl Sockets {
             };
             of_its_kind.push(listener.map_err(|error| unusable(error.to_string()))?);
         }
-        if sockets.http.is_empty() && sockets.wyoming.is_empty() {
+        let all = [&sockets.http, &sockets.wyoming, &sockets.vosk];
+        if all.iter().all(|listeners| listeners.is_empty()) {
             return Err(ServeError::NoSocket);
         }
         Ok(sockets)

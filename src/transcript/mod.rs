@@ -1,9 +1,11 @@
 //! The result of a transcription: segments of text with times.
 
+mod hypothesis;
 mod script;
 mod subtitles;
 
-pub use script::between;
+pub use hypothesis::{Committed, Hypothesis};
+pub use script::{between, decides_separator};
 pub use subtitles::Lines;
 
 use std::time::Duration;

@@ -53,6 +53,11 @@ pub fn between(left: &str, right: &str) -> &'static str {
     if joined { "" } else { " " }
 }
 
+/// True if [`between`] gives the same for any longer text that begins with `right`.
+pub fn decides_separator(right: &str) -> bool {
+    right.chars().any(|c| c.is_alphabetic() || is_sign(c))
+}
+
 /// True for a sign above or below a letter of Southern Asia, which is no letter by itself.
 fn is_sign(c: char) -> bool {
     matches!(u32::from(c), 0x0E00..=0x109F | 0x1780..=0x17FF)

@@ -208,3 +208,55 @@ fn a_client_that_stops_reading_is_cut_off() {
     let text = String::from_utf8(all).unwrap();
     assert!(!text.contains("transcript.text.done") && !text.contains(r#""error""#));
 }
+
+/// Deltas, guesses, and whether the stream has ended well.
+fn early(events: &[Value]) -> (Vec<&str>, Vec<&str>) {
+    let (done, before) = events.split_last().unwrap();
+    let of = |kind: &str, key: &str| {
+        let all = before.iter().filter(|event| event["type"] == kind);
+        all.map(|event| event[key].as_str().unwrap()).collect()
+    };
+    let (deltas, guesses): (Vec<&str>, Vec<&str>) = (
+        of("transcript.text.delta", "delta"),
+        of("stt.hypothesis", "tentative"),
+    );
+    assert_eq!(before.len(), deltas.len() + guesses.len(), "{events:?}");
+    assert!(deltas.iter().all(|delta| !delta.is_empty()), "{events:?}");
+    assert_eq!(done["type"], "transcript.text.done", "{done}");
+    assert_eq!(done["text"], deltas.concat());
+    (deltas, guesses)
+}
+
+#[test]
+fn guesses_and_promises_are_passed_on_as_they_are() {
+    let daemon = Daemon::start(FAULT);
+    let events = streamed(&daemon.post(&form("partials").field("partials", "true")));
+    let (deltas, guesses) = early(&events);
+    assert_eq!(deltas, ["fault", " eng", "ine"]);
+    assert_eq!(guesses, ["folt", " end", "ine"]);
+    let events = streamed(&daemon.post(&form("partials")));
+    assert_eq!(joined(&events), "fault engine");
+}
+
+#[test]
+fn words_before_they_are_final_need_a_plain_stream() {
+    let daemon = Daemon::start(FAULT);
+    let form = || Form::of("a.wav", &TEN_OF_CLUBS.wav()).field("partials", "true");
+    let answer = daemon.post(&form());
+    answer.assert_refusal(400, "invalid_parameter", Some("partials"));
+    let answer = daemon.post(
+        &form()
+            .field("stream", "true")
+            .field("response_format", "diarized_json"),
+    );
+    answer.assert_refusal(400, "invalid_parameter", Some("partials"));
+}
+
+#[test]
+fn a_job_that_breaks_its_promise_ends_its_stream() {
+    let daemon = Daemon::start(FAULT);
+    let events = streamed(&daemon.post(&form("partial-taken-back").field("partials", "true")));
+    let (error, before) = events.split_last().unwrap();
+    assert_eq!(before[0]["delta"], "go");
+    assert_eq!(error["error"]["code"], "worker_misbehaved", "{events:?}");
+}

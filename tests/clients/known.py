@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs/CLIENTS.md"
 # These addresses are those of the examples in systemd/ and docs/WYOMING.md.
 URL, WYOMING = "http://localhost:8178", "localhost:10300"
+WS = URL.replace("http", "ws")
 OPENAI = f"OPENAI_BASE_URL={URL}/v1\nOPENAI_API_KEY=any"
 
 
@@ -34,7 +35,7 @@ class Client:
     def setting(self, url, wyoming):
         """The lines, with the addresses of a daemon."""
         host, port = wyoming.split(":")
-        lines = self.lines.replace(URL, url).replace(WYOMING, wyoming)
+        lines = self.lines.replace(URL, url).replace(WS, url.replace("http", "ws")).replace(WYOMING, wyoming)
         return lines.replace("host: localhost", f"host: {host}").replace("port: 10300", f"port: {port}")
 
     def environment(self, setting):
@@ -119,6 +120,20 @@ CLIENTS = [
         "Add integration, LiteLLM",
         run="home_assistant_litellm",
     ),
+    Client("openai (Python), realtime", "openai", "others.txt", "turns", way="realtime.py", run="openai"),
+    Client("openai (Node), realtime", "openai", "package.json", "turns", way="realtime.mjs"),
+    Client("LiveKit Agents (Python), realtime", "livekit-plugins-openai", "others.txt", "turns", way="realtime.py", run="livekit"),
+    Client(
+        "Pipecat, realtime",
+        "pipecat-ai",
+        "others.txt",
+        "turns",
+        f"base_url: {WS}/v1/realtime\napi_key: any",
+        "`OpenAIRealtimeSTTService`",
+        "realtime.py",
+        "pipecat",
+    ),
+    Client("OpenAI Agents (Python), realtime", "openai-agents", "others.txt", "turns", way="realtime.py", run="agents"),
 ]
 
 

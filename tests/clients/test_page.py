@@ -12,6 +12,8 @@ def test_each_client_is_run():
     for client in known.CLIENTS:
         if client.way == "python":
             assert f"def {client.run}(" in tests["others.py"], client
+        elif client.way == "realtime.py":
+            assert f"def {client.run}(" in tests["realtime.py"], client
         elif client.way in ("node", "rust"):
             assert f'one.way == "{client.way}"' in tests["test_others.py"], client
         else:

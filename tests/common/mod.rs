@@ -20,6 +20,7 @@ pub mod look;
 pub mod manager;
 pub mod onnx;
 pub mod process;
+pub mod realtime;
 pub mod speech;
 pub mod tmux;
 pub mod user;

@@ -574,3 +574,57 @@ fn a_program_can_tell_speakers_apart() {
     assert_eq!(speakers(&answer), ["unknown", "unknown"]);
     assert!(answer.headers.contains_key("x-stt-warnings"), "{answer:?}");
 }
+
+/// The events of a stream in this mode: its text or the code of its error, and its guesses.
+fn early(daemon: &Daemon, mode: &str) -> (String, Vec<String>) {
+    let form = form().field("prompt", mode).field("stream", "true");
+    let answer = daemon.post(&form.field("partials", "true"));
+    if answer.status != 200 {
+        return (
+            answer.json()["error"]["code"].as_str().unwrap().into(),
+            vec![],
+        );
+    }
+    let (mut text, mut guesses) = (String::new(), Vec::new());
+    for line in String::from_utf8_lossy(&answer.body).lines() {
+        let Some(data) = line.strip_prefix("data: ") else {
+            continue;
+        };
+        let event: Value = serde_json::from_str(data).unwrap();
+        match event["type"].as_str() {
+            Some("transcript.text.delta") => text += event["delta"].as_str().unwrap(),
+            Some("stt.hypothesis") => guesses.push(event["tentative"].as_str().unwrap().into()),
+            Some(_) => assert_eq!(event["text"], text),
+            None => text = event["error"]["code"].as_str().unwrap().into(),
+        }
+    }
+    (text, guesses)
+}
+
+#[test]
+fn a_program_tells_words_before_they_are_final() {
+    let served = Served::told();
+    let (text, guesses) = early(&served.daemon, "partials");
+    assert_eq!(text, "it behaves true");
+    assert!(guesses.contains(&"it behave".into()), "{guesses:?}");
+    // A program that says them unasked does no harm.
+    assert_eq!(served.text("partials"), "it behaves false");
+    // More than eyes can follow are dropped.
+    let (text, guesses) = early(&served.daemon, "partials-fast");
+    assert_eq!(text, TEXT);
+    assert!((1..1000).contains(&guesses.len()), "{}", guesses.len());
+    // Each is a sign of life.
+    assert_eq!(early(&served.daemon, "partials-slow").0, TEXT);
+    served.wait_idle();
+}
+
+#[test]
+fn a_program_that_lies_about_words_is_ended() {
+    let served = Served::told();
+    for mode in ["flood-committed", "partial-long", "taken-back", "promised"] {
+        assert_eq!(early(&served.daemon, mode).0, "worker_misbehaved", "{mode}");
+    }
+    // It may guess on and on, but not for ever.
+    assert_eq!(early(&served.daemon, "flood-partials").0, "timeout");
+    served.wait_idle();
+}

@@ -214,6 +214,36 @@ fn a_rule_breaker_is_stopped() {
 }
 
 #[test]
+fn words_that_are_not_final_are_bounded_and_kept() {
+    let daemon = Daemon::start(&CONFIG.replace("max_audio", "stall = \"1s\"\nmax_audio"));
+    let whole = Whole::of(&daemon);
+    let stream = |mode: &str| {
+        let form = tone_for(&format!("fault:{mode}")).field("stream", "true");
+        let answer = daemon.post(&form.field("partials", "true"));
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    for (mode, reason) in [
+        ("partial-taken-back", "takes back committed text"),
+        ("partial-lost", "committed text is in no segment"),
+        ("partial-long", "too long"),
+        ("partial-flood", "floods"),
+        ("partial-promises", "too long"),
+        ("partial-control-characters", "no text"),
+    ] {
+        let answer = stream(mode);
+        assert!(answer.contains("worker_misbehaved"), "{mode}: {answer}");
+        assert!(answer.contains(reason), "{mode}: {answer}");
+    }
+    let answer = fault(&daemon, "partial-unasked");
+    assert_eq!(code_of(&answer), "worker_misbehaved");
+    assert!(message_of(&answer).contains("nobody asked"), "{answer:?}");
+    // A guess is a sign of life.
+    let answer = stream("partials-for=3s");
+    assert!(answer.contains("transcript.text.done"), "{answer}");
+    whole.check(daemon);
+}
+
+#[test]
 fn a_job_ends_at_its_deadline() {
     let daemon = Daemon::start(CONFIG);
     let whole = Whole::of(&daemon);

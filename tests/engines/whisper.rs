@@ -25,10 +25,11 @@ use hyper::{Request, body::Bytes};
 use serde_json::{Value, json};
 use stt_isolated::{
     engine::{
-        AudioSource, Engine as _, EngineError, HearsSamples as _,
+        AudioSource, Engine as _, EngineError, HearsSamples as _, Said,
         whisper::{self, WhisperSettings},
     },
     request::Ask,
+    transcript::Segment,
 };
 use tempfile::TempDir;
 
@@ -396,6 +397,14 @@ impl AudioSource for Silence {
     }
 }
 
+/// The only kind of result that Whisper gives.
+fn segment_of(said: Said) -> Segment {
+    match said {
+        Said::Segment(segment) => segment,
+        Said::Hypothesis(guess) => panic!("{guess:?}"),
+    }
+}
+
 #[test]
 fn the_engine_stops_on_request() {
     // Its first text ends after three seconds, so it goes on from there, with that text in mind.
@@ -406,7 +415,8 @@ fn the_engine_stops_on_request() {
     let mut segments = |silence: &mut Silence, wanted: usize| {
         let mut starts = Vec::new();
         engine.begin();
-        let result = engine.transcribe(silence, &Ask::default(), &mut |segment| {
+        let result = engine.transcribe(silence, &Ask::default(), &mut |said| {
+            let segment = segment_of(said);
             starts.push(segment.start.as_secs());
             match starts.len() < wanted {
                 true => ControlFlow::Continue(()),
@@ -435,7 +445,8 @@ fn later_windows_are_in_the_language_that_was_found() {
     let mut heard = Vec::new();
     engine.begin();
     let mut silence = Silence::of(usize::MAX);
-    let result = engine.transcribe(&mut silence, &Ask::default(), &mut |segment| {
+    let result = engine.transcribe(&mut silence, &Ask::default(), &mut |said| {
+        let segment = segment_of(said);
         heard.push((segment.start.as_secs(), segment.text));
         ControlFlow::Continue(())
     });

@@ -21,7 +21,7 @@ use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, setrlimit};
 use stt_isolated::{
     engine::{
-        AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, SAMPLE_RATE,
+        AudioSource, EngineError, EngineSettings, HearsSamples, LoadedModel, SAMPLE_RATE, Said,
         pocketsphinx::PocketsphinxSettings, sherpa::SherpaSettings, vosk::VoskSettings,
     },
     isolation::{Forked, How, Parentage, PidFd, SingleThreaded, exit_now, fork},
@@ -240,8 +240,10 @@ fn transcribe(engine: &mut dyn HearsSamples) -> String {
     let mut texts = Vec::new();
     let mut source = Samples::new();
     engine
-        .transcribe(&mut source, &Ask::default(), &mut |segment| {
-            texts.push(segment.text);
+        .transcribe(&mut source, &Ask::default(), &mut |said| {
+            if let Said::Segment(segment) = said {
+                texts.push(segment.text);
+            }
             ControlFlow::Continue(())
         })
         .unwrap();

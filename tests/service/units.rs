@@ -40,10 +40,11 @@ fn verify(manager: &str, units: &Path, unit: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-const UNITS: [&str; 3] = [
+const UNITS: [&str; 4] = [
     "stt-isolated.service",
     "stt-isolated.socket",
     "stt-isolated-wyoming.socket",
+    "stt-isolated-vosk.socket",
 ];
 
 #[test]

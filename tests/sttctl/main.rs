@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod listen;
 mod pull;
 mod report;
 mod server;

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 
-use super::{App, strangers::Strangers};
+use super::{App, realtime, strangers::Strangers};
 use crate::{
     api::{Peer, error::ApiError},
     config::{Access, Share},
@@ -32,7 +32,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Result<Response, ApiError> {
     let access = &app.dispatcher.config().clients;
-    match identify(&peer, access, request.headers()) {
+    match identify(&peer, access, request.headers(), request.uri().path()) {
         Ok((client, share)) => {
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(share);
@@ -51,17 +51,22 @@ pub(super) async fn admit(
     Ok(next.run(request).await)
 }
 
-/// The client of a request with these `headers`, and its share of the service.
+/// The client of a request for the page `path` with these `headers`, and its share of the service.
 fn identify(
     peer: &Peer,
     access: &Access,
     headers: &HeaderMap,
+    path: &str,
 ) -> Result<(Client, Share), ApiError> {
     if let Peer::Remote(_) = peer
         && access.keys().is_some()
     {
         // Lists of users do not matter: a key lets its holder in.
-        let key = bearer(headers).ok_or_else(ApiError::no_key)?;
+        let key = match headers.contains_key(header::AUTHORIZATION) || path != realtime::PATH {
+            true => bearer(headers),
+            false => realtime::key_of_browser(headers),
+        };
+        let key = key.ok_or_else(ApiError::no_key)?;
         let (name, share) = access.of_key(key).ok_or_else(ApiError::wrong_key)?;
         return Ok((Client::Key(name), share));
     }

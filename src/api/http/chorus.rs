@@ -251,6 +251,8 @@ impl Chorus {
                 self.channels = channels;
                 None
             }
+            // A request whose speakers are told apart does not ask for them.
+            Some(RequestEvent::Hypothesis(_)) => None,
             Some(RequestEvent::Segment(segment)) if part.channel.is_none() => {
                 let label = segment.speaker.as_deref().filter(|_| self.by_model);
                 let speaker = self.names.of_label(label);

@@ -78,7 +78,7 @@ impl Cost<'_> {
 }
 
 /// The figures of one job, or of several together.
-fn figures(report: &Report) -> Value {
+pub(super) fn figures(report: &Report) -> Value {
     json!({
         "peak_bytes": report.usage.peak,
         "anon_bytes": report.usage.anonymous,

@@ -30,6 +30,9 @@ pub(super) fn fit(
     fit.language(options)?;
     fit.languages(options, can)?;
     fit.speakers(options, can)?;
+    // The model's default may tell speakers apart, and words of several channels are not in order
+    // before they are final.
+    options.ask.partials &= options.ask.speakers.is_none();
     let ask = &mut options.ask;
     fit.hint(&mut ask.prompt, can.prompt, "prompt", "takes no prompt")?;
     let keywords = "takes no keywords";

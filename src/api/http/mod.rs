@@ -19,6 +19,7 @@ mod models;
 mod openapi;
 mod options;
 mod parts;
+pub(crate) mod realtime;
 mod render;
 mod stats;
 mod strangers;
@@ -55,8 +56,8 @@ pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch
             connection,
             peer,
             router.clone(),
-            patience,
-            taking,
+            app.clone(),
+            (patience, taking),
             stop.clone(),
         )
     })
@@ -64,12 +65,13 @@ pub async fn serve(listener: Listener, app: App, router: Router, stopping: watch
 }
 
 /// All pages with their methods.
-fn pages() -> [(&'static str, MethodRouter<App>); 11] {
+fn pages() -> [(&'static str, MethodRouter<App>); 12] {
     [
         ("/v1/audio/transcriptions", page(Page::Transcriptions)),
         ("/v1/audio/translations", page(Page::Translations)),
         ("/asr", page(Page::Asr)),
         ("/detect-language", page(Page::DetectLanguage)),
+        (realtime::PATH, get(realtime::open)),
         ("/v1/models", get(models::list)),
         ("/v1/models/{model}", get(models::show)),
         ("/v1/stats", get(stats::show)),

@@ -10,6 +10,5 @@ pub(super) async fn show(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
 ) -> Json<Snapshot> {
-    let connections = app.connections.count();
-    Json(app.dispatcher.snapshot(connections, &peer.client()))
+    Json(app.dispatcher.snapshot(app.connected(), &peer.client()))
 }

@@ -1,4 +1,4 @@
-//! An answer in parts: server-sent events, one for each segment and one at the end.
+//! An answer in parts: server-sent events with new text, and one at the end.
 
 use std::convert::Infallible;
 
@@ -19,10 +19,10 @@ use super::{
     render::{Code, Logprobs, codes, no_tokens},
 };
 use crate::{
-    api::word::Word,
+    api::{deltas::Deltas, word::Word},
     config::Mode,
     dispatch::Report,
-    transcript::{Segment, Transcript},
+    transcript::{Hypothesis, Segment, Transcript},
 };
 
 /// An event that every client passes over.
@@ -69,12 +69,13 @@ pub(super) async fn answer(mut chorus: Chorus, way: Way) -> Response {
             Word::Finished(report)
         }
         Word::Refused(error) => return error.into_response(),
-        segment @ Word::Segment(_) => segment,
+        words @ (Word::Segment(_) | Word::Hypothesis(_)) => words,
     };
     let telling = Telling {
         chorus,
         way,
         said: Transcript::default(),
+        deltas: Deltas::default(),
         first: Some(first),
         is_over: false,
     };
@@ -91,6 +92,7 @@ struct Telling {
     chorus: Chorus,
     way: Way,
     said: Transcript,
+    deltas: Deltas,
     /// The event that came before there was a body.
     first: Option<Word>,
     is_over: bool,
@@ -127,12 +129,15 @@ impl Telling {
                 // The deltas joined together must equal the final text.
                 let between = self.said.separator(&segment);
                 let number = self.said.segments.len();
-                let mut events = vec![data(&Delta {
+                let delta = Delta {
                     kind: "transcript.text.delta",
-                    delta: format!("{between}{}", segment.text),
+                    delta: self.deltas.segment(&segment),
                     segment_id: self.way.with_speakers.then(|| segment_id(number)),
                     logprobs: self.logprobs(between, std::slice::from_ref(&segment)),
-                })];
+                };
+                // All of it may be known already.
+                let is_new = !delta.delta.is_empty();
+                let mut events: Vec<String> = is_new.then(|| data(&delta)).into_iter().collect();
                 if self.way.with_speakers {
                     events.push(data(&spoken(number, &segment)));
                 }
@@ -143,6 +148,7 @@ impl Telling {
                 });
                 events
             }
+            Word::Hypothesis(hypothesis) => self.guess(&hypothesis),
             Word::Finished(report) => {
                 self.is_over = true;
                 vec![self.end(&report)]
@@ -152,6 +158,24 @@ impl Telling {
                 vec![data(&error.body())]
             }
         }
+    }
+
+    /// Words that will not be taken back, and the rest as it is heard now.
+    fn guess(&mut self, hypothesis: &Hypothesis) -> Vec<String> {
+        let (delta, tentative) = self.deltas.hypothesis(hypothesis);
+        let delta = (!delta.is_empty()).then(|| {
+            data(&Delta {
+                kind: "transcript.text.delta",
+                delta,
+                segment_id: None,
+                logprobs: None,
+            })
+        });
+        let guess = data(&Guess {
+            kind: "stt.hypothesis",
+            tentative,
+        });
+        delta.into_iter().chain([guess]).collect()
     }
 
     fn end(&self, report: &Report) -> String {
@@ -186,6 +210,14 @@ struct Delta<'a> {
     segment_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Logprobs<'a>>,
+}
+
+/// Extension: event with what follows the text so far, as it is heard now.
+#[derive(Serialize)]
+struct Guess {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    tentative: String,
 }
 
 /// The last event, with the whole text.

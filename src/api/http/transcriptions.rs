@@ -121,6 +121,8 @@ async fn serve(
     let report = loop {
         match chorus.next().await {
             Word::Segment(segment) => transcript.segments.push(shape.keep(segment)),
+            // Nobody sees the words before the whole answer.
+            Word::Hypothesis(_) => {}
             Word::Finished(report) => break report,
             Word::Refused(error) => return Err(error),
         }

@@ -18,16 +18,17 @@ use super::{
     event::Event,
     frame::{Frame, Malformed},
     info::info,
-    live::Step,
     request::Request,
     wire::{Moved, Wire},
 };
 use crate::{
     api::{
         App, Peer,
+        deltas::Deltas,
         error::ApiError,
         linger,
         listener::{Connection, peek},
+        live::Step,
         server::{FIRST_BYTE, stopped},
         word::Word,
     },
@@ -71,6 +72,13 @@ struct Client {
     is_fresh: bool,
     /// Time of the last check whether the client is still there.
     looked: Instant,
+}
+
+/// The words of a request so far.
+#[derive(Default)]
+struct Said {
+    transcript: Transcript,
+    deltas: Deltas,
 }
 
 /// Reasons why a connection ends.
@@ -155,18 +163,21 @@ impl Client {
     async fn request(&mut self, first: Event) -> Result<(), End> {
         let share = self.share()?;
         let mut request = Request::new(self.app.dispatcher.config(), share);
-        let mut transcript = Transcript::default();
+        let mut said = Said::default();
         self.take(&mut request, first)?;
         loop {
             self.work_off(&mut request)?;
             if request.is_answered() {
                 break;
             }
-            self.turn(&mut request, &mut transcript).await?;
+            self.turn(&mut request, &mut said).await?;
         }
         self.begin_transcript(&mut request);
-        let mut data = json!({"text": transcript.text()});
-        if let Some(language) = request.language().or(transcript.languages.first().cloned()) {
+        let mut data = json!({"text": said.transcript.text()});
+        if let Some(language) = request
+            .language()
+            .or(said.transcript.languages.first().cloned())
+        {
             data["language"] = language.into();
         }
         self.wire.say("transcript", &data);
@@ -223,11 +234,7 @@ impl Client {
 
     /// Wait for the next thing to happen: bytes from the client, room for output, or an event of
     /// the job.
-    async fn turn(
-        &mut self,
-        request: &mut Request,
-        transcript: &mut Transcript,
-    ) -> Result<(), End> {
+    async fn turn(&mut self, request: &mut Request, said: &mut Said) -> Result<(), End> {
         let waits = request.has_room() && !self.wire.is_backed_up();
         if waits && self.wire.has_ended() {
             return Err(Problem::cut_off().into());
@@ -252,8 +259,8 @@ impl Client {
         tokio::select! {
             biased;
             step = request.step(hears) => match step {
-                Step::Fed => {}
-                Step::Said(word) => self.hear(request, transcript, word)?,
+                Step::Fed | Step::Begun => {}
+                Step::Said(word) => self.hear(request, said, word)?,
             },
             moved = self.wire.exchange(reads) => match moved? {
                 Moved::In(0) => self.look(request)?,
@@ -284,20 +291,19 @@ impl Client {
         Ok(())
     }
 
-    /// Handle an event of the job. Each segment is sent at once; together the segments are the
-    /// whole text.
-    fn hear(
-        &mut self,
-        request: &mut Request,
-        transcript: &mut Transcript,
-        word: Word,
-    ) -> Result<(), End> {
+    /// Handle an event of the job. New text is sent at once; all pieces together are the whole
+    /// text.
+    fn hear(&mut self, request: &mut Request, said: &mut Said, word: Word) -> Result<(), End> {
         match word {
             Word::Segment(segment) => {
-                self.begin_transcript(request);
-                let text = format!("{}{}", transcript.separator(&segment), segment.text);
-                self.wire.say("transcript-chunk", &json!({"text": text}));
-                transcript.segments.push(segment.bare());
+                let text = said.deltas.segment(&segment);
+                self.tell(request, &text);
+                said.transcript.segments.push(segment.bare());
+            }
+            // No event of the protocol has words that may still change.
+            Word::Hypothesis(hypothesis) => {
+                let (text, _) = said.deltas.hypothesis(&hypothesis);
+                self.tell(request, &text);
             }
             Word::Finished(report) => {
                 // As a recording of nothing, one of next to nothing has an empty transcript.
@@ -306,7 +312,7 @@ impl Client {
                 {
                     return Err(error.into());
                 }
-                transcript.languages = report.figures.languages;
+                said.transcript.languages = report.figures.languages;
                 if let Some(live) = &mut request.live {
                     live.answered();
                 }
@@ -314,6 +320,14 @@ impl Client {
             Word::Refused(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Send new text, if there is any.
+    fn tell(&mut self, request: &mut Request, text: &str) {
+        if !text.is_empty() {
+            self.begin_transcript(request);
+            self.wire.say("transcript-chunk", &json!({"text": text}));
+        }
     }
 
     /// Tell the client that its transcript begins, if that was not done yet.

@@ -32,6 +32,8 @@ pub(super) struct Wish {
     pub(super) model: Option<String>,
     /// ISO 639-1 code, optionally with a region.
     pub(super) language: Option<String>,
+    /// An extension: pieces of text come before they are final.
+    pub(super) partials: bool,
 }
 
 /// Format of samples: signed integers in little-endian order, channels interleaved.
@@ -101,6 +103,7 @@ impl Format {
 struct Data {
     name: Option<String>,
     language: Option<String>,
+    partials: Option<bool>,
     text: Option<String>,
     rate: Option<u32>,
     width: Option<u16>,
@@ -112,6 +115,7 @@ impl Data {
         Self {
             name: self.name.or(under.name),
             language: self.language.or(under.language),
+            partials: self.partials.or(under.partials),
             text: self.text.or(under.text),
             rate: self.rate.or(under.rate),
             width: self.width.or(under.width),
@@ -145,10 +149,11 @@ impl Event {
             "describe" => Self::Describe,
             "ping" => Self::Ping(data()?.text),
             "transcribe" => {
-                let Data { name, language, .. } = data()?;
+                let data = data()?;
                 Self::Transcribe(Wish {
-                    model: given(name),
-                    language: given(language),
+                    model: given(data.name),
+                    language: given(data.language),
+                    partials: data.partials.unwrap_or(false),
                 })
             }
             "audio-start" => Self::AudioStart(data()?.format().ok_or_else(|| {
@@ -179,6 +184,7 @@ mod tests {
         let wish = Wish {
             model: Some("m".into()),
             language: Some("en".into()),
+            partials: false,
         };
         let transcribe = "{\"type\":\"transcribe\",\"data\":{\"name\":\"m\",\"language\":\"en\",\
                           \"context\":{\"a\":[1]},\"transcript_names\":[\"x\"],\"text\":null}}";
@@ -186,6 +192,11 @@ mod tests {
         let none = "{\"type\":\"transcribe\",\"data\":{\"name\":null,\"language\":\"\"}}";
         let none = event(none).unwrap();
         assert_eq!(none, Event::Transcribe(Wish::default()));
+        let early = event("{\"type\":\"transcribe\",\"data\":{\"partials\":true}}").unwrap();
+        assert!(matches!(
+            early,
+            Event::Transcribe(Wish { partials: true, .. })
+        ));
         let start = "{\"type\":\"audio-start\",\
                      \"data\":{\"rate\":16000,\"width\":2,\"channels\":1,\"timestamp\":0}}";
         let Event::AudioStart(format) = event(start).unwrap() else {

@@ -9,7 +9,6 @@ mod frame;
 #[allow(clippy::expect_used)]
 pub(crate) mod fuzzing;
 mod info;
-mod live;
 mod request;
 mod wire;
 

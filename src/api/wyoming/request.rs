@@ -10,10 +10,14 @@ use bytes::Bytes;
 use super::{
     error::Problem,
     event::{Format, Wish},
-    live::{Live, Step},
 };
 use crate::{
-    api::{App, Peer, error::ApiError, patience::Patience},
+    api::{
+        App, Peer,
+        error::ApiError,
+        live::{Live, Step},
+        patience::Patience,
+    },
     config::{Config, Share},
     dispatch::{self, OwnLimits},
     language::tag,
@@ -165,6 +169,7 @@ impl Request {
             ask: Ask {
                 language: self.language.clone(),
                 media_type: Some(format.media_type()),
+                partials: self.wish.partials,
                 fault,
                 ..Ask::default()
             },

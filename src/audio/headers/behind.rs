@@ -1,7 +1,11 @@
 //! Looks at the bytes behind the announced samples: chunks, tags, another recording, or samples.
 
 use super::{
-    super::{frames, magic, magic::Format, source::ape_len, source::id3_len},
+    super::{
+        frames, magic,
+        magic::Format,
+        tags::{ape_len, id3_len},
+    },
     AudioError, Intake, bytes_at,
 };
 

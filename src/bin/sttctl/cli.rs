@@ -32,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Print the text spoken in audio files
     Transcribe(Transcribe),
+    /// Print words while they are spoken into the microphone
+    Listen(Listen),
     /// List the models: whether each can serve, or why not, and its use of memory
     Models(Models),
     /// Download a model, put a file into the models directory, list models, or remove one
@@ -122,6 +124,54 @@ pub struct Transcribe {
     /// Address of the service, and time-out.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// Arguments of `sttctl listen`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 after Ctrl-C or at the end of the input, 1 if something failed (a line on standard error \
+                  says what), 2 for a wrong command line, 130 after a second Ctrl-C.\n\n\
+                  It records with pw-record or arecord, whichever is installed. Each turn ends at a pause, and is a line \
+                  of its own.\n\n\
+                  ffmpeg -loglevel error -i talk.mp3 -f s16le -ar 24000 -ac 1 - | sttctl listen -"
+)]
+pub struct Listen {
+    /// "-": samples from standard input instead of the microphone: 16 bits, low byte first, mono,
+    /// 24 kHz
+    #[arg(value_name = "-", value_parser = only_stdin)]
+    pub input: Option<PathBuf>,
+    /// The model to use [default: the service's own]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The language spoken, as an ISO 639-1 code such as "en"
+    #[arg(long)]
+    pub language: Option<String>,
+    /// Words to expect and the style to write in, for models that accept a prompt
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Print words before they are sure, with models that can: dim until they are; a few more of
+    /// them are wrong in the end
+    #[arg(long)]
+    pub early: bool,
+    /// Pause that ends a turn ("300ms", "1s")
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "500ms")]
+    pub silence: Duration,
+    /// Also append the text of each turn to this file, as a line
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Run this command of the shell for each turn, with its text as standard input
+    #[arg(long, value_name = "COMMAND")]
+    pub command: Option<String>,
+    /// Address of the service, and time-out.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+fn only_stdin(path: &str) -> Result<PathBuf, &'static str> {
+    match path == "-" {
+        true => Ok(path.into()),
+        false => Err("only `-` can be given: sttctl transcribe takes files"),
+    }
 }
 
 /// Arguments of `sttctl models`.

@@ -26,6 +26,20 @@ pub enum Error {
         "a terminal, not a recording: pipe one in, as in `arecord -f S16_LE -r 16000 | sttctl transcribe -`"
     )]
     Keyboard,
+    /// No program that records is installed.
+    #[error(
+        "nothing records here: install pw-record (package pipewire-bin) or arecord (alsa-utils), or pipe samples into \
+         `sttctl listen -`"
+    )]
+    NoRecorder,
+    /// The program that records failed.
+    #[error("{name} failed ({status}): is there a microphone? `{name}` alone tells more")]
+    Recorder {
+        /// Name of the program.
+        name: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// Standard input ended at once.
     #[error("nothing came: did the program that records fail?")]
     Nothing,

@@ -10,6 +10,7 @@ mod histogram;
 mod journal;
 mod key;
 mod line;
+mod listen;
 mod model;
 mod models;
 mod problems;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let status = runtime.block_on(async {
         match &cli.command {
             Command::Transcribe(arguments) => transcribe::run(arguments).await,
+            Command::Listen(arguments) => listen::run(arguments).await,
             Command::Models(arguments) => success(models::run(arguments).await),
             Command::Model(arguments) => model::run(arguments).await,
             Command::Key(Key::New(arguments)) => success(key::run(&arguments.name.0)),

@@ -122,7 +122,12 @@ async fn send(shared: &Arc<Shared>, id: PoolId) -> Option<Result<(), String>> {
 async fn answer(mut events: mpsc::Receiver<RequestEvent>) -> Result<(), String> {
     loop {
         match events.recv().await {
-            Some(RequestEvent::Started | RequestEvent::Channels(_) | RequestEvent::Segment(_)) => {}
+            Some(
+                RequestEvent::Started
+                | RequestEvent::Channels(_)
+                | RequestEvent::Segment(_)
+                | RequestEvent::Hypothesis(_),
+            ) => {}
             Some(RequestEvent::Finished(report)) => {
                 return match report.outcome {
                     Outcome::Ok => Ok(()),

@@ -18,7 +18,7 @@ use crate::{
     engine::EngineSettings,
     job::{self, wire::Order},
     request::{Code, Failure, Figures},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// Why a thread serves no more: only a panic ends it, and that ends the service.
@@ -154,6 +154,15 @@ impl job::Report for ToClient<'_> {
 
     fn segment(&mut self, segment: Segment) -> ControlFlow<()> {
         self.tell(RequestEvent::Segment(segment))
+    }
+
+    fn hypothesis(&mut self, hypothesis: Hypothesis) -> ControlFlow<()> {
+        // Another guess comes soon, and nobody waits for a client that does not read.
+        if hypothesis.committed.is_empty() {
+            let _ = self.0.events.try_send(RequestEvent::Hypothesis(hypothesis));
+            return ControlFlow::Continue(());
+        }
+        self.tell(RequestEvent::Hypothesis(hypothesis))
     }
 
     fn is_wanted(&self) -> bool {

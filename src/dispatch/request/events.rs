@@ -7,15 +7,15 @@ use tokio::sync::mpsc;
 use crate::{
     isolation::Usage,
     request::{Figures, Outcome, Refusal},
-    transcript::Segment,
+    transcript::{Hypothesis, Segment},
 };
 
 /// Events that can wait for a client before its job has to wait. Segments come every few seconds
-/// at most.
+/// at most, and hypotheses ten times a second.
 const CAPACITY: usize = 16;
 
-/// The events of a request, in this order: `Started`, perhaps `Channels`, any number of `Segment`,
-/// `Finished`; or only `Refused`.
+/// The events of a request, in this order: `Started`, perhaps `Channels`, any number of `Segment`
+/// and `Hypothesis`, `Finished`; or only `Refused`.
 #[derive(Debug)]
 pub enum RequestEvent {
     /// A job has taken the request.
@@ -25,6 +25,8 @@ pub enum RequestEvent {
     Channels(Vec<u16>),
     /// A piece of the transcript is final.
     Segment(Segment),
+    /// Words that are not final yet. The next segment begins with those that are committed.
+    Hypothesis(Hypothesis),
     /// The last event: the request ended like this.
     Finished(Box<Report>),
     /// The last event: the request never ran.

@@ -3,6 +3,7 @@
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub mod fuzzing;
+mod partial;
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
@@ -15,6 +16,7 @@ use tokio::{
     time::{Instant, interval_at, sleep_until},
 };
 
+use self::partial::Partials;
 use super::{silence::Silence, verdict::Last};
 use crate::{
     audio::MOST_VOICES,
@@ -32,7 +34,7 @@ use crate::{
     job::wire::{FromJob, JobProcess},
     language::is_language_code,
     request::{Failure, Figures, Speakers, TimeLimit},
-    transcript::{Decoding, Segment, Word, is_name},
+    transcript::{Decoding, Hypothesis, Segment, Word, is_name},
 };
 
 /// How often the service looks at a silent job.
@@ -84,6 +86,8 @@ pub struct JobTalk<'a> {
     own_limits: &'a OwnLimits,
     /// Whether it may still name the channels that have a speaker each.
     may_name: bool,
+    /// Its words that are not final; `None` if nobody asked for them.
+    partials: Option<Partials>,
     /// How far the recording has come, if it is still being uploaded.
     feed: Option<&'a Feed>,
     /// The recording, if all of it is there.
@@ -110,6 +114,7 @@ impl<'a> JobTalk<'a> {
         let (id, shown) = (request.id, request.account.progress());
         Self {
             may_name: matches!(request.ask.speakers, Some(Speakers::Find(_))),
+            partials: request.ask.partials.then(Partials::default),
             feed: request.feed.as_deref(),
             recording: Some(request.recording.as_fd()),
             ..Self::about(id, &request.limits, &request.own_limits, shown)
@@ -129,6 +134,7 @@ impl<'a> JobTalk<'a> {
             own_limits,
             shown,
             may_name: false,
+            partials: None,
             feed: None,
             recording: None,
             start,
@@ -225,6 +231,11 @@ impl<'a> JobTalk<'a> {
         event: RequestEvent,
         events: &mpsc::Sender<RequestEvent>,
     ) -> Option<Last> {
+        // Another guess comes soon: nobody waits for a client to take this one.
+        if matches!(&event, RequestEvent::Hypothesis(guess) if guess.committed.is_empty()) {
+            let _ = events.try_send(event);
+            return None;
+        }
         tokio::select! {
             biased;
             sent = events.send(event) => sent.err().map(|_| Last::Cancelled),
@@ -260,6 +271,13 @@ impl<'a> JobTalk<'a> {
                 self.segment(&segment)?;
                 Ok(Checked::Event(RequestEvent::Segment(segment)))
             }
+            FromJob::Hypothesis { id, hypothesis } => {
+                self.is_about_this_request(id)?;
+                Ok(match self.hypothesis(hypothesis)? {
+                    Some(hypothesis) => Checked::Event(RequestEvent::Hypothesis(hypothesis)),
+                    None => Checked::Nothing,
+                })
+            }
             FromJob::Channels { id, channels } => {
                 self.is_about_this_request(id)?;
                 self.channels(&channels)?;
@@ -293,6 +311,9 @@ impl<'a> JobTalk<'a> {
     /// Check the figures of a job that is done, and cut its times to those that can be true.
     fn done(&mut self, mut figures: Figures) -> Result<Figures, String> {
         self.progress(figures.audio)?;
+        if let Some(partials) = &self.partials {
+            partials.finish()?;
+        }
         let is_bad = |warning: &String| warning.len() > MAX_WARNING_LENGTH || !is_clean(warning);
         if figures.warnings.len() > MAX_WARNINGS || figures.warnings.iter().any(is_bad) {
             return Err("its warnings are too many, too long or no text".into());
@@ -411,6 +432,15 @@ impl<'a> JobTalk<'a> {
         Ok(())
     }
 
+    /// Words that are not final are only for a client that asked for them.
+    fn hypothesis(&mut self, hypothesis: Hypothesis) -> Result<Option<Hypothesis>, String> {
+        self.may_name = false;
+        match &mut self.partials {
+            Some(partials) => partials.take(hypothesis, self.audio, self.start),
+            None => Err("it gives words that are not final, and nobody asked for them".into()),
+        }
+    }
+
     fn segment(&mut self, segment: &Segment) -> Result<(), String> {
         let Segment {
             text,
@@ -428,6 +458,9 @@ impl<'a> JobTalk<'a> {
         }
         if text.is_empty() || !is_clean(text) {
             return Err("a segment is empty or no text".into());
+        }
+        if let Some(partials) = &mut self.partials {
+            partials.settle(segment)?;
         }
         if end < start || *start < self.last_start || *end > self.limits.max_audio {
             return Err("the times of a segment are impossible".into());

@@ -191,6 +191,9 @@ impl Ledger {
             Some(RequestEvent::Channels(_)) => {
                 self.wrong.push(format!("request {number} has channels"));
             }
+            Some(RequestEvent::Hypothesis(_)) => {
+                self.wrong.push(format!("request {number} gets guesses"));
+            }
             Some(RequestEvent::Started | RequestEvent::Segment(_)) => {}
             Some(RequestEvent::Finished(report)) => self.finished(number, report),
             Some(RequestEvent::Refused(refusal)) => self.refused(number, refusal),

@@ -25,11 +25,10 @@ use self::{
     pace::Pace,
     phrase::Scribe,
 };
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
+use super::{AudioSource, Emit, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE, Said};
 use crate::{
     isolation::secret::{self, Secret},
     request::{Ask, Code},
-    transcript::Segment,
 };
 
 const NAME: &str = "azure";
@@ -211,7 +210,7 @@ impl HearsSamples for Azure {
         &mut self,
         audio: &mut dyn AudioSource,
         options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let mut session = self.open(options)?;
         if options.self_test {
@@ -260,7 +259,7 @@ impl Azure {
         &self,
         session: &mut Session,
         audio: &mut dyn AudioSource,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let said = |error: SdkError| failed(words(self.key.as_ref(), &error.to_string()));
         let limit = self.settings.response_timeout;
@@ -319,14 +318,14 @@ impl Azure {
         scribe: &mut Scribe,
         pace: &mut Pace,
         is_all: bool,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<ControlFlow<()>, EngineError> {
         match event {
             Event::Sign => Ok(ControlFlow::Continue(())),
             Event::Phrase { json, offset } => match scribe.segment(&json, offset, pace.sent()) {
                 Ok(Some(segment)) => {
                     pace.heard(segment.end);
-                    Ok(emit(segment))
+                    Ok(emit(Said::Segment(segment)))
                 }
                 Ok(None) => Ok(ControlFlow::Continue(())),
                 Err(error) => {

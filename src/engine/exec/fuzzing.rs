@@ -44,6 +44,9 @@ pub fn program(data: &[u8]) {
                 let message = quote(&failed.message);
                 assert!(!message.chars().any(char::is_control));
             }
+            Ok(Answer::Partial(text) | Answer::Committed(text)) => {
+                assert!(text.len() <= line.len())
+            }
             Ok(Answer::Ready(_)) => {}
         }
     }

@@ -14,7 +14,11 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::ControlFlow, os::fd::BorrowedFd, path::Path, time::Duration};
+use std::{
+    os::fd::BorrowedFd,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 pub use self::settings::ExecSettings;
 use self::{
@@ -22,13 +26,13 @@ use self::{
     talk::{Event, Talk},
 };
 use super::{
-    AudioSource, Engine, EngineError, Hearing, HearsOriginal, HearsSamples, LoadedModel,
-    OriginalSource, SAMPLE_RATE, samples::to_i16,
+    AudioSource, Emit, Engine, EngineError, Hearing, HearsOriginal, HearsSamples, LoadedModel,
+    OriginalSource, SAMPLE_RATE, Said, samples::to_i16,
 };
 use crate::{
     isolation::{How, Launch, Program, die_as, exit_now},
     request::Ask,
-    transcript::Segment,
+    transcript::{Committed, Hypothesis},
 };
 
 /// Name of the engine in the configuration and in messages.
@@ -141,11 +145,11 @@ impl HearsSamples for Exec {
         &mut self,
         audio: &mut dyn AudioSource,
         options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let request = Request::line(options, Audio::SAMPLES);
         let mut samples = Samples { audio, given: 0 };
-        self.converse(request, &mut samples, emit)
+        self.converse(request, &mut samples, &mut Guesses::of(options), emit)
     }
 }
 
@@ -154,7 +158,7 @@ impl HearsOriginal for Exec {
         &mut self,
         recording: &mut dyn OriginalSource,
         options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let (extension, media_type) = recording.hint();
         let (extension, media_type) = (extension.map(str::to_owned), media_type.map(str::to_owned));
@@ -163,7 +167,12 @@ impl HearsOriginal for Exec {
             media_type: media_type.as_deref(),
         };
         let request = Request::line(options, audio);
-        self.converse(request, &mut Bytes(recording), emit)
+        self.converse(
+            request,
+            &mut Bytes(recording),
+            &mut Guesses::of(options),
+            emit,
+        )
     }
 }
 
@@ -173,7 +182,8 @@ impl Exec {
         &mut self,
         request: serde_json::Result<Vec<u8>>,
         feed: &mut dyn Feed,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        guesses: &mut Guesses,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let request =
             request.map_err(|error| failed(format!("no request can be made: {error}")))?;
@@ -189,7 +199,9 @@ impl Exec {
                     let segment = piece.check(last_start, feed.given());
                     if let Some(segment) = segment.map_err(misbehaved)? {
                         last_start = segment.start;
-                        if emit(segment).is_break() {
+                        let kept = guesses.committed.settle(&segment);
+                        kept.map_err(|what| misbehaved(what.into()))?;
+                        if emit(Said::Segment(segment)).is_break() {
                             return Ok(());
                         }
                     }
@@ -197,7 +209,23 @@ impl Exec {
                 Event::Said(Answer::Progress(seconds)) => {
                     feed.heard(protocol::seconds(seconds).map_err(misbehaved)?)?;
                 }
-                Event::Said(Answer::Done(done)) => return self.done(done, feed),
+                Event::Said(Answer::Partial(text)) => {
+                    let guess = guesses.partial(text).map_err(misbehaved)?;
+                    if guess.is_some_and(|guess| emit(Said::Hypothesis(guess)).is_break()) {
+                        return Ok(());
+                    }
+                }
+                Event::Said(Answer::Committed(text)) => {
+                    let guess = guesses.commit(text).map_err(misbehaved)?;
+                    if guess.is_some_and(|guess| emit(Said::Hypothesis(guess)).is_break()) {
+                        return Ok(());
+                    }
+                }
+                Event::Said(Answer::Done(done)) => {
+                    let kept = guesses.committed.finish();
+                    kept.map_err(|what| misbehaved(what.into()))?;
+                    return self.done(done, feed);
+                }
                 Event::Said(Answer::Failed(failure)) => return Err(of_failure(&failure)),
                 Event::Said(Answer::Ready(_)) => {
                     return Err(misbehaved("it said twice that it is ready".into()));
@@ -225,6 +253,51 @@ impl Exec {
             rest.clear();
         }
         Ok(())
+    }
+}
+
+/// Time between two guesses that are passed on.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The words of a program that are not final yet.
+struct Guesses {
+    /// False if the client cannot use them: then they are passed over.
+    are_wanted: bool,
+    committed: Committed,
+    /// When the last one was passed on.
+    told: Option<Instant>,
+}
+
+impl Guesses {
+    fn of(ask: &Ask) -> Self {
+        Self {
+            are_wanted: ask.partials,
+            committed: Committed::default(),
+            told: None,
+        }
+    }
+
+    /// Take words that may change; `None` if they come too soon after others, or for nobody.
+    fn partial(&mut self, tentative: String) -> Result<Option<Hypothesis>, String> {
+        let guess = self.take(String::new(), tentative)?;
+        let is_early = self.told.is_some_and(|told| told.elapsed() < PAUSE);
+        Ok(guess
+            .filter(|_| !is_early)
+            .inspect(|_| self.told = Some(Instant::now())))
+    }
+
+    /// Take words that the next segment begins with; `None` if they are for nobody.
+    fn commit(&mut self, committed: String) -> Result<Option<Hypothesis>, String> {
+        self.take(committed, String::new())
+    }
+
+    fn take(&mut self, committed: String, tentative: String) -> Result<Option<Hypothesis>, String> {
+        let guess = Hypothesis {
+            committed,
+            tentative,
+        };
+        self.committed.add(&guess)?;
+        Ok(self.are_wanted.then_some(guess))
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) struct Request<'a> {
     keywords: &'a [String],
     temperature: Option<f32>,
     translate: bool,
+    /// True if the client can use words before they are final.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partials: bool,
     /// True if segments should say who speaks.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     speakers: bool,
@@ -71,6 +74,7 @@ impl<'a> Request<'a> {
             keywords: &options.keywords,
             temperature: options.temperature,
             translate: options.translate,
+            partials: options.partials,
             speakers: matches!(
                 options.speakers,
                 Some(Speakers::Find(FindSpeakers { by_model: true, .. }))
@@ -91,6 +95,11 @@ pub(super) enum Answer {
     Ready(Ready),
     /// A piece of the transcript, final.
     Segment(Piece),
+    /// Words after the last segment, and after what was committed since then, as they are heard
+    /// now. They may still change.
+    Partial(String),
+    /// Words that the next segment begins with, after those that were committed before.
+    Committed(String),
     /// This many seconds of audio were heard. Also a sign that the program is at work.
     Progress(f64),
     /// The last message: all segments were sent.

@@ -1,8 +1,8 @@
 //! More words than anybody can take, and words that cannot be.
 
-use std::{io::Write, ops::ControlFlow, thread::Builder, time::Duration};
+use std::{io::Write, thread::Builder, time::Duration};
 
-use super::{Emit, EngineError, TEXT, failed, segment};
+use super::{Emit, EngineError, Said, TEXT, failed, segment};
 use crate::transcript::{Decoding, Segment, Word};
 
 /// Size of a flood of stderr, in bytes.
@@ -38,7 +38,7 @@ type Flooded = Result<Option<String>, EngineError>;
 /// Emit segments until nobody wants them any more.
 fn for_ever(emit: &mut Emit<'_>, segment: &Segment) -> Flooded {
     loop {
-        if let ControlFlow::Break(()) = emit(segment.clone()) {
+        if emit(Said::Segment(segment.clone())).is_break() {
             return Ok(None);
         }
     }
@@ -47,7 +47,7 @@ fn for_ever(emit: &mut Emit<'_>, segment: &Segment) -> Flooded {
 /// Emit `count` good segments as fast as possible.
 pub(super) fn burst(emit: &mut Emit<'_>, count: usize, length: Duration) -> Flooded {
     for _ in 0..count {
-        let _ = emit(segment(TEXT.into(), length));
+        let _ = emit(Said::Segment(segment(TEXT.into(), length)));
     }
     Ok(None)
 }
@@ -82,10 +82,10 @@ fn word(text: &str, confidence: Option<f32>) -> Word {
 
 /// One segment from `start` to `end` in milliseconds.
 fn say(emit: &mut Emit<'_>, text: &str, start: u64, end: u64) {
-    let _ = emit(Segment {
+    let _ = emit(Said::Segment(Segment {
         start: Duration::from_millis(start),
         ..segment(text.into(), Duration::from_millis(end))
-    });
+    }));
 }
 
 pub(super) fn out_of_order(emit: &mut Emit<'_>) {
@@ -112,7 +112,7 @@ pub(super) fn control_characters(emit: &mut Emit<'_>) {
 pub(super) fn nan_confidence(emit: &mut Emit<'_>) {
     let mut segment = segment("not a number".into(), Duration::ZERO);
     segment.words.push(word("not", Some(f32::NAN)));
-    let _ = emit(segment);
+    let _ = emit(Said::Segment(segment));
 }
 
 pub(super) fn nan_figures(emit: &mut Emit<'_>) {
@@ -125,5 +125,5 @@ pub(super) fn nan_figures(emit: &mut Emit<'_>) {
         compression_ratio: 1.0,
         no_speech_prob: 0.0,
     });
-    let _ = emit(segment);
+    let _ = emit(Said::Segment(segment));
 }

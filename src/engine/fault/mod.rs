@@ -34,6 +34,11 @@
 //!   200.
 //! - `out-of-order` `bad-times` `beyond-the-end` `empty-text` `control-characters`
 //!   `nan-confidence` `nan-figures`: segments that cannot be. Answer: 502 `worker_misbehaved`.
+//! - `partials`: gives its words before they are final, if the client asked for that. Answer: 200.
+//! - `partials-for=TIME`: nothing but guesses for that time; answers. Answer: 200.
+//! - `partial-unasked` `partial-taken-back` `partial-lost` `partial-long` `partial-flood`
+//!   `partial-promises` `partial-control-characters`: guesses that cannot be. Answer: 502
+//!   `worker_misbehaved`.
 //! - `channel=N,MODE`: that mode in the job that hears channel N; others behave.
 //! - `options`: answers with what it was told of prompt, keywords, temperature and translation.
 //!   Answer: 200.
@@ -50,13 +55,14 @@ pub mod escape;
 mod crash;
 mod flood;
 mod greed;
+mod guess;
 mod leftovers;
 mod settings;
 
-use std::{ops::ControlFlow, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 pub use self::settings::FaultSettings;
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
+use super::{AudioSource, Emit, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE, Said};
 use crate::{request::Ask, transcript::Segment};
 
 /// The text that the engine recognises in every recording when it behaves.
@@ -84,9 +90,6 @@ pub fn load(settings: &FaultSettings) -> Result<Fault, EngineError> {
     }
 }
 
-/// Where the segments go.
-type Emit<'a> = dyn FnMut(Segment) -> ControlFlow<()> + 'a;
-
 impl Engine for Fault {}
 
 impl HearsSamples for Fault {
@@ -109,11 +112,12 @@ impl HearsSamples for Fault {
         let text = match fault.and_then(|fault| on_channel(fault, options.channel)) {
             None => Some(TEXT.into()),
             Some("options") => Some(told(options)),
+            Some("partials") => guess::honest(emit, options.partials)?,
             Some("language") => Some(options.language.clone().unwrap_or("none".into())),
             Some(fault) => misbehave(fault, length, emit)?,
         };
         if let Some(text) = text {
-            let _ = emit(segment(text, length));
+            let _ = emit(Said::Segment(segment(text, length)));
         }
         Ok(())
     }
@@ -155,7 +159,7 @@ fn misbehave(
         "hang" => sleep_for_ever(),
         "stop" => crash::stop(),
         "stall" => {
-            let _ = emit(segment(TEXT.into(), length));
+            let _ = emit(Said::Segment(segment(TEXT.into(), length)));
             sleep_for_ever()
         }
         "spin" => greed::spin(),
@@ -181,6 +185,14 @@ fn misbehave(
         "control-characters" => flood::control_characters(emit),
         "nan-confidence" => flood::nan_confidence(emit),
         "nan-figures" => flood::nan_figures(emit),
+        "partials-for" => guess::slow(emit, parse::<humantime::Duration>(mode, parameter)?.into()),
+        "partial-unasked" => return guess::honest(emit, true),
+        "partial-taken-back" => guess::taken_back(emit),
+        "partial-lost" => return guess::lost(emit),
+        "partial-long" => guess::long(emit),
+        "partial-flood" => return guess::flood(emit),
+        "partial-promises" => return guess::promises(emit),
+        "partial-control-characters" => guess::control_characters(emit),
         "plant" => leftovers::plant(mark(parameter)?),
         "list" => {
             let names: Vec<&str> = escape::all().map(|attempt| attempt.name).collect();

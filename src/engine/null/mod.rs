@@ -3,12 +3,10 @@
 
 mod settings;
 
-use std::ops::ControlFlow;
-
 pub use self::settings::NullSettings;
 
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples};
-use crate::{request::Ask, transcript::Segment};
+use super::{AudioSource, Emit, Engine, EngineError, Hearing, HearsSamples};
+use crate::request::Ask;
 
 /// The engine that recognises nothing, so that a request costs only what the service itself costs.
 /// It reads the recording to its end, as every engine does, so that a damaged recording is refused
@@ -27,7 +25,7 @@ impl HearsSamples for Null {
         &mut self,
         audio: &mut dyn AudioSource,
         _: &Ask,
-        _: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        _: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         while audio.next_block()?.is_some() {}
         Ok(())

@@ -22,7 +22,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 pub use self::settings::PocketsphinxSettings;
-use super::{AudioSource, Engine, EngineError, HearsSamples, SAMPLE_RATE, files, samples::to_i16};
+use super::{
+    AudioSource, Emit, Engine, EngineError, HearsSamples, SAMPLE_RATE, Said, files, samples::to_i16,
+};
 use crate::request::Ask;
 use crate::transcript::{Segment, Word};
 
@@ -174,7 +176,7 @@ impl HearsSamples for Pocketsphinx {
         &mut self,
         audio: &mut dyn AudioSource,
         _options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let samples = collect(audio)?;
         if samples.is_empty() {
@@ -195,7 +197,7 @@ impl HearsSamples for Pocketsphinx {
         };
         if let Some(segment) = segment(words) {
             // This is the only segment, so the answer makes no difference.
-            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(segment);
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(Said::Segment(segment));
         }
         Ok(())
     }

@@ -57,8 +57,11 @@ fn engine() -> Pocketsphinx {
 fn transcribe(engine: &mut Pocketsphinx, samples: &[i16]) -> Option<Segment> {
     let mut segments = Vec::new();
     engine
-        .transcribe(&mut Blocks::new(samples), &Ask::default(), &mut |segment| {
-            segments.push(segment);
+        .transcribe(&mut Blocks::new(samples), &Ask::default(), &mut |said| {
+            match said {
+                Said::Segment(segment) => segments.push(segment),
+                Said::Hypothesis(hypothesis) => panic!("nobody asked for {hypothesis:?}"),
+            }
             ControlFlow::Continue(())
         })
         .expect("transcribes");

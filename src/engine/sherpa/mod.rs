@@ -22,7 +22,7 @@ use std::{
     borrow::Cow,
     ffi::CString,
     fs, iter,
-    ops::{ControlFlow, Range},
+    ops::Range,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -36,8 +36,8 @@ use self::{
     kind::{Model, Part},
     result::Heard,
 };
-use super::{AudioSource, Engine, EngineError, HearsSamples, SAMPLE_RATE};
-use crate::{language::primary_language, request::Ask, transcript::Segment};
+use super::{AudioSource, Emit, Engine, EngineError, HearsSamples, SAMPLE_RATE, Said};
+use crate::{language::primary_language, request::Ask};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "sherpa";
@@ -231,7 +231,7 @@ impl HearsSamples for Sherpa {
         &mut self,
         audio: &mut dyn AudioSource,
         options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         let samples = audio.rest()?;
         if samples.is_empty() {
@@ -255,7 +255,7 @@ impl HearsSamples for Sherpa {
             let Some(segment) = heard.segment(&text, time(own.len())) else {
                 continue;
             };
-            if emit(segment.later(time(part.start))).is_break() {
+            if emit(Said::Segment(segment.later(time(part.start)))).is_break() {
                 return Ok(());
             }
         }

@@ -67,6 +67,7 @@ symbols! {
     vosk_recognizer_set_words: fn(*mut VoskRecognizer, c_int);
     vosk_recognizer_accept_waveform_s: fn(*mut VoskRecognizer, *const c_short, c_int) -> c_int;
     vosk_recognizer_result: fn(*mut VoskRecognizer) -> *const c_char;
+    vosk_recognizer_partial_result: fn(*mut VoskRecognizer) -> *const c_char;
     vosk_recognizer_final_result: fn(*mut VoskRecognizer) -> *const c_char;
 }
 
@@ -189,6 +190,17 @@ impl Recognizer {
         let answer = unsafe { (self.model.api.vosk_recognizer_result)(self.raw.as_ptr()) };
         // SAFETY: the string belongs to the recogniser and stays until its next call, which the
         // borrow keeps away.
+        unsafe { text(answer) }
+    }
+
+    /// The words of an utterance that has not ended, as JSON. They may still change.
+    ///
+    /// # Errors
+    /// As [`text`].
+    pub(super) fn partial_result(&mut self) -> Result<&[u8], String> {
+        // SAFETY: `raw` is alive and `&mut self` keeps others out of it.
+        let answer = unsafe { (self.model.api.vosk_recognizer_partial_result)(self.raw.as_ptr()) };
+        // SAFETY: as in `result`.
         unsafe { text(answer) }
     }
 

@@ -17,8 +17,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use self::settings::VoskSettings;
-use super::{AudioSource, Engine, EngineError, HearsSamples, SAMPLE_RATE, files, samples::to_i16};
-use crate::{request::Ask, transcript::Segment};
+use super::{
+    AudioSource, Emit, Engine, EngineError, HearsSamples, SAMPLE_RATE, Said, files, samples::to_i16,
+};
+use crate::{request::Ask, transcript::Hypothesis};
 
 /// Name of the engine in the configuration and in messages.
 pub const NAME: &str = "vosk";
@@ -88,26 +90,42 @@ fn check_files(folder: &Path) -> Result<(), String> {
 impl Engine for Vosk {}
 
 impl HearsSamples for Vosk {
-    /// Emits each utterance when it has ended.
+    fn hears_live(&self) -> bool {
+        true
+    }
+
+    /// Emits each utterance when it has ended. Until then all its words may change.
     fn transcribe(
         &mut self,
         audio: &mut dyn AudioSource,
-        _options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        options: &Ask,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
         #[allow(clippy::cast_possible_truncation)]
         const RATE: u16 = SAMPLE_RATE as u16;
         let mut recognizer = ffi::Recognizer::new(&self.model, RATE).map_err(failed)?;
         let mut samples = Vec::with_capacity(ffi::BLOCK);
+        let mut guess = String::new();
         while let Some(block) = audio.next_block()? {
             for block in block.chunks(ffi::BLOCK) {
                 samples.clear();
                 samples.extend(block.iter().map(|&sample| to_i16(sample)));
-                if recognizer.accept(&samples).map_err(failed)? == ffi::Heard::Utterance
-                    && let Some(segment) =
-                        result::segment(recognizer.result().map_err(failed)?).map_err(failed)?
-                    && emit(segment).is_break()
-                {
+                let said = match recognizer.accept(&samples).map_err(failed)? {
+                    ffi::Heard::Utterance => {
+                        guess.clear();
+                        let result = recognizer.result().map_err(failed)?;
+                        result::segment(result).map_err(failed)?.map(Said::Segment)
+                    }
+                    ffi::Heard::Nothing if options.partials => {
+                        let result = recognizer.partial_result().map_err(failed)?;
+                        let words = result::partial(result).map_err(failed)?;
+                        let is_new = words != guess;
+                        guess.clone_from(&words);
+                        is_new.then(|| Said::Hypothesis(Hypothesis::guess(words)))
+                    }
+                    ffi::Heard::Nothing => None,
+                };
+                if said.is_some_and(|said| emit(said).is_break()) {
                     return Ok(());
                 }
             }
@@ -116,7 +134,7 @@ impl HearsSamples for Vosk {
             result::segment(recognizer.final_result().map_err(failed)?).map_err(failed)?
         {
             // This is the last segment, so the answer makes no difference.
-            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(segment);
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = emit(Said::Segment(segment));
         }
         Ok(())
     }

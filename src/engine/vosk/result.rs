@@ -13,6 +13,12 @@ struct Heard {
     result: Vec<HeardWord>,
 }
 
+/// `{"partial": "…"}`, of an utterance that has not ended.
+#[derive(Deserialize)]
+struct Partial {
+    partial: String,
+}
+
 /// One word; times in seconds.
 #[derive(Deserialize)]
 struct HeardWord {
@@ -33,8 +39,7 @@ pub(super) fn segment(json: &[u8]) -> Result<Option<Segment>, String> {
     let mut earliest = Duration::ZERO;
     for heard in heard.result {
         let text = heard.word.trim();
-        // The decoder writes this for a word that its model does not know, and for noise.
-        if text.is_empty() || (text.starts_with(['<', '[']) && text.ends_with(['>', ']'])) {
+        if text.is_empty() || is_filler(text) {
             continue;
         }
         let start = time(heard.start)?.max(earliest);
@@ -61,6 +66,23 @@ pub(super) fn segment(json: &[u8]) -> Result<Option<Segment>, String> {
         decoding: None,
         speaker: None,
     }))
+}
+
+/// The words in `json`, which may still change; empty if nobody has spoken.
+///
+/// # Errors
+/// It does not have the library's format.
+pub(super) fn partial(json: &[u8]) -> Result<String, String> {
+    let heard: Partial = serde_json::from_slice(json)
+        .map_err(|error| format!("its partial result makes no sense: {error}"))?;
+    let words = heard.partial.split_whitespace();
+    let words: Vec<&str> = words.filter(|word| !is_filler(word)).collect();
+    Ok(words.join(" "))
+}
+
+/// True for what the decoder writes for a word that its model does not know, and for noise.
+fn is_filler(word: &str) -> bool {
+    word.starts_with(['<', '[']) && word.ends_with(['>', ']'])
 }
 
 fn time(seconds: f64) -> Result<Duration, String> {
@@ -94,6 +116,14 @@ mod tests {
         let seconds = [segment.start, segment.end].map(|time| time.as_secs_f64());
         assert_eq!(seconds, [0.84, 1.53]);
         assert_eq!(segment.words[1].confidence, Some(0.5));
+    }
+
+    #[test]
+    fn partial_results_are_words() {
+        let of = |json: &str| partial(json.as_bytes());
+        assert_eq!(of(r#"{"partial" : "go [unk]  for"}"#).unwrap(), "go for");
+        assert_eq!(of(r#"{"partial" : ""}"#).unwrap(), "");
+        assert!(of(r#"{"text" : "go"}"#).is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ use whisper_rs::{
 
 pub use self::settings::WhisperSettings;
 use self::{run::Tongue, tongue::Search, window::Window};
-use super::{AudioSource, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE};
+use super::{AudioSource, Emit, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE, Said};
 use crate::request::Ask;
 use crate::{language::primary_language, transcript::Segment};
 
@@ -130,8 +130,9 @@ impl HearsSamples for Whisper {
         &mut self,
         audio: &mut dyn AudioSource,
         options: &Ask,
-        emit: &mut dyn FnMut(Segment) -> ControlFlow<()>,
+        emit: &mut Emit<'_>,
     ) -> Result<(), EngineError> {
+        let emit = &mut |segment| emit(Said::Segment(segment));
         let samples = audio.rest()?;
         if samples.len() < FEWEST_SAMPLES {
             return Ok(());

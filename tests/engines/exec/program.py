@@ -116,6 +116,36 @@ elif mode == "backwards":
     open(3, "rb").read()
     say(segment={"text": "a", "start": 0.1, "end": 0.1})
     say(segment={"text": "a", "start": 0, "end": 0.1})
+elif mode == "partials":
+    # Programs may say them whether or not they are wanted.
+    wanted = str(request.get("partials", False)).lower()
+    open(3, "rb").read()
+    say(partial="it behave")
+    say(committed="it")
+    say(partial=" is")
+    say(committed=" behaves")
+    say(segment={"text": TEXT + " " + wanted, "start": 0, "end": 0.5})
+    say(done={})
+elif mode == "partials-fast":
+    for number in range(5000):
+        say(partial=str(number))
+elif mode == "partials-slow":
+    for number in range(10):
+        time.sleep(0.5)
+        say(partial="it behave")
+elif mode == "flood-partials":
+    while True:
+        say(partial="x")
+elif mode == "flood-committed":
+    while True:
+        say(committed="x" * 1000)
+elif mode == "partial-long":
+    say(partial="x" * 5000)
+elif mode == "taken-back":
+    say(committed="it is")
+elif mode == "promised":
+    say(committed="it")
+    say(done={})
 elif mode == "speakers":
     # Nobody may be told apart unless that was asked.
     names = ["x", "y", None, "x"] if request.get("speakers") else ["x"]

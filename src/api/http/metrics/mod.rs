@@ -19,9 +19,7 @@ use crate::dispatch::{
 
 /// Return all figures in Prometheus's text format.
 pub(super) async fn show(State(app): State<App>) -> Result<Response, ApiError> {
-    let snapshot = app
-        .dispatcher
-        .snapshot(app.connections.count(), &Client::Service);
+    let snapshot = app.dispatcher.snapshot(app.connected(), &Client::Service);
     let mut all = service(&snapshot);
     all.extend(models(&snapshot));
     all.extend(latencies(&snapshot));

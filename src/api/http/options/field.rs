@@ -18,6 +18,7 @@ pub(in crate::api::http) enum Field {
     Temperature,
     Granularities,
     Stream,
+    Partials,
     Include,
     Chunking,
     ChunkingType,
@@ -34,7 +35,7 @@ pub(in crate::api::http) enum Field {
 }
 
 /// Every parameter with each of its names: clients write lists with and without brackets.
-pub(in crate::api::http) const NAMES: [(&str, Field); 32] = [
+pub(in crate::api::http) const NAMES: [(&str, Field); 33] = [
     ("model", Field::Model),
     ("language", Field::Language),
     ("languages", Field::Languages),
@@ -51,6 +52,7 @@ pub(in crate::api::http) const NAMES: [(&str, Field); 32] = [
     ("timestamp_granularities", Field::Granularities),
     ("timestamp_granularities[]", Field::Granularities),
     ("stream", Field::Stream),
+    ("partials", Field::Partials),
     ("include", Field::Include),
     ("include[]", Field::Include),
     ("chunking_strategy", Field::Chunking),
@@ -124,6 +126,7 @@ impl Field {
                 | Self::Keywords
                 | Self::Granularities
                 | Self::Stream
+                | Self::Partials
                 | Self::Include
                 | Self::Chunking
                 | Self::ChunkingType

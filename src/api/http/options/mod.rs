@@ -265,6 +265,7 @@ impl Options {
                 }
             }
             Field::Stream => self.stream = boolean(name, &value)?,
+            Field::Partials => self.ask.partials = boolean(name, &value)?,
             Field::Include => {
                 if list(&value, Commas::Separate)
                     .iter()
@@ -314,6 +315,18 @@ impl Options {
         }
     }
 
+    /// Words before they are final come in events, and have neither speakers nor probabilities.
+    fn check_partials(&self) -> Result<(), ApiError> {
+        let speakers = self.format() == Format::Diarized || self.speakers.by.is_some();
+        let message = match self.ask.partials {
+            true if !self.stream => "only `stream=true` has words before they are final",
+            true if self.logprobs => "words that are not final have no logprobs",
+            true if speakers => "words that are not final have no speakers",
+            _ => return Ok(()),
+        };
+        Err(ApiError::parameter("partials", message))
+    }
+
     /// Check that all given parameters fit together.
     pub(super) fn finish(mut self) -> Result<Self, ApiError> {
         let several = std::mem::take(&mut self.ask.languages);
@@ -335,6 +348,7 @@ impl Options {
             return Err(ApiError::parameter("response_format", message));
         }
         self.speakers.check()?;
+        self.check_partials()?;
         let has_times = matches!(format, Format::Verbose | Format::Whisper);
         if self.granularities != Granularities::default() && !has_times {
             let (parameter, message) = match self.page {
@@ -506,6 +520,7 @@ mod tests {
             [("include[]", "logprobs"), ("response_format", "text")],
             [("max_line_width", "20"), ("response_format", "text")],
             [("language", "en"), ("languages[]", "fr")],
+            [("partials", "true"), ("stream", "false")],
             [("model", "a"), ("model", "b")],
         ] {
             assert!(options(&pairs).is_err(), "{pairs:?}");

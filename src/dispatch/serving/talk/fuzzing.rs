@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Checked, JobTalk, TimeLimit};
+use super::{Checked, JobTalk, TimeLimit, partial::Partials};
 use crate::{
     audio::MOST_VOICES,
     config::Limits,
@@ -18,7 +18,7 @@ use crate::{
         channel::{MAX_MESSAGE, decode, encode},
     },
     job::wire::{FromJob, ToJob},
-    transcript::{Lines, Transcript},
+    transcript::{Hypothesis, Lines, Transcript},
 };
 
 /// Take `data` as one datagram of each kind that is received anywhere. Then take it as the messages
@@ -31,9 +31,11 @@ pub fn job_messages(data: &[u8]) {
     let progress = JobProgress::default();
     let mut talk = JobTalk {
         may_name: true,
+        partials: Some(Partials::default()),
         ..JobTalk::about(1, &limits, &own_limits, &progress)
     };
     let mut transcript = Transcript::default();
+    let mut committed = String::new();
     let (mut rest, mut held, mut last) = (data, 0, Duration::ZERO);
     while let Ok((message, behind)) = postcard::take_from_bytes::<FromJob>(rest) {
         rest = behind;
@@ -42,7 +44,13 @@ pub fn job_messages(data: &[u8]) {
             Ok(Checked::Event(RequestEvent::Channels(channels))) => {
                 assert!((1..=MOST_VOICES).contains(&channels.len()) && last.is_zero());
             }
+            Ok(Checked::Event(RequestEvent::Hypothesis(hypothesis))) => {
+                assert!(hypothesis.tentative.len() <= Hypothesis::LONGEST);
+                committed += &hypothesis.committed;
+            }
             Ok(Checked::Event(RequestEvent::Segment(segment))) => {
+                assert!(segment.text.starts_with(&committed));
+                committed.clear();
                 held += segment.held() as u64;
                 assert!(!segment.text.is_empty() && held <= talk.may_hold());
                 assert!(last <= segment.start && segment.start <= segment.end);
@@ -51,7 +59,11 @@ pub fn job_messages(data: &[u8]) {
                 transcript.segments.push(segment);
             }
             Ok(Checked::Event(event)) => unreachable!("a job cannot say {event:?}"),
-            Ok(Checked::Done(_) | Checked::Failed(_) | Checked::Forbidden(_)) => break,
+            Ok(Checked::Done(_)) => {
+                assert!(committed.is_empty());
+                break;
+            }
+            Ok(Checked::Failed(_) | Checked::Forbidden(_)) => break,
             Err(what) => {
                 assert!(!what.is_empty());
                 break;

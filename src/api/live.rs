@@ -33,6 +33,8 @@ pub(super) struct Live {
 pub(super) enum Step {
     /// The job took all pending bytes.
     Fed,
+    /// A job has taken the request.
+    Begun,
     /// The job sent an event.
     Said(Word),
 }
@@ -113,7 +115,9 @@ impl Live {
         } = self;
         let step = tokio::select! {
             biased;
-            word = word::next(ticket, model), if hears && !*is_answered => Step::Said(word),
+            word = word::next_or_start(ticket, model), if hears && !*is_answered => {
+                word.map_or(Step::Begun, Step::Said)
+            }
             () = pour(sender, pending, feed), if !pending.is_empty() => Step::Fed,
             else => std::future::pending().await,
         };

@@ -374,6 +374,10 @@ impl Config {
 pub(super) enum Event {
     /// The service has said something.
     Sign,
+    /// The service hears something, to which a result must come.
+    Begun,
+    /// That is no speech.
+    Nothing,
     /// A phrase is final.
     Phrase {
         /// The service's message about the phrase.
@@ -398,6 +402,7 @@ const EVENTS: usize = 1024;
 
 /// `ResultReason`, as far as it matters.
 mod reason {
+    pub(super) const NO_MATCH: i32 = 0;
     pub(super) const CANCELED: i32 = 1;
     pub(super) const RECOGNIZED: i32 = 3;
     /// `CancellationReason`: the end of the audio, as it should be, is another.
@@ -444,7 +449,7 @@ impl Listener {
                 let details = sdk.property(&self.bag(&result)?, Property::ErrorDetails);
                 Ok(Event::Failed { code, details })
             }
-            // The text may still change, or the sound is not speech.
+            reason::NO_MATCH => Ok(Event::Nothing),
             _ => Ok(Event::Sign),
         }
     }
@@ -493,6 +498,13 @@ unsafe extern "C" fn noticed(_recognizer: Raw, event: Raw, context: *mut c_void)
     // SAFETY: this is such a callback.
     let (listener, _event) = unsafe { Listener::called(event, context) };
     let _ = listener.events.try_send(Event::Sign);
+}
+
+/// The service hears something. Runs on a thread of the SDK.
+unsafe extern "C" fn begun(_recognizer: Raw, event: Raw, context: *mut c_void) {
+    // SAFETY: this is such a callback.
+    let (listener, _event) = unsafe { Listener::called(event, context) };
+    let _ = listener.events.send(Event::Begun);
 }
 
 /// The recognition is over. Runs on a thread of the SDK.
@@ -561,7 +573,7 @@ impl Session {
         let of = recognizer.raw;
         call!(
             sdk,
-            recognizer_speech_start_detected_set_callback(of, Some(noticed), context)
+            recognizer_speech_start_detected_set_callback(of, Some(begun), context)
         )?;
         call!(
             sdk,

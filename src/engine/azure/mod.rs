@@ -268,6 +268,8 @@ impl Azure {
         let mut scribe = Scribe::default();
         let mut last_word = Instant::now();
         let mut is_sent = false;
+        // True while a result must still come.
+        let mut is_owed = false;
         loop {
             let patience = last_word.max(pace.arrival()) + limit;
             let mut wait = if is_sent {
@@ -280,6 +282,16 @@ impl Azure {
                 last_word = Instant::now();
                 wait = Duration::ZERO;
                 is_silent = false;
+                is_owed = match event {
+                    Event::Begun => true,
+                    Event::Phrase { .. } | Event::Nothing => false,
+                    _ => is_owed,
+                };
+                // Its SDK may take the end of a connection for that of the recording.
+                if matches!(event, Event::Stopped) && is_owed {
+                    let details = "it ended without a result for what it had begun to hear";
+                    return Err(self.trouble(Code::UpstreamFailed, details));
+                }
                 if self
                     .take(event, &mut scribe, &mut pace, is_sent, emit)?
                     .is_break()
@@ -321,7 +333,7 @@ impl Azure {
         emit: &mut Emit<'_>,
     ) -> Result<ControlFlow<()>, EngineError> {
         match event {
-            Event::Sign => Ok(ControlFlow::Continue(())),
+            Event::Sign | Event::Begun | Event::Nothing => Ok(ControlFlow::Continue(())),
             Event::Phrase { json, offset } => match scribe.segment(&json, offset, pace.sent()) {
                 Ok(Some(segment)) => {
                     pace.heard(segment.end);

@@ -153,8 +153,8 @@ impl LiveListener {
         self.rule = rule;
     }
 
-    /// Forget that somebody speaks. Who goes on speaking begins anew.
-    pub fn forget(&mut self) {
+    /// Forget that somebody speaks. A speaker who goes on begins anew.
+    fn forget(&mut self) {
         self.spoken = None;
         self.recent.clear();
     }

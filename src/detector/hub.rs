@@ -77,7 +77,6 @@ enum Order {
     },
     Samples(u32, Bytes),
     Judge(u32, Rule),
-    Forget(u32),
     Close(u32),
 }
 
@@ -153,13 +152,6 @@ impl Detection {
     pub async fn judge(&mut self, rule: Rule) {
         if let Some(stream) = self.stream {
             let _ = self.orders.send(Order::Judge(stream, rule)).await;
-        }
-    }
-
-    /// Forget that somebody speaks, after all samples that were given.
-    pub async fn forget(&mut self) {
-        if let Some(stream) = self.stream {
-            let _ = self.orders.send(Order::Forget(stream)).await;
         }
     }
 
@@ -289,7 +281,6 @@ impl Hub {
                 }
             }
             Order::Judge(stream, rule) => ToDetector::Judge { stream, rule },
-            Order::Forget(stream) => ToDetector::Forget { stream },
             Order::Close(stream) => {
                 if self.streams.remove(&stream).is_none() {
                     return;

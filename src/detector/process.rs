@@ -40,11 +40,6 @@ pub fn main() -> io::Result<()> {
                     listener.set_rule(rule);
                 }
             }
-            ToDetector::Forget { stream } => {
-                if let Some(listener) = streams.get_mut(&stream) {
-                    listener.forget();
-                }
-            }
             ToDetector::Close { stream } => {
                 streams.remove(&stream);
             }

@@ -37,11 +37,6 @@ pub(super) enum ToDetector {
         /// The new rule.
         rule: Rule,
     },
-    /// Forget that somebody speaks in this stream.
-    Forget {
-        /// Number of the stream.
-        stream: u32,
-    },
     /// The stream is over.
     Close {
         /// Number of the stream.
@@ -56,7 +51,7 @@ pub(super) enum FromDetector {
     Heard {
         /// Number of the stream.
         stream: u32,
-        /// What is known by them.
+        /// The result of judging them.
         judgement: Judgement,
     },
     /// The detector made a system call that its policy forbids, and is ending.

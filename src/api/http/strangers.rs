@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Strangers(Arc<Mutex<Period>>);
 
-/// What came since the journal was last told; both are empty after a quiet period.
+/// The refusals since the journal was last told; both are empty after a quiet period.
 #[derive(Debug, Default)]
 struct Period {
     is_under_way: bool,

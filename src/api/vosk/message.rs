@@ -13,7 +13,7 @@ pub(super) enum Message {
     Config(Config),
     /// The audio is over.
     End,
-    /// What follows belongs to nothing before.
+    /// The audio that follows belongs to nothing before.
     Reset,
     /// Nothing that is known.
     Unknown,

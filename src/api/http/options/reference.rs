@@ -154,7 +154,7 @@ fn of_wav(head: &[u8], total: usize) -> Option<u64> {
             bytes_per_second = Some(u64::from(u32::from_le_bytes(*rate)));
         } else if name == b"data" {
             let there = total.checked_sub(at)?;
-            // Who writes into a pipe cannot go back to write a size.
+            // A writer into a pipe cannot go back to write a size.
             let len = if size == 0 { there } else { size.min(there) };
             return (len as u64 * 1000).checked_div(bytes_per_second?);
         }

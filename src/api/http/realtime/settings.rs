@@ -226,7 +226,7 @@ impl TurnDetection {
     }
 }
 
-/// What the engine is told about the audio.
+/// The wishes about the text of the audio.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Transcription {
     model: Option<String>,

@@ -67,6 +67,7 @@ fn of_task(task: &Task) -> ProcResult<(Duration, bool)> {
 #[cfg(test)]
 mod tests {
     use std::{
+        io::Read,
         process::{Child, Command, Stdio},
         time::Instant,
     };
@@ -81,8 +82,21 @@ mod tests {
     impl Busy {
         fn start(script: &str) -> Self {
             let mut command = Command::new("sh");
-            command.args(["-c", script]).stdin(Stdio::null());
+            command
+                .args(["-c", script])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             Self(command.spawn().unwrap())
+        }
+
+        /// Waits for its first byte.
+        fn speaks(&mut self) {
+            self.0
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read_exact(&mut [0])
+                .unwrap();
         }
 
         fn pid(&self) -> i32 {
@@ -119,7 +133,9 @@ mod tests {
         }
         assert!(Delay::of_process(one.pid()).unwrap().goes_on);
 
-        let sleeper = Busy::start("exec sleep 1000");
+        // A shell that has spoken has read all it needs from the disk, so it sleeps once, for good.
+        let mut sleeper = Busy::start("echo; read line");
+        sleeper.speaks();
         let asleep = || Delay::of_process(sleeper.pid()).unwrap();
         while asleep().goes_on {
             assert!(start.elapsed() < Duration::from_secs(60));

@@ -27,6 +27,8 @@ events! {
     REQUEST_CANCELLED = "92c95cfad5a8428c83ec51b71b4c50a4";
     /// A request was refused before it had a job.
     REQUEST_REFUSED = "0c6595d1048c42258d938f0ed10bb965";
+    /// A session of live audio ended.
+    SESSION_ENDED = "d0a3c5f4b1e84c0b9c1f6a7e52d8930e";
     /// A model has passed its self-test.
     MODEL_READY = "94532f3c1ee24de4b59a412bc723c94e";
     /// A model cannot be started.

@@ -41,8 +41,8 @@ use clap::Parser;
 use serde_json::Value;
 
 use figures::{
-    added, azure_leaks, cold_start, floor, kills, leaks, memory, model_memory, naive, neighbours,
-    real, stages, syscalls, throughput, uploads, virtual_machine,
+    added, azure_leaks, cold_start, floor, kills, leaks, live, memory, model_memory, naive,
+    neighbours, real, stages, syscalls, throughput, uploads, virtual_machine,
 };
 use outcome::{Outcome, Verdict};
 use peers::Python;
@@ -160,6 +160,21 @@ const PARTS: &[Part] = &[
         name: "leaks",
         figures: &["leak_answers", "leak_growth"],
         run: |context| leaks::measure(&context.scale, &mut context.outcome),
+    },
+    Part {
+        name: "live-latency",
+        figures: &["live_latency"],
+        run: |context| live::latency::measure(&context.scale, &mut context.outcome),
+    },
+    Part {
+        name: "live-silence",
+        figures: &["live_session", "live_delay", "live_growth"],
+        run: |context| live::silence::measure(&context.scale, &mut context.outcome),
+    },
+    Part {
+        name: "live-leaks",
+        figures: &["live_leak_answers", "live_leak_growth"],
+        run: |context| live::leaks::measure(&context.scale, &mut context.outcome),
     },
     Part {
         name: "azure-leaks",

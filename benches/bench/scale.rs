@@ -25,6 +25,12 @@ pub struct Scale {
     pub endurance: usize,
     /// Requests that leak, in the modes process, hybrid, thread.
     pub leaks: [usize; 3],
+    /// Turns of a realtime session whose time is measured.
+    pub live_turns: usize,
+    /// Realtime sessions that are opened and closed.
+    pub live_sessions: usize,
+    /// Minutes of audio in one session with an engine that leaks.
+    pub live_minutes: f64,
     /// Requests in each mode to a real library that leaks.
     pub azure: usize,
     /// Size of each of eight uploads, in bytes.
@@ -49,6 +55,9 @@ pub const FULL: Scale = Scale {
     load: Duration::from_secs(2),
     endurance: 50_000,
     leaks: [1000, 30, 10],
+    live_turns: 200,
+    live_sessions: 10_000,
+    live_minutes: 60.0,
     azure: 1000,
     upload: 1 << 30,
     kills: 500,
@@ -68,6 +77,9 @@ pub const QUICK: Scale = Scale {
     load: Duration::from_millis(400),
     endurance: 4000,
     leaks: [20, 12, 4],
+    live_turns: 5,
+    live_sessions: 300,
+    live_minutes: 2.0,
     azure: 20,
     upload: 64 << 20,
     kills: 40,

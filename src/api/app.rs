@@ -24,7 +24,7 @@ impl App {
     pub fn connected(&self) -> Connected {
         Connected {
             connections: self.connections.count(),
-            sessions: self.sessions.count(),
+            sessions: self.sessions.counts(),
         }
     }
 }

@@ -1,9 +1,6 @@
-//! Counts and limits connected clients, knows how long there has been none, and counts sessions.
+//! Counts and limits connected clients, and knows how long there has been none.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 
@@ -137,33 +134,6 @@ impl Drop for Place {
                 state.quiet_since = Instant::now();
             }
         });
-    }
-}
-
-/// The sessions of all listening sockets together. Clones share the count.
-#[derive(Clone, Debug, Default)]
-pub struct Sessions(Arc<AtomicUsize>);
-
-/// One session; it ends when this is dropped.
-#[derive(Debug)]
-pub(super) struct Held(Arc<AtomicUsize>);
-
-impl Sessions {
-    /// Number of sessions at the moment.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Count one more, as long as the result lives.
-    pub(super) fn enter(&self) -> Held {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self.0.clone())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

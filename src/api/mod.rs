@@ -12,6 +12,7 @@ mod live;
 mod patience;
 mod peer;
 mod server;
+mod sessions;
 mod socket;
 mod spool;
 pub mod vosk;
@@ -19,6 +20,7 @@ mod word;
 pub mod wyoming;
 
 pub use app::App;
-pub use connections::{Connections, Sessions};
+pub use connections::Connections;
 pub use listener::Listener;
 pub use peer::Peer;
+pub use sessions::Sessions;

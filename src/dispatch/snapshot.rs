@@ -87,8 +87,19 @@ pub struct Bounds {
 pub struct Connected {
     /// Number of their connections.
     pub connections: usize,
-    /// Number of realtime sessions among them.
-    pub sessions: usize,
+    /// The realtime sessions.
+    pub sessions: SessionCounts,
+}
+
+/// Counts of realtime sessions.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SessionCounts {
+    /// Sessions that are open.
+    pub open: usize,
+    /// Sessions since the service was started.
+    pub begun: u64,
+    /// Turns in all of them.
+    pub turns: u64,
 }
 
 /// The service's own process. Sizes in bytes; `None` if `/proc` does not tell.
@@ -109,8 +120,8 @@ pub struct Supervisor {
     pub descriptors: Option<usize>,
     /// Number of clients' connections.
     pub connections: usize,
-    /// Number of realtime sessions among them.
-    pub sessions: usize,
+    /// The realtime sessions.
+    pub sessions: SessionCounts,
 }
 
 /// Past and present work of a model, or of all models together.

@@ -351,13 +351,30 @@ fn nothing_is_held_while_nobody_speaks() {
     session.append(&silence(5_000));
     session.send(&update(json!({})));
     session.wait("session.updated");
-    let total = daemon.get("/v1/stats").json()["total"].clone();
+    let stats = daemon.get("/v1/stats").json();
+    let total = &stats["total"];
     assert_eq!(
         (&total["running"], &total["queued"]),
         (&json!(0), &json!(0))
     );
     session.append(&talk(&[TEN_OF_CLUBS]));
     assert_eq!(session.turn()["transcript"], TEN_OF_CLUBS.text);
+    // It is counted, and the journal tells of it.
+    let counts = || daemon.get("/v1/stats").json()["supervisor"]["sessions"].clone();
+    assert_eq!(counts(), json!({"open": 1, "begun": 1, "turns": 1}));
+    let metrics = daemon.get("/metrics");
+    let metrics = String::from_utf8_lossy(&metrics.body);
+    for line in ["sessions 1", "sessions_total 1", "session_turns_total 1"] {
+        let line = format!("\nstt_isolated_{line}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    drop(session);
+    wait_until("the session is over", crate::common::LONG, || {
+        counts() == json!({"open": 0, "begun": 1, "turns": 1})
+    });
+    wait_until("the journal tells of it", crate::common::LONG, || {
+        daemon.log().contains("session ended: 1 turns in ")
+    });
 }
 
 #[test]

@@ -588,9 +588,15 @@ fn expected(stats: &Value) -> BTreeMap<String, f64> {
 
 /// Values that change by themselves from one look to the next.
 fn moves(name: &str) -> bool {
-    ["uptime_seconds", "supervisor_", "connections", "zygote_"]
-        .iter()
-        .any(|beginning| name.starts_with(&format!("stt_isolated_{beginning}")))
+    [
+        "uptime_seconds",
+        "supervisor_",
+        "connections",
+        "session",
+        "zygote_",
+    ]
+    .iter()
+    .any(|beginning| name.starts_with(&format!("stt_isolated_{beginning}")))
 }
 
 #[track_caller]

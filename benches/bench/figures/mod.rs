@@ -6,6 +6,7 @@ pub mod cold_start;
 pub mod floor;
 pub mod kills;
 pub mod leaks;
+pub mod live;
 pub mod memory;
 pub mod model_memory;
 pub mod naive;

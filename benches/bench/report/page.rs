@@ -78,6 +78,16 @@ const PLOTS: &[Plot] = &[
         )),
     },
     Plot {
+        name: "live_leaks",
+        title: "A realtime session whose engine leaks 30 MB with each second",
+        caption: "The memory of each turn's job and of the supervisor; in mode `thread`, which has no job, until \
+        it was given up.",
+        axes: Some((
+            axis("minutes of audio", Scale::Log),
+            axis("memory in MiB", Scale::Linear),
+        )),
+    },
+    Plot {
         name: "azure_leaks",
         title: "Microsoft's Speech SDK, to which nothing is given back",
         caption: "The job's own memory and the supervisor's, request by request, 4 s of audio each. What a job never \

@@ -28,7 +28,7 @@ use self::{
     turn::{Origin, What},
 };
 use crate::{
-    api::{App, deltas::Deltas, error::ApiError, spool::Spool},
+    api::{App, deltas::Deltas, error::ApiError, sessions::Held, spool::Spool},
     config::{Mode, Share},
     detector::{Change, Detection, Judgement, LATEST_NEWS_MS, News},
     dispatch::{Client, Report},
@@ -132,11 +132,13 @@ pub(in crate::api) struct Conversation<W> {
     /// Time of the last audio.
     heard: Instant,
     is_closing: bool,
+    held: Held,
 }
 
 impl<W: Wishes> Conversation<W> {
     pub(in crate::api) fn new(app: App, client: Client, share: Share, wishes: W) -> Self {
         Self {
+            held: app.sessions.enter(client.clone()),
             origin: Origin {
                 dispatcher: app.dispatcher.clone(),
                 client,
@@ -605,6 +607,7 @@ impl<W: Wishes> Conversation<W> {
 
     /// The request for the turn `item`.
     fn order(&mut self, item: &str) -> Result<Order, ApiError> {
+        self.held.turn();
         let order = self.wishes.order(&self.app.dispatcher.config())?;
         self.open.insert(
             item.to_owned(),

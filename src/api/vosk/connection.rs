@@ -1,13 +1,10 @@
 //! One client: takes its messages one after the other, and answers each.
 
-use std::time::Duration;
+use std::convert::Infallible;
 
 use axum::http::{StatusCode, header};
-use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use serde_json::json;
+use tokio::{sync::watch, time::timeout};
 use tokio_tungstenite::{
     accept_hdr_async_with_config,
     tungstenite::{
@@ -28,27 +25,10 @@ use crate::{
         error::ApiError,
         listener::Connection,
         server::stopped,
-        socket::{self, Gone, Incoming, Socket},
+        socket::{self, End, Incoming, Socket},
     },
     config::{Config, Share},
 };
-
-/// How often a client that is silent is asked for a sign of life.
-const QUIET: Duration = Duration::from_secs(30);
-
-/// The end of a connection.
-enum End {
-    /// The client is gone.
-    Gone,
-    /// The client is told this code and reason.
-    Told(CloseCode, String),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
 
 impl From<Over> for End {
     fn from(over: Over) -> Self {
@@ -96,16 +76,13 @@ pub(super) async fn serve(
         // Clients may hang up or send something else; that is not our error.
         return;
     };
-    let _held = app.sessions.enter();
     let mut client = Client {
         socket: Socket::of(stream),
         conversation: Conversation::new(app.clone(), peer.client(), share, Said::default()),
         answers: Answers::default(),
         app,
-        seen: Instant::now(),
-        is_asked: false,
     };
-    let ended = client.run(&mut stopping).await;
+    let Err(end) = client.run(&mut stopping).await;
     let Client {
         socket,
         conversation,
@@ -113,10 +90,7 @@ pub(super) async fn serve(
     } = client;
     // Its jobs end before the client is told.
     drop(conversation);
-    match ended {
-        Err(End::Told(code, reason)) => socket.close(code, &reason).await,
-        Err(End::Gone) | Ok(()) => socket.leave().await,
-    }
+    socket.end(end).await;
 }
 
 /// The client's share of the service. The protocol knows no keys, like Wyoming.
@@ -141,30 +115,21 @@ struct Client {
     conversation: Conversation<Said>,
     answers: Answers,
     app: App,
-    seen: Instant,
-    is_asked: bool,
 }
 
 impl Client {
-    async fn run(&mut self, stopping: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn run(&mut self, stopping: &mut watch::Receiver<bool>) -> Result<Infallible, End> {
         loop {
             self.go_on().await?;
             let reads = self.conversation.has_room();
             if !reads {
-                // A client that may not send is not silent.
-                self.seen = Instant::now();
+                self.socket.excuse();
             }
-            let patience = if self.is_asked { QUIET * 2 } else { QUIET };
-            let (seen, dispatcher) = (self.seen, self.app.dispatcher.clone());
+            let dispatcher = self.app.dispatcher.clone();
             tokio::select! {
                 biased;
                 woken = self.conversation.wait() => self.conversation.handle(woken).await?,
-                incoming = self.socket.next(), if reads => {
-                    if self.take(incoming).await? {
-                        return Ok(());
-                    }
-                }
-                () = sleep_until(seen + patience) => self.ask().await?,
+                incoming = self.socket.next(), if reads => self.take(incoming?).await?,
                 () = stopped(stopping) => {
                     // The turn at hand is told before the end.
                     self.finish().await?;
@@ -188,32 +153,18 @@ impl Client {
         Ok(gone_on?)
     }
 
-    async fn ask(&mut self) -> Result<(), End> {
-        if self.is_asked {
-            let reason = "no sign of life came for a minute".to_owned();
-            return Err(End::Told(CloseCode::Policy, reason));
-        }
-        self.is_asked = true;
-        Ok(self.socket.ping().await?)
-    }
-
-    /// Take a message, and answer it. True at the end.
-    async fn take(&mut self, incoming: Incoming) -> Result<bool, End> {
-        self.seen = Instant::now();
-        self.is_asked = false;
+    /// Take a message, and answer it.
+    async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
         let text = match incoming {
             Incoming::Binary(samples) => {
                 if let Err(error) = self.conversation.append(&samples).await {
                     return Err(End::Told(CloseCode::Error, error.message().to_owned()));
                 }
                 let answer = self.answers.next();
-                self.say(&answer).await?;
-                return Ok(false);
+                return self.socket.say(&answer).await;
             }
             Incoming::Text(text) => text,
-            Incoming::Life => return Ok(false),
-            Incoming::Left => return Err(End::Gone),
-            Incoming::Fault(code, reason) => return Err(End::Told(code, reason)),
+            Incoming::Life => return Ok(()),
         };
         let wrong = |reason| End::Told(CloseCode::Unsupported, reason);
         match message::parse(&text).map_err(wrong)? {
@@ -227,20 +178,20 @@ impl Client {
                 }
                 // Vosk's own server does not answer to settings, Nextcloud's does to a language.
                 if names_language {
-                    self.say(&json!({"success": is_understood})).await?;
+                    self.socket.say(&json!({"success": is_understood})).await?;
                 }
-                Ok(false)
+                Ok(())
             }
             Message::Reset => {
                 self.finish().await?;
                 self.conversation.clear().await?;
-                Ok(false)
+                Ok(())
             }
             Message::End => {
                 self.finish().await?;
                 Err(End::Told(CloseCode::Normal, String::new()))
             }
-            Message::Unknown => Ok(false),
+            Message::Unknown => Ok(()),
         }
     }
 
@@ -260,10 +211,6 @@ impl Client {
             }
         }
         let result = self.answers.result();
-        self.say(&result).await
-    }
-
-    async fn say(&mut self, answer: &Value) -> Result<(), End> {
-        Ok(self.socket.say(answer).await?)
+        self.socket.say(&result).await
     }
 }

@@ -82,6 +82,20 @@ pub struct Supervisor {
     pub descriptors: Option<u64>,
     /// Number of connected clients.
     pub connections: Option<u64>,
+    /// Counts of sessions of live audio.
+    pub sessions: Sessions,
+}
+
+/// Sessions of live audio.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    /// Number of open sessions.
+    pub open: u64,
+    /// Number of sessions since the start.
+    pub begun: u64,
+    /// Number of their turns.
+    pub turns: u64,
 }
 
 /// Current and past activity.

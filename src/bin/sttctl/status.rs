@@ -15,7 +15,7 @@ use crate::{
     error::{Error, report},
     line::{self, Line, Style, wrap},
     problems,
-    stats::{self, Activity, Bounds, Client, Model, Stats},
+    stats::{self, Activity, Bounds, Client, Model, Sessions, Stats},
     text::{Text, count, known, size, time},
 };
 
@@ -107,12 +107,24 @@ fn service(stats: &Stats, width: usize) -> Vec<Line> {
         ("jobs", jobs(&stats.total, &stats.bounds)),
         ("memory", memory(stats)),
     ];
+    if supervisor.sessions.begun > 0 {
+        fields.push(("sessions", sessions(&supervisor.sessions)));
+    }
     fields.extend(requests(&stats.total));
     if !stats.clients.is_empty() {
         let clients: Vec<String> = stats.clients.iter().map(client).collect();
         fields.push(("clients", clients.join("; ")));
     }
     section(&title, Style::Strong, &fields, width)
+}
+
+fn sessions(sessions: &Sessions) -> String {
+    format!(
+        "{} open of {} since the start, {} in all",
+        sessions.open,
+        sessions.begun,
+        count(Some(sessions.turns), "turn")
+    )
 }
 
 fn one_model(name: &Text, model: &Model, width: usize) -> Vec<Line> {
@@ -233,6 +245,7 @@ stt-isolated 0.1.0, up 1d00h
              threads, 40 descriptors, 4 connections
   jobs       3 running of 4, 2 queued of 256, 1 spare
   memory     4.0G committed of 8.0G
+  sessions   2 open of 5 since the start, 17 turns in all
   requests   24 accepted: 16 ok, 1 cancelled, 1 invalid_audio, 1 timeout
   refused    4 queue_full, 1 user_limit
   clients    uid 1000: 1 running of 2, 2 queued of 10; uid 65534: 1 running, 0

@@ -10,6 +10,7 @@
 //!
 //! - `leak=SIZE`: touches so much memory, never frees it, answers. Answer: 200, or 507 above
 //!   the limit.
+//! - `leak-each-second=SIZE`: the same for each second of the recording. Answer: as before.
 //! - `leak-forever`: the same without end. Answer: 507.
 //! - `segfault` `abort` `illegal` `trap` `fpe` `bus` `stack-overflow`: dies by that signal.
 //!   Answer: 502 `worker_crashed`.
@@ -63,7 +64,7 @@ use std::{str::FromStr, time::Duration};
 
 pub use self::settings::FaultSettings;
 use super::{AudioSource, Emit, Engine, EngineError, Hearing, HearsSamples, SAMPLE_RATE, Said};
-use crate::{request::Ask, transcript::Segment};
+use crate::{request::Ask, transcript::Segment, units::ByteSize};
 
 /// The text that the engine recognises in every recording when it behaves.
 pub const TEXT: &str = "fault engine";
@@ -146,6 +147,11 @@ fn misbehave(
     };
     match mode {
         "leak" => greed::leak(parse(mode, parameter)?),
+        "leak-each-second" => {
+            let each: ByteSize = parse(mode, parameter)?;
+            let milliseconds = length.as_millis().try_into().unwrap_or(u64::MAX);
+            greed::leak(ByteSize(each.bytes().saturating_mul(milliseconds) / 1000));
+        }
         "leak-forever" => greed::leak_forever(),
         "segfault" => crash::segfault(),
         "abort" => std::process::abort(),

@@ -102,6 +102,11 @@ fn service(snapshot: &Snapshot) -> Vec<Family> {
             "Clients' connections.",
             count(supervisor.connections),
         ),
+        (
+            "sessions",
+            "Sessions of live audio that are open.",
+            count(supervisor.sessions.open),
+        ),
     ];
     let mut info = Family::gauge("info", "Always 1; the labels tell version and isolation.");
     info.add(
@@ -115,7 +120,11 @@ fn service(snapshot: &Snapshot) -> Vec<Family> {
     if let Some(time) = supervisor.cpu {
         cpu.add(&[], time.as_secs_f64());
     }
-    let mut all = vec![info, cpu];
+    let mut sessions = Family::counter("sessions_total", "Sessions of live audio since the start.");
+    sessions.add(&[], supervisor.sessions.begun as f64);
+    let mut turns = Family::counter("session_turns_total", "Turns in sessions of live audio.");
+    turns.add(&[], supervisor.sessions.turns as f64);
+    let mut all = vec![info, cpu, sessions, turns];
     all.extend(gauges.into_iter().filter_map(|(name, help, value)| {
         let mut family = Family::gauge(name, help);
         family.add(&[], value?);

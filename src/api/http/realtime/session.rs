@@ -1,12 +1,11 @@
 //! One session: takes the client's events, and tells it what happens in its conversation.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, sleep_until},
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -22,35 +21,15 @@ use crate::{
         conversation::{Completed, Conversation, Happening, Over},
         error::ApiError,
         server::stopped,
-        socket::{Gone, Incoming, Socket},
+        socket::{End, Incoming, Socket},
     },
     transcript::Transcript,
 };
-
-/// After this silence of a client we ask it for a sign of life, and after twice this it is gone.
-const QUIET: Duration = Duration::from_secs(30);
-
-/// The end of a session.
-enum End {
-    /// The client is gone.
-    Gone,
-    /// The client is told this code and reason.
-    Told(CloseCode, String),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
 
 struct Session<C> {
     socket: Socket<C>,
     conversation: Conversation<Settings>,
     app: App,
-    /// Time of the client's last message.
-    seen: Instant,
-    is_asked: bool,
     is_closing: bool,
 }
 
@@ -63,7 +42,6 @@ pub(in crate::api::http) async fn serve<C: AsyncRead + AsyncWrite + Unpin>(
     app: App,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let _held = app.sessions.enter();
     let Opening {
         client,
         share,
@@ -73,11 +51,9 @@ pub(in crate::api::http) async fn serve<C: AsyncRead + AsyncWrite + Unpin>(
         socket: Socket::new(connection, read).await,
         conversation: Conversation::new(app.clone(), client, share, settings),
         app,
-        seen: Instant::now(),
-        is_asked: false,
         is_closing: false,
     };
-    let ended = session.run(&mut stopping).await;
+    let Err(end) = session.run(&mut stopping).await;
     let Session {
         socket,
         conversation,
@@ -85,14 +61,11 @@ pub(in crate::api::http) async fn serve<C: AsyncRead + AsyncWrite + Unpin>(
     } = session;
     // Its jobs end before the client is told.
     drop(conversation);
-    match ended {
-        Err(End::Told(code, reason)) => socket.close(code, &reason).await,
-        Err(End::Gone) | Ok(()) => socket.leave().await,
-    }
+    socket.end(end).await;
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
-    async fn run(&mut self, stopping: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn run(&mut self, stopping: &mut watch::Receiver<bool>) -> Result<Infallible, End> {
         self.tell_settings("created").await?;
         loop {
             let gone_on = self.conversation.go_on().await;
@@ -105,11 +78,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
             }
             let reads = self.conversation.has_room();
             if !reads {
-                // A client that may not send is not silent.
-                self.seen = Instant::now();
+                self.socket.excuse();
             }
-            let patience = if self.is_asked { QUIET * 2 } else { QUIET };
-            let (seen, dispatcher) = (self.seen, self.app.dispatcher.clone());
+            let dispatcher = self.app.dispatcher.clone();
             tokio::select! {
                 biased;
                 woken = self.conversation.wait() => {
@@ -117,8 +88,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
                         return Err(self.farewell(over).await);
                     }
                 }
-                incoming = self.socket.next(), if reads => self.take(incoming).await?,
-                () = sleep_until(seen + patience), if !self.is_closing => self.ask().await?,
+                incoming = self.socket.next(), if reads => self.take(incoming?).await?,
                 () = stopped(stopping), if !self.is_closing => {
                     self.is_closing = true;
                     self.conversation.close();
@@ -128,29 +98,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
         }
     }
 
-    /// The client has been silent for long.
-    async fn ask(&mut self) -> Result<(), End> {
-        if self.is_asked {
-            let reason = "no sign of life came for a minute".to_owned();
-            return Err(End::Told(CloseCode::Policy, reason));
-        }
-        self.is_asked = true;
-        Ok(self.socket.ping().await?)
-    }
-
     /// Take a message from the client.
     async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
-        self.seen = Instant::now();
-        self.is_asked = false;
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Life => return Ok(()),
-            Incoming::Left => return Err(End::Gone),
-            Incoming::Fault(code, reason) => return Err(End::Told(code, reason)),
             Incoming::Binary(_) => {
                 let what = "events are text: audio goes as base64 in input_audio_buffer.append";
                 let error = ApiError::parameter("type", what);
-                return Ok(self.socket.say(&server_event::error(&error, None)).await?);
+                return self.socket.say(&server_event::error(&error, None)).await;
             }
         };
         let (id, event) = client_event::parse(&text);
@@ -161,7 +117,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
                 // First all that happened before.
                 self.tell().await?;
                 let event = server_event::error(&error, id.as_deref());
-                Ok(self.socket.say(&event).await?)
+                self.socket.say(&event).await
             }
             Err(over) => Err(self.farewell(over).await),
         }
@@ -196,7 +152,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
         }
     }
 
-    async fn tell_settings(&mut self, what: &str) -> Result<(), Gone> {
+    async fn tell_settings(&mut self, what: &str) -> Result<(), End> {
         let settings = self.conversation.wishes();
         let kind = match settings.dialect {
             Dialect::Current => format!("session.{what}"),
@@ -209,7 +165,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
     }
 
     /// Tell the client all that has happened.
-    async fn tell(&mut self) -> Result<(), Gone> {
+    async fn tell(&mut self) -> Result<(), End> {
         while let Some(happening) = self.conversation.happening() {
             if let Happening::Settled = happening {
                 self.tell_settings("updated").await?;
@@ -231,7 +187,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Session<C> {
         };
         match self.socket.say(&event).await {
             Ok(()) => End::Told(code, reason.into()),
-            Err(Gone) => End::Gone,
+            Err(end) => end,
         }
     }
 }

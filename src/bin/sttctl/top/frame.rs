@@ -107,8 +107,12 @@ fn rates(view: &View) -> String {
 fn jobs(view: &View) -> String {
     let (total, bounds) = (&view.latest.total, &view.latest.bounds);
     let most = |most: Option<u64>| known(most, |most| most.to_string());
+    let sessions = match view.latest.supervisor.sessions.open {
+        0 => String::new(),
+        open => format!(", {}", count(open, "session")),
+    };
     format!(
-        "jobs     {} running of {}, {} queued of {}, {}",
+        "jobs     {} running of {}, {} queued of {}, {}{sessions}",
         total.running,
         most(bounds.max_running),
         total.queued,

@@ -77,7 +77,7 @@ fn jobs_are_rows_with_their_memory_in_bars() {
         "\
 stt-isolated 0.1.0, up 1d00h, isolation process, supervisor 11.0M
 requests 3.5/s, failures 0.5/s, refused 2.5/s
-jobs     3 running of 4, 2 queued of 256, 1 spare
+jobs     3 running of 4, 2 queued of 256, 1 spare, 2 sessions
 memory   [##############              ] 4.0G committed of 8.0G
     PID   UID MODEL   STAGE           AGE  AUDIO  %CPU MEMORY # now | peak LIMIT
 4194303 65534 default transcribing   1.5s   1.0s   400   512M [#########|]  512M

@@ -6,13 +6,11 @@
 //! since the beginning of the conversation, times are milliseconds since then.
 
 mod buffer;
+mod texts;
 mod turn;
 mod words;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -25,14 +23,14 @@ use uuid::Uuid;
 pub(in crate::api) use self::words::{Completed, Happening, Manner, Order, Over, Wishes};
 use self::{
     buffer::Buffer,
-    turn::{Origin, What},
+    texts::{Texts, failed},
+    turn::Origin,
 };
 use crate::{
-    api::{App, deltas::Deltas, error::ApiError, sessions::Held, spool::Spool},
-    config::{Mode, Share},
+    api::{App, error::ApiError, sessions::Held, spool::Spool},
+    config::Share,
     detector::{Change, Detection, Judgement, LATEST_NEWS_MS, News},
-    dispatch::{Client, Report},
-    transcript::Transcript,
+    dispatch::Client,
 };
 
 /// Bytes of audio that may wait in the service. Then the client has to wait.
@@ -86,18 +84,6 @@ struct Current {
     end: Option<u64>,
 }
 
-/// A turn whose text is not complete.
-#[derive(Debug)]
-struct Open {
-    transcript: Transcript,
-    deltas: Deltas,
-    language: Option<String>,
-    mode: Mode,
-    warnings: Vec<String>,
-    /// Whether times and probabilities of words are needed at the end.
-    is_whole: bool,
-}
-
 /// A conversation with one client, who has these wishes.
 #[derive(Debug)]
 pub(in crate::api) struct Conversation<W> {
@@ -125,7 +111,7 @@ pub(in crate::api) struct Conversation<W> {
     current: Option<Current>,
     /// Beginning and perhaps end of a turn whose place the current one still has.
     next: Option<(u64, Option<u64>)>,
-    open: HashMap<String, Open>,
+    texts: Texts,
     turns: JoinSet<()>,
     news: (mpsc::Sender<turn::News>, mpsc::Receiver<turn::News>),
     last_item: Option<String>,
@@ -160,7 +146,7 @@ impl<W: Wishes> Conversation<W> {
             spool: None,
             current: None,
             next: None,
-            open: HashMap::new(),
+            texts: Texts::default(),
             turns: JoinSet::new(),
             news: mpsc::channel(MOST_TURNS),
             last_item: None,
@@ -357,7 +343,7 @@ impl<W: Wishes> Conversation<W> {
                 let turn = turn::whole(origin, order, item, recording, news);
                 self.turns.spawn(turn);
             }
-            Err(error) => self.fail(item, error, None),
+            Err(error) => self.happenings.push_back(failed(item, error, None)),
         }
         Ok(())
     }
@@ -371,7 +357,7 @@ impl<W: Wishes> Conversation<W> {
         self.next = None;
         if let Some(current) = self.current.take_if(|current| current.end.is_none()) {
             current.task.abort();
-            self.open.remove(&current.item);
+            self.texts.forget(&current.item);
         }
         self.restart(self.buffer.end()).await
     }
@@ -422,7 +408,7 @@ impl<W: Wishes> Conversation<W> {
     /// True if no text is to come, and the client was told everything.
     pub(in crate::api) fn is_quiet(&self) -> bool {
         let is_heard = self.current.is_none() && self.next.is_none();
-        is_heard && self.open.is_empty() && self.happenings.is_empty()
+        is_heard && self.texts.is_empty() && self.happenings.is_empty()
     }
 
     /// True if somebody speaks.
@@ -609,17 +595,7 @@ impl<W: Wishes> Conversation<W> {
     fn order(&mut self, item: &str) -> Result<Order, ApiError> {
         self.held.turn();
         let order = self.wishes.order(&self.app.dispatcher.config())?;
-        self.open.insert(
-            item.to_owned(),
-            Open {
-                transcript: Transcript::default(),
-                deltas: Deltas::default(),
-                language: order.language.clone(),
-                mode: order.mode,
-                warnings: order.warnings.clone(),
-                is_whole: order.is_whole,
-            },
-        );
+        self.texts.begin(item, &order);
         Ok(order)
     }
 
@@ -683,79 +659,10 @@ impl<W: Wishes> Conversation<W> {
 
     /// Take news of a turn.
     fn hear(&mut self, news: turn::News) {
-        let turn::News { item, what } = news;
-        if let What::Refused(error) = what {
-            return self.fail(item, error, None);
+        if news.what.is_last() {
+            self.end_early(&news.item);
         }
-        // Otherwise the client has cleared it.
-        let Some(open) = self.open.get_mut(&item) else {
-            return;
-        };
-        match what {
-            What::Waits => self.happenings.push_back(Happening::Waits { item }),
-            What::Hypothesis(hypothesis) => {
-                let (text, tentative) = open.deltas.hypothesis(&hypothesis);
-                self.happenings.push_back(Happening::Delta {
-                    item: item.clone(),
-                    text,
-                    segment: None,
-                });
-                self.happenings.push_back(Happening::Tentative {
-                    item,
-                    text: tentative,
-                });
-            }
-            What::Segment(segment) => {
-                let text = open.deltas.segment(&segment);
-                open.transcript.segments.push(match open.is_whole {
-                    true => segment.clone(),
-                    false => segment.clone().bare(),
-                });
-                self.happenings.push_back(Happening::Delta {
-                    item,
-                    text,
-                    segment: Some(segment),
-                });
-            }
-            What::Ended(report) => match ApiError::of_outcome(&report.outcome) {
-                None => self.complete(item, report),
-                Some(error) => self.fail(item, error, Some(report)),
-            },
-            What::Refused(_) => {}
-        }
-    }
-
-    /// The turn `item` has its whole text.
-    fn complete(&mut self, item: String, report: Box<Report>) {
-        self.end_early(&item);
-        let Some(open) = self.open.remove(&item) else {
-            return;
-        };
-        let transcript = Transcript {
-            duration: report.figures.audio,
-            languages: report.figures.languages.clone(),
-            ..open.transcript
-        };
-        let completed = Completed {
-            item,
-            transcript,
-            language: open.language,
-            report,
-            mode: open.mode,
-            warnings: open.warnings,
-        };
-        self.happenings
-            .push_back(Happening::Completed(Box::new(completed)));
-    }
-
-    fn fail(&mut self, item: String, error: ApiError, report: Option<Box<Report>>) {
-        self.end_early(&item);
-        self.open.remove(&item);
-        self.happenings.push_back(Happening::Failed {
-            item,
-            error,
-            report,
-        });
+        self.texts.hear(news, &mut self.happenings);
     }
 
     /// If `item` is still spoken although its job has ended, it ends here. The next turn begins

@@ -49,6 +49,13 @@ pub(in crate::api) enum What {
     Refused(ApiError),
 }
 
+impl What {
+    /// True if nothing follows.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Refused(_))
+    }
+}
+
 /// The origin of a turn.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {

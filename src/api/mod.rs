@@ -6,6 +6,7 @@ mod conversation;
 mod deltas;
 mod error;
 pub mod http;
+mod keyless;
 mod linger;
 mod listener;
 mod live;

@@ -22,12 +22,12 @@ use crate::{
     api::{
         App, Peer,
         conversation::{Conversation, Over},
-        error::ApiError,
+        keyless,
         listener::Connection,
         server::stopped,
         socket::{self, End, Incoming, Socket},
     },
-    config::{Config, Share},
+    config::Config,
 };
 
 impl From<Over> for End {
@@ -48,7 +48,7 @@ pub(super) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let config = app.dispatcher.config();
-    let share = share(&peer, &config);
+    let share = keyless::share(&peer, &config.clients);
     // The type is tungstenite's.
     #[allow(clippy::result_large_err)]
     let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
@@ -91,15 +91,6 @@ pub(super) async fn serve(
     // Its jobs end before the client is told.
     drop(conversation);
     socket.end(end).await;
-}
-
-/// The client's share of the service. The protocol knows no keys, like Wyoming.
-fn share(peer: &Peer, config: &Config) -> Result<Share, ApiError> {
-    if peer.is_elsewhere() && !config.clients.wyoming_network() {
-        return Err(ApiError::only_local_wyoming());
-    }
-    let share = peer.share(&config.clients);
-    share.ok_or_else(|| ApiError::forbidden(peer))
 }
 
 /// Whether a browser asks for a page that is not listed. Every browser names the page's origin.

@@ -26,7 +26,7 @@ use crate::{
         App, Peer,
         deltas::Deltas,
         error::ApiError,
-        linger,
+        keyless, linger,
         listener::{Connection, peek},
         live::Step,
         server::{FIRST_BYTE, stopped},
@@ -145,12 +145,8 @@ impl Client {
 
     /// The client's share of the service.
     fn share(&self) -> Result<Share, ApiError> {
-        let access = &self.app.dispatcher.config().clients;
-        if self.peer.is_elsewhere() && !access.wyoming_network() {
-            return Err(ApiError::only_local_wyoming());
-        }
-        let share = self.peer.share(access);
-        share.ok_or_else(|| ApiError::forbidden(&self.peer))
+        let config = self.app.dispatcher.config();
+        keyless::share(&self.peer, &config.clients)
     }
 
     /// How long a client may leave our output unread.

@@ -25,6 +25,7 @@ use super::{
     intake::Watch,
     mark::Mark,
     mix::Mixer,
+    ogg,
     resample::Resampler,
     samples::scale_warning,
     source::Source,
@@ -395,6 +396,7 @@ impl Decoder {
         match error {
             Error::IoError(_) => self.finish(self.is_cut_off()),
             Error::ResetRequired => self.start_anew(),
+            Error::Unsupported(reason) if *reason == ogg::FOLLOWED => self.give_up(reason),
             error => {
                 self.damage.broke(error);
                 self.timeline.broke();

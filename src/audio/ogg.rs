@@ -17,7 +17,7 @@ use symphonia::{
     core::{
         checksum::Crc32,
         codecs::{CodecParameters, video::VideoCodecParameters},
-        errors::{Error, Result, SeekErrorKind, decode_error, seek_error},
+        errors::{Error, Result, SeekErrorKind, decode_error, seek_error, unsupported_error},
         formats::{
             FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
         },
@@ -46,6 +46,12 @@ const MOST_REPEATS: usize = 8 << 20;
 /// Most damaged pages in a row whose bytes are searched again for the start of another page.
 const MOST_BAD: u32 = 64;
 
+/// Bytes behind the last page that are more than tags: they were pages, or are another recording.
+const MOST_TAGS: u64 = 1024;
+
+/// The error at the end of a whole recording that something else follows.
+pub(super) const FOLLOWED: &str = "something that is no Ogg follows the recording";
+
 /// Most streams whose pages are counted.
 const MOST_STREAMS: usize = 64;
 
@@ -61,6 +67,8 @@ struct Notes {
     /// The last page of sound was seen.
     is_complete: AtomicBool,
     has_picture: AtomicBool,
+    /// Number of bytes behind the last page that are neither 0 nor a page.
+    behind: AtomicU64,
     /// Numbers of the streams of sound, in the order of the file.
     order: Mutex<Vec<u32>>,
 }
@@ -87,6 +95,9 @@ struct Pages<'s> {
     next: HashMap<u32, u32>,
     /// Number of damaged pages in a row.
     bad: u32,
+    /// Number of bytes since the last page that are neither 0 nor a page; `None` if they may be a
+    /// page that the file's end cuts off.
+    foreign: Option<u64>,
 }
 
 impl Pages<'_> {
@@ -96,7 +107,11 @@ impl Pages<'_> {
             match self.try_page() {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    let foreign = self.foreign.unwrap_or_default();
+                    self.notes.behind.store(foreign, Ordering::Relaxed);
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -107,12 +122,13 @@ impl Pages<'_> {
         let mut mark = [0; 4];
         while &mark != b"OggS" {
             mark = [mark[1], mark[2], mark[3], self.stream.read_byte()?];
+            self.foreign = self.foreign.map(|count| count + u64::from(mark[3] != 0));
         }
         let behind = self.stream.pos();
         let whole = self.read_page(mark);
         match whole {
             Ok(true) => {
-                self.bad = 0;
+                (self.bad, self.foreign) = (0, Some(0));
                 Ok(true)
             }
             // Bytes that looked like a page may hide the start of a real one.
@@ -127,6 +143,7 @@ impl Pages<'_> {
                 if self.stream.seek_buffered(behind) != behind {
                     return Err(error);
                 }
+                self.foreign = None;
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -257,6 +274,7 @@ pub(super) struct Reader<'s> {
     tracks: Vec<Track>,
     /// Number of gaps that were reported.
     told: u64,
+    has_looked_behind: bool,
 }
 
 impl<'s> Reader<'s> {
@@ -274,6 +292,7 @@ impl<'s> Reader<'s> {
             repeats: 0,
             next: HashMap::new(),
             bad: 0,
+            foreign: Some(0),
         };
         let checked =
             MediaSourceStream::new(Box::new(ReadOnlySource::new(pages)), Default::default());
@@ -282,6 +301,7 @@ impl<'s> Reader<'s> {
             notes,
             tracks: Vec::new(),
             told: 0,
+            has_looked_behind: false,
         };
         reader.list_tracks();
         Ok(reader)
@@ -330,11 +350,16 @@ impl FormatReader for Reader<'_> {
             return decode_error("ogg: pages are damaged or missing");
         }
         match self.inner.next_packet() {
-            Err(Error::IoError(error))
-                if error.kind() == ErrorKind::UnexpectedEof
-                    && self.notes.is_complete.load(Ordering::Relaxed) =>
-            {
-                Ok(None)
+            Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                let is_complete = self.notes.is_complete.load(Ordering::Relaxed);
+                let is_followed = self.notes.behind.load(Ordering::Relaxed) > MOST_TAGS;
+                let is_news = !std::mem::replace(&mut self.has_looked_behind, true);
+                match (is_complete, is_followed && is_news) {
+                    (true, true) => unsupported_error(FOLLOWED),
+                    (false, true) => decode_error("ogg: its last pages are damaged"),
+                    (true, false) => Ok(None),
+                    (false, false) => Err(Error::IoError(error)),
+                }
             }
             Err(Error::ResetRequired) => {
                 self.list_tracks();

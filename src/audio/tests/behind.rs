@@ -89,6 +89,32 @@ fn a_second_recording_costs_a_warning_whatever_it_is() {
 }
 
 #[test]
+fn bytes_behind_the_last_page_of_ogg_cost_a_warning() {
+    let mp3 = encode(2.0, "-c:a libmp3lame", "mp3");
+    for coding in ["-c:a libopus", "-c:a libvorbis", "-c:a flac"] {
+        let ogg = encode(60.0, &format!("{coding} -page_duration 200000"), "ogg");
+        let alone = hear_well(memfd(&ogg));
+        let heard = hear(memfd(&[&ogg[..], &mp3].concat())).unwrap();
+        assert!(heard.samples == alone, "{coding}");
+        assert_eq!(heard.warnings.len(), 1, "{coding}: {:?}", heard.warnings);
+        let warning = &heard.warnings[0];
+        assert!(warning.contains("no Ogg follows"), "{coding}: {warning}");
+        // Tags and zeros are nothing to be heard.
+        for rest in [[&b"TAG"[..], &[b'x'; 125]].concat(), vec![0; 10_000]] {
+            assert!(hear_well(memfd(&[&ogg[..], &rest].concat())) == alone);
+        }
+        // The last half is damaged, so nothing tells where it ends.
+        let mut damaged = ogg.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle..].iter_mut().for_each(|byte| *byte ^= 0x55);
+        let heard = hear(memfd(&damaged)).unwrap();
+        let told = heard.warnings.join("; ");
+        assert!(told.contains("ends early"), "{coding}: {told}");
+        assert!(told.contains("damaged parts"), "{coding}: {told}");
+    }
+}
+
+#[test]
 fn joined_files_of_blocks_and_of_speech_packets_are_heard_to_their_end() {
     let amr = include_bytes!("../../../fuzz/corpus/decode/475.amr");
     let awb = include_bytes!("../../../fuzz/corpus/decode/1265.awb");

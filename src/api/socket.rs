@@ -117,7 +117,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Socket<C> {
         })
     }
 
-    /// The next message. A client that is silent meanwhile is asked for a sign of life. Cancel-safe.
+    /// The next message. A client that is silent is asked for a sign of life. Cancel-safe.
     ///
     /// # Errors
     /// The client has left, has broken the protocol, or gives no sign of life.

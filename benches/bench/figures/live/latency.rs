@@ -1,4 +1,5 @@
-//! Time from the end of speech, as the detector tells it, to the text: beyond what the engine needs.
+//! Time from the end of speech, as the detector tells it, to the text: beyond what the engine
+//! needs.
 
 use std::time::{Duration, Instant};
 

@@ -56,6 +56,7 @@ impl Texts {
     /// Take news of a turn, and note all that the client is to be told.
     pub(super) fn hear(&mut self, news: News, happenings: &mut VecDeque<Happening>) {
         let News { item, what } = news;
+        let what = *what;
         let Some(open) = self.0.get_mut(&item) else {
             // A turn that was refused was never begun here. Others were forgotten.
             if let What::Refused(error) = what {

@@ -31,7 +31,8 @@ const SOON: Duration = Duration::from_millis(300);
 pub(in crate::api) struct News {
     /// The turn's item.
     pub(super) item: String,
-    pub(super) what: What,
+    /// In a box: a channel holds places for 32 news from its beginning.
+    pub(super) what: Box<What>,
 }
 
 /// The news.
@@ -182,7 +183,7 @@ struct Teller {
 
 impl Teller {
     async fn tell(&self, what: What) {
-        let item = self.item.clone();
+        let (item, what) = (self.item.clone(), Box::new(what));
         // If the conversation is gone, so is this task.
         let _ = self.news.send(News { item, what }).await;
     }

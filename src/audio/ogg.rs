@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     io::{self, ErrorKind, Read},
+    mem,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -307,6 +308,19 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
+    /// Look behind the last packet, and otherwise end as Symphonia's reader did.
+    fn end(&mut self, end: Result<Option<Packet>>) -> Result<Option<Packet>> {
+        let is_complete = self.notes.is_complete.load(Ordering::Relaxed);
+        let is_followed = self.notes.behind.load(Ordering::Relaxed) > MOST_TAGS;
+        let is_news = !mem::replace(&mut self.has_looked_behind, true);
+        match (is_complete, is_followed && is_news) {
+            (true, true) => unsupported_error(FOLLOWED),
+            (false, true) => decode_error("ogg: its last pages are damaged"),
+            (true, false) => Ok(None),
+            (false, false) => end,
+        }
+    }
+
     /// Symphonia's tracks, and one for pictures, which start at 0.
     fn list_tracks(&mut self) {
         self.tracks = self.inner.tracks().to_vec();
@@ -350,16 +364,9 @@ impl FormatReader for Reader<'_> {
             return decode_error("ogg: pages are damaged or missing");
         }
         match self.inner.next_packet() {
+            Ok(None) => self.end(Ok(None)),
             Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                let is_complete = self.notes.is_complete.load(Ordering::Relaxed);
-                let is_followed = self.notes.behind.load(Ordering::Relaxed) > MOST_TAGS;
-                let is_news = !std::mem::replace(&mut self.has_looked_behind, true);
-                match (is_complete, is_followed && is_news) {
-                    (true, true) => unsupported_error(FOLLOWED),
-                    (false, true) => decode_error("ogg: its last pages are damaged"),
-                    (true, false) => Ok(None),
-                    (false, false) => Err(Error::IoError(error)),
-                }
+                self.end(Err(Error::IoError(error)))
             }
             Err(Error::ResetRequired) => {
                 self.list_tracks();

@@ -318,10 +318,10 @@ fn steady_clips() -> Vec<Clip> {
     clips.filter(|clip| clip.text.len() < 40).collect()
 }
 
-/// Length of the recording of the next test, in seconds: `STT_LONG_AUDIO`, or some three minutes.
+/// Length of the recording of the next test, in seconds: `STT_LONG_AUDIO`, or some two minutes.
 fn long_enough() -> f64 {
     let asked = std::env::var("STT_LONG_AUDIO");
-    asked.map_or(200.0, |seconds| seconds.parse().unwrap())
+    asked.map_or(100.0, |seconds| seconds.parse().unwrap())
 }
 
 /// The daemon's transcript, each segment with its start and end in seconds.

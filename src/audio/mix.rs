@@ -16,6 +16,11 @@ use super::{
 /// below it, and is often equal in channels whose voices cancel out.
 const BAND: Range<f32> = 200.0..1_500.0;
 
+/// Rate at which the band is looked at, at least, in hertz: the mean of several samples stands for
+/// them. That is a fraction of the work for each sample, and what it folds into the band it folds
+/// there in all channels alike.
+const LOOKS: f32 = 5_000.0;
+
 /// Time after which a power counts only 1/e, in seconds: a syllable. Silence decides nothing, so
 /// the choice stays as it is in pauses.
 const MEMORY: f32 = 0.2;
@@ -52,10 +57,12 @@ pub(super) struct Mixer {
     /// Scratch space.
     interleaved: Vec<f32>,
     channels: Vec<Channel>,
+    /// Number of frames in the sums of the channels.
+    summed: usize,
     /// Power of the channels' mean in the band, summed over [`MEMORY`].
     mean: f32,
-    /// Number of frames in the powers.
-    frames: f32,
+    /// Number of looks in the powers.
+    looks: f32,
     /// The channel that is taken alone while channels cancel out.
     alone: Option<usize>,
     /// The channel that was taken last, and its share of the output, 0 … 1.
@@ -67,6 +74,8 @@ pub(super) struct Mixer {
 
 /// One of several channels that are compared.
 struct Channel {
+    /// Sum of the samples since the last look.
+    sum: f32,
     /// State of the low-pass filter at the upper end of the band, and of two at its lower end.
     below: [f32; 3],
     /// Power in the band, summed over [`MEMORY`].
@@ -78,6 +87,7 @@ impl Channel {
     /// offset is no sound: offsets of opposite signs would be taken for opposite sounds.
     fn at(sample: &f32) -> Self {
         Self {
+            sum: 0.0,
             below: [*sample, *sample, 0.0],
             power: 0.0,
         }
@@ -123,10 +133,13 @@ impl Mixer {
         let channels = slice.num_planes().max(1);
         let mut interleaved = std::mem::take(&mut self.interleaved);
         slice.copy_to_vec_interleaved(&mut interleaved);
-        let scale = self.scale.unwrap_or(1.0);
-        interleaved
-            .iter_mut()
-            .for_each(|sample| *sample = sane(*sample * scale));
+        // Integers cannot be out of range.
+        if let GenericAudioBufferRef::F32(_) | GenericAudioBufferRef::F64(_) = buffer {
+            let scale = self.scale.unwrap_or(1.0);
+            interleaved
+                .iter_mut()
+                .for_each(|sample| *sample = sane(*sample * scale));
+        }
         let rate = buffer.spec().rate();
         if let Some(survey) = &mut self.survey {
             survey.take(&interleaved, channels, rate);
@@ -171,28 +184,50 @@ impl Mixer {
                 ..Self::default()
             };
         }
-        let frames = (interleaved.len() / channels) as f32;
-        let kept = (-frames / (MEMORY * rate)).exp();
+        let frames = interleaved.len() / channels;
+        let kept = (-(frames as f32) / (MEMORY * rate)).exp();
         self.mean *= kept;
-        self.frames = self.frames * kept + frames;
+        self.looks *= kept;
         self.channels
             .iter_mut()
             .for_each(|channel| channel.power *= kept);
+        let step = match (rate / LOOKS) as usize {
+            few @ ..4 => few.max(1),
+            // Frames of two and four channels then fill whole vectors.
+            many => many & !3,
+        };
+        let rate = rate / step as f32;
         let reach = [BAND.end, BAND.start].map(|hertz| 1.0 - (-hertz * TAU / rate).exp());
-        for frame in interleaved.chunks_exact(channels) {
-            let mut sum = 0.0;
-            for (channel, sample) in self.channels.iter_mut().zip(frame) {
-                let [high, low, lowest] = &mut channel.below;
-                *high += reach[0] * (sample - *high);
-                *low += reach[1] * (*high - *low);
-                *lowest += reach[1] * (*high - *low - *lowest);
-                let inside = *high - *low - *lowest;
-                channel.power += inside * inside;
-                sum += inside;
+        let mut rest = interleaved;
+        while !rest.is_empty() {
+            let missing = (step - self.summed) * channels;
+            let (part, behind) = rest.split_at(missing.min(rest.len()));
+            add(part, &mut self.channels);
+            self.summed += part.len() / channels;
+            if self.summed >= step {
+                self.look(reach);
             }
-            let mean = sum / channels as f32;
-            self.mean += mean * mean;
+            rest = behind;
         }
+    }
+
+    /// Add the powers of the samples since the last look.
+    fn look(&mut self, reach: [f32; 2]) {
+        let step = std::mem::take(&mut self.summed) as f32;
+        let mut sum = 0.0;
+        for channel in &mut self.channels {
+            let sample = std::mem::take(&mut channel.sum) / step;
+            let [high, low, lowest] = &mut channel.below;
+            *high += reach[0] * (sample - *high);
+            *low += reach[1] * (*high - *low);
+            *lowest += reach[1] * (*high - *low - *lowest);
+            let inside = *high - *low - *lowest;
+            channel.power += inside * inside;
+            sum += inside;
+        }
+        let mean = sum / self.channels.len() as f32;
+        self.mean += mean * mean;
+        self.looks += 1.0;
     }
 
     /// Decide whether one channel is taken alone, and which.
@@ -205,7 +240,7 @@ impl Mixer {
             .sum::<f32>()
             / count
             / count;
-        if unrelated < SILENCE * self.frames {
+        if unrelated < SILENCE * self.looks {
             return;
         }
         let ratio = self.mean / unrelated;
@@ -235,6 +270,15 @@ impl Mixer {
 
     /// Append the output of these frames.
     fn mix(&mut self, interleaved: &[f32], channels: usize, rate: f32, mono: &mut Vec<f32>) {
+        if self.alone.is_none() && self.share == 0.0 {
+            let count = channels as f32;
+            let frames = interleaved.chunks_exact(channels);
+            match channels {
+                2 => mono.extend(frames.map(|frame| (frame[0] + frame[1]) / 2.0)),
+                _ => mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / count)),
+            }
+            return;
+        }
         let step = 1.0 / (FADE * rate);
         let step = if self.alone.is_some() { step } else { -step };
         for frame in interleaved.chunks_exact(channels) {
@@ -244,6 +288,32 @@ impl Mixer {
         }
         if self.alone.is_some() {
             self.seconds += (interleaved.len() / channels) as f32 / rate;
+        }
+    }
+}
+
+/// Add these samples to the sums of their channels.
+fn add(interleaved: &[f32], channels: &mut [Channel]) {
+    /// Sums that do not wait for each other.
+    const LANES: usize = 8;
+    let count = channels.len();
+    let whole = match LANES % count {
+        0 => interleaved.len() / LANES * LANES,
+        _ => 0,
+    };
+    let (whole, rest) = interleaved.split_at(whole);
+    let mut lanes = [0.0; LANES];
+    for samples in whole.chunks_exact(LANES) {
+        for (lane, sample) in lanes.iter_mut().zip(samples) {
+            *lane += sample;
+        }
+    }
+    for (place, sample) in lanes.iter().enumerate() {
+        channels[place % count].sum += sample;
+    }
+    for frame in rest.chunks(count) {
+        for (channel, sample) in channels.iter_mut().zip(frame) {
+            channel.sum += sample;
         }
     }
 }

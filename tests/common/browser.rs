@@ -1,10 +1,15 @@
 //! A page as a real browser shows it.
 
 use std::{
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 /// A page in a browser without a window.
@@ -57,6 +62,7 @@ pub fn visit(address: &str) -> Visit {
         ])
         .arg(address)
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .expect("install chromium-headless-shell");
     Visit {
@@ -67,7 +73,11 @@ pub fn visit(address: &str) -> Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let _ = self.browser.kill();
+        // Its helpers outlive the browser itself.
+        let _ = killpg(
+            Pid::from_raw(self.browser.id().cast_signed()),
+            Signal::SIGKILL,
+        );
         let _ = self.browser.wait();
     }
 }

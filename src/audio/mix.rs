@@ -272,10 +272,12 @@ impl Mixer {
     fn mix(&mut self, interleaved: &[f32], channels: usize, rate: f32, mono: &mut Vec<f32>) {
         if self.alone.is_none() && self.share == 0.0 {
             let count = channels as f32;
-            let frames = interleaved.chunks_exact(channels);
-            match channels {
-                2 => mono.extend(frames.map(|frame| (frame[0] + frame[1]) / 2.0)),
-                _ => mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / count)),
+            if channels == 2 {
+                let (frames, _) = interleaved.as_chunks();
+                mono.extend(frames.iter().map(|[left, right]| (left + right) / 2.0));
+            } else {
+                let frames = interleaved.chunks_exact(channels);
+                mono.extend(frames.map(|frame| frame.iter().sum::<f32>() / count));
             }
             return;
         }

@@ -25,10 +25,10 @@ use super::{
     intake::Watch,
     mark::Mark,
     mix::Mixer,
-    ogg,
     resample::Resampler,
     samples::scale_warning,
     source::Source,
+    tags::FOLLOWED,
     timeline::{Place, Timeline},
     tracks::{self, Heard, Wanted},
     voices::Voices,
@@ -396,7 +396,10 @@ impl Decoder {
         match error {
             Error::IoError(_) => self.finish(self.is_cut_off()),
             Error::ResetRequired => self.start_anew(),
-            Error::Unsupported(reason) if *reason == ogg::FOLLOWED => self.give_up(reason),
+            Error::Unsupported(reason) if *reason == FOLLOWED => {
+                self.warnings.push((*reason).into());
+                self.finish(false)
+            }
             error => {
                 self.damage.broke(error);
                 self.timeline.broke();

@@ -28,6 +28,9 @@ pub enum AudioError {
         "raw audio cannot be read without knowing what it is ({0}): send it as `audio/L16;rate=16000` (high byte first) or `audio/pcm;rate=16000;encoding=s16le`, with `channels` if there are more than one"
     )]
     Raw(String),
+    /// The file has no header, and its name is that of files of this media type.
+    #[error("the recording has no header: if it is what its name says, send it as `{0}`")]
+    Headerless(&'static str),
     /// The requested channel does not exist.
     #[error("there is no channel {asked}: the recording has {channels}, counted from 0")]
     NoChannel {

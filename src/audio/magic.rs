@@ -83,7 +83,7 @@ const READ: [(usize, &[u8], Format); 16] = [
 ];
 
 /// Beginnings of formats of sound and film that are known, but not read.
-const NAMED: [(usize, &[u8], &str); 83] = [
+const NAMED: [(usize, &[u8], &str); 84] = [
     (0, b"wvpk", "WavPack"),
     (0, b"TTA1", "TTA"),
     (0, b"TTA2", "TTA"),
@@ -129,6 +129,7 @@ const NAMED: [(usize, &[u8], &str); 83] = [
     (8, b"sfbk", "a SoundFont"),
     (8, b"XWMA", "xWMA"),
     (8, b"RMID", "MIDI, which are notes"),
+    (0, b"\x1f\x07\0", "DV, the film of digital cameras"),
     (0, b"MThd", "MIDI, which are notes"),
     (0, b"Extended Module:", "a module of notes (XM)"),
     (0, b"PVF1\n", "PVF"),

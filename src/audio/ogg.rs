@@ -30,6 +30,8 @@ use symphonia::{
     default::formats::OggReader,
 };
 
+use super::tags::FOLLOWED;
+
 /// Length of a page's header without the lengths of its segments, and of the longest page, in
 /// bytes.
 const HEADER: usize = 27;
@@ -49,9 +51,6 @@ const MOST_BAD: u32 = 64;
 
 /// Bytes behind the last page that are more than tags: they were pages, or are another recording.
 const MOST_TAGS: u64 = 1024;
-
-/// The error at the end of a whole recording that something else follows.
-pub(super) const FOLLOWED: &str = "something that is no Ogg follows the recording";
 
 /// Most streams whose pages are counted.
 const MOST_STREAMS: usize = 64;

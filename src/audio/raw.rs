@@ -131,11 +131,11 @@ impl Raw {
     }
 }
 
-/// For a file that has no header, but is called as those are: the media types that may fit.
-pub(super) fn how_to_send(extension: Option<&str>) -> Option<String> {
+/// The error for a file that has no header, and is called as such files are.
+pub(super) fn without_header(extension: Option<&str>) -> Option<AudioError> {
     let extension = extension?.to_ascii_lowercase();
     let fits = match extension.as_str() {
-        "raw" | "s16" | "sw" => return Some("it has no header".into()),
+        "raw" | "s16" | "sw" => return Some(AudioError::Raw("it has no header".into())),
         "ul" | "ulaw" | "mulaw" | "mu" | "pcmu" | "g711u" => "audio/PCMU",
         "al" | "alaw" | "pcma" | "g711a" => "audio/PCMA",
         "sln" | "sln8" | "slin" => "audio/pcm;rate=8000",
@@ -148,11 +148,10 @@ pub(super) fn how_to_send(extension: Option<&str>) -> Option<String> {
         "g722" => "audio/G722",
         "gsm" => "audio/GSM",
         "pcm" => {
-            return Some(
-                "it has no header; if it is from Asterisk, send it as `audio/PCMU`".into(),
-            );
+            let reason = "it has no header; if it is from Asterisk, send it as `audio/PCMU`";
+            return Some(AudioError::Raw(reason.into()));
         }
         _ => return None,
     };
-    Some(format!("it has no header, and its name suggests `{fits}`"))
+    Some(AudioError::Headerless(fits))
 }

@@ -210,10 +210,8 @@ fn opening_budget(demuxer: Demuxer) -> u64 {
 
 /// The error for a file that is not known.
 fn unknown(hint: Hint<'_>) -> AudioError {
-    match raw::how_to_send(hint.extension) {
-        Some(how) => AudioError::Raw(how),
-        None => AudioError::Unsupported(described(hint)),
-    }
+    let headerless = raw::without_header(hint.extension);
+    headerless.unwrap_or_else(|| AudioError::Unsupported(described(hint)))
 }
 
 /// The sender's description of the file, made short and harmless for a message.

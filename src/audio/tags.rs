@@ -1,4 +1,9 @@
-//! Lengths of the tags that programs put around any kind of recording.
+//! What programs put around any kind of recording: lengths of tags, and another recording.
+
+/// Warning about a recording that is not heard. A reader that finds it behind its own ends with this
+/// error.
+pub(super) const FOLLOWED: &str = "another recording follows in the file and was not transcribed: \
+                                   send each one by itself";
 
 /// Length in bytes of the APE tag that starts `head`, including the tag's header.
 pub(super) fn ape_len(head: &[u8]) -> Option<u64> {

@@ -27,17 +27,26 @@ const TICKS: u32 = 1000;
 /// Bytes of pictures that are passed over in search of the first sound.
 const OPENING: u64 = 16 << 20;
 
-/// Bytes of the head of a tag.
+/// Bytes of the head of a tag, and those at the front of a picture that tell when it is shown.
 const TAG: usize = 11;
+const PICTURE: usize = 8;
+
+/// Packets of sound that are read in search of the first picture: a second or two.
+const FEW: usize = 64;
 
 struct Flv {
-    /// Time of the first sound or picture.
-    origin: Option<i64>,
+    /// Time at which the first picture is shown, and at which the first sound is heard.
+    picture: Option<i64>,
+    sound: Option<i64>,
+    /// Time from which packets count: the earlier one of these.
+    origin: i64,
     params: Option<AudioCodecParameters>,
     framer: Framer,
     queue: VecDeque<Packet>,
     /// Behind each tag comes its length, as it should. Some programs leave it 0.
     is_sized: bool,
+    /// The error that ended the search for the first picture.
+    failed: Option<Error>,
 }
 
 /// How the bytes of a tag of sound are coded.
@@ -59,20 +68,38 @@ pub(super) fn open(stream: &mut MediaSourceStream<'_>) -> Result<Opened> {
     // The length of the tag before the first one follows.
     skip(stream, u64::from(start).saturating_sub(9) + 4)?;
     let mut flv = Flv {
-        origin: None,
+        picture: None,
+        sound: None,
+        origin: 0,
         params: None,
         framer: Framer::default(),
         queue: VecDeque::new(),
         is_sized: true,
+        failed: None,
     };
     stream.ensure_seekback_buffer(2 * WINDOW);
     flv.is_sized = flv.looks_sized(stream)?;
     let begin = stream.pos();
-    while flv.params.is_none() && stream.pos() - begin < OPENING {
+    let is_silent = |flv: &Flv| flv.params.is_none() || flv.sound.is_none();
+    while is_silent(&flv) && stream.pos() - begin < OPENING {
         if !flv.read(stream)? {
             break;
         }
     }
+    // The first picture may be told behind the first sound. An error here is told again later.
+    let has_pictures = head.get(4).is_some_and(|flags| flags & 1 != 0);
+    while has_pictures && flv.picture.is_none() && flv.queue.len() < FEW {
+        match flv.read(stream) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                flv.failed = Some(error);
+                break;
+            }
+        }
+    }
+    let firsts = flv.picture.into_iter().chain(flv.sound);
+    flv.origin = firsts.min().unwrap_or(0);
     let tracks = flv
         .params
         .clone()
@@ -108,12 +135,13 @@ impl Flv {
             if self.is_sized && is_beyond {
                 return self.resynchronize(stream, start + 1);
             }
-            skip(stream, len as u64)?;
+            let front = take(stream, len.min(PICTURE))?;
+            skip(stream, (len - front.len()) as u64)?;
             if !self.is_end_of(stream, len)? {
                 return self.resynchronize(stream, start + 1);
             }
-            if kind == 9 {
-                self.origin.get_or_insert(time.into());
+            if kind == 9 && self.picture.is_none() {
+                self.picture = delay(&front).map(|delay| i64::from(time) + delay);
             }
             return Ok(true);
         }
@@ -129,9 +157,16 @@ impl Flv {
         if !self.is_end_of(stream, len)? {
             return self.resynchronize(stream, start + 1);
         }
-        let origin = *self.origin.get_or_insert(time.into());
-        self.sound(&body, i64::from(time) - origin);
+        self.sound(&body, time.into());
         Ok(true)
+    }
+
+    /// The next packet that is complete.
+    fn pop(&mut self) -> Option<Packet> {
+        let mut packet = self.queue.pop_front()?;
+        packet.pts = Timestamp::new(packet.pts.get().saturating_sub(self.origin));
+        packet.dts = packet.pts;
+        Some(packet)
     }
 
     /// True if the length of the first tag stands behind it.
@@ -161,7 +196,11 @@ impl Flv {
     }
 
     fn sound(&mut self, body: &[u8], time: i64) {
-        match sound(body) {
+        let sound = sound(body);
+        if let Sound::Packet(..) | Sound::Frames(_) = sound {
+            self.sound.get_or_insert(time);
+        }
+        match sound {
             Sound::Settings(codec, settings) => {
                 if self.params.is_none() {
                     self.params = Some(with_settings(codec, settings));
@@ -187,6 +226,26 @@ impl Flv {
             }
             Sound::Nothing => {}
         }
+    }
+}
+
+/// How much later than at its tag's time a picture is shown, in milliseconds; `None` if the tag holds
+/// no picture but settings. Pictures that refer to later ones are stored out of order.
+fn delay(front: &[u8]) -> Option<i64> {
+    let signed = |at: usize| i64::from((number(front, at) << 8).cast_signed() >> 8);
+    let first = *front.first()?;
+    if first & 0x80 != 0 {
+        // Enhanced RTMP: a name of four letters follows, and mostly no delay.
+        return match (first & 15, front.get(1..5)?) {
+            (1, b"avc1" | b"hvc1" | b"vvc1") => Some(signed(5)),
+            (1 | 3, _) => Some(0),
+            _ => None,
+        };
+    }
+    match (first & 15, *front.get(1)?) {
+        (7 | 12, 1) => Some(signed(2)),
+        (7 | 12, _) => None,
+        _ => Some(0),
     }
 }
 
@@ -314,11 +373,14 @@ fn aac(settings: &[u8]) -> Option<(u32, u16)> {
 impl Demux for Flv {
     fn next(&mut self, stream: &mut MediaSourceStream<'_>) -> Result<Option<Packet>> {
         loop {
-            if let Some(packet) = self.queue.pop_front() {
+            if let Some(packet) = self.pop() {
                 return Ok(Some(packet));
             }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
             if !self.read(stream)? {
-                return Ok(self.queue.pop_front());
+                return Ok(self.pop());
             }
         }
     }

@@ -9,10 +9,6 @@ use super::{
     AudioError, Intake, bytes_at,
 };
 
-/// Warning about a recording that is not heard.
-pub(super) const WARNING: &str = "another recording follows in the file and was not transcribed: \
-                                  send each one by itself";
-
 /// Bytes behind the samples that are looked at: zeros only were reserved and never written.
 const BEHIND: usize = 4096;
 

@@ -19,6 +19,7 @@ use super::{
     intake::Intake,
     magic::Format,
     samples::{Converter, Kind, Layout},
+    tags::FOLLOWED,
 };
 
 /// Programs that do not know a length in advance write one near these, the largest numbers of 32
@@ -77,7 +78,7 @@ impl Header {
         if intake.left().is_some_and(|left| left > len) {
             match behind::look(len, chunks, intake)? {
                 Behind::Samples => return Ok(self),
-                Behind::Recording => self.warnings.push(behind::WARNING.into()),
+                Behind::Recording => self.warnings.push(FOLLOWED.into()),
                 Behind::Nothing => {}
             }
         }

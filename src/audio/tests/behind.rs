@@ -98,7 +98,7 @@ fn bytes_behind_the_last_page_of_ogg_cost_a_warning() {
         assert!(heard.samples == alone, "{coding}");
         assert_eq!(heard.warnings.len(), 1, "{coding}: {:?}", heard.warnings);
         let warning = &heard.warnings[0];
-        assert!(warning.contains("no Ogg follows"), "{coding}: {warning}");
+        assert!(warning.contains("another recording follows"), "{warning}");
         // Tags and zeros are nothing to be heard.
         for rest in [[&b"TAG"[..], &[b'x'; 125]].concat(), vec![0; 10_000]] {
             assert!(hear_well(memfd(&[&ogg[..], &rest].concat())) == alone);
@@ -111,6 +111,51 @@ fn bytes_behind_the_last_page_of_ogg_cost_a_warning() {
         let told = heard.warnings.join("; ");
         assert!(told.contains("ends early"), "{coding}: {told}");
         assert!(told.contains("damaged parts"), "{coding}: {told}");
+    }
+}
+
+#[test]
+fn the_last_frame_of_flac_is_heard_whatever_follows_it() {
+    let ape = [
+        b"APETAGEX\xd0\x07\0\0".as_slice(),
+        &[0x20; 20],
+        &[b'x'; 100],
+    ]
+    .concat();
+    let id3 = [&b"TAG"[..], &[b'x'; 125]].concat();
+    let m4a = encode(1.0, "-c:a aac", "m4a");
+    let mp3 = encode(1.0, "-c:a libmp3lame -id3v2_version 0", "mp3");
+    for options in ["", "-frame_size 8192", "-ar 44100 -ac 2 -sample_fmt s32"] {
+        let flac = encode(60.0, &format!("-c:a flac {options}"), "flac");
+        let alone = hear_well(memfd(&flac));
+        for rest in [
+            &ape,
+            &id3,
+            &[ape.clone(), id3.clone()].concat(),
+            &vec![0; 3_000],
+        ] {
+            assert!(
+                hear_well(memfd(&[&flac[..], rest].concat())) == alone,
+                "{options}"
+            );
+        }
+        for other in [&m4a, &mp3] {
+            let heard = hear(memfd(&[&flac[..], other].concat())).unwrap();
+            assert!(heard.samples == alone, "{options}");
+            assert_eq!(heard.warnings.len(), 1, "{:?}", heard.warnings);
+            assert!(heard.warnings[0].contains("another recording follows"));
+        }
+        // A tag does not hide the next file.
+        let both = hear_well(memfd(&[&flac[..], &id3, &flac].concat()));
+        assert_eq!(both.len(), 2 * alone.len(), "{options}");
+        // A file that is really cut off is told to be so.
+        let cut = &flac[..flac.len() - 200];
+        let heard = hear(memfd(cut)).unwrap();
+        assert!(
+            heard.warnings[0].contains("ends early"),
+            "{:?}",
+            heard.warnings
+        );
     }
 }
 

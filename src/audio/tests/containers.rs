@@ -299,3 +299,25 @@ fn a_transport_stream_may_begin_and_break_off_anywhere() {
         assert!(heard.samples.len() > 8_000, "{start} {len}");
     }
 }
+
+#[test]
+fn flv_counts_from_its_first_picture_as_it_is_shown() {
+    // A picture that refers to later ones is stored behind them, and shown before.
+    for (rate, order) in [(25, "-bf 2"), (10, "-bf 3"), (10, "-bf 0")] {
+        for sound in ["-c:a aac -ar 44100", "-c:a libmp3lame -ar 44100"] {
+            let options = format!(
+                "-f lavfi -t 3 -i testsrc=size=64x48:rate={rate} -map 0:a -map 1:v \
+                 -c:v libx264 {order} {sound}"
+            );
+            let [flv, mkv] =
+                ["flv", "mkv"].map(|kind| hear_well(memfd(&encode(60.0, &options, kind))));
+            let (fit, shift) = super::formats::correlation(&flv, &mkv, 3_000);
+            // The encoder's priming of AAC is not told.
+            assert!(
+                fit > 0.8 && shift.abs() < 600,
+                "{options}: {fit} at {shift}"
+            );
+            assert!(flv.len().abs_diff(mkv.len()) < 1_600, "{options}");
+        }
+    }
+}

@@ -202,7 +202,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Answer, String> {
     let text = std::str::from_utf8(line).map_err(|_| "a line of its stdout is no UTF-8")?;
     serde_json::from_str(text).map_err(|error| {
         format!(
-            "a line of its stdout is no answer ({error}): `{}`",
+            "a line of its stdout is no answer ({}): `{}`",
+            // It repeats names from the line.
+            quote(&error.to_string()),
             quote(text)
         )
     })

@@ -52,6 +52,10 @@ fn impossible_times_are_refused() {
 #[test]
 fn what_is_no_answer_is_refused_and_quoted() {
     let deep = "[".repeat(MAX_LINE);
+    // The name of an answer, or of a field, that an error repeats.
+    let name = "x".repeat(5_000);
+    let answer = format!(r#"{{"{name}":{{}}}}"#);
+    let field = format!(r#"{{"segment":{{"{name}":1}}}}"#);
     for line in [
         "",
         "Loading the model…",
@@ -62,6 +66,8 @@ fn what_is_no_answer_is_refused_and_quoted() {
         r#"{"failed":{"kind":"other","message":""}}"#,
         r#"{"progress":"1"}"#,
         &deep,
+        &answer,
+        &field,
     ] {
         let error = parse(line.as_bytes()).unwrap_err();
         let start: String = line.chars().take(20).collect();

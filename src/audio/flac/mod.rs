@@ -1,15 +1,19 @@
-//! Reads FLAC files that were joined, one after the other.
+//! Reads FLAC files that were joined, one after the other, and without what stands behind them.
 //!
-//! Symphonia's reader takes the rest for damage. So it is shown one file at a time.
+//! Symphonia's reader takes the rest for damage, or for a part of the last frame. So it is shown
+//! one file at a time, up to the end of its last frame.
+
+mod ending;
 
 use std::{
     io::{self, ErrorKind, Read},
+    mem,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use symphonia::{
     core::{
-        errors::{Error, Result, SeekErrorKind, reset_error, seek_error},
+        errors::{Error, Result, SeekErrorKind, reset_error, seek_error, unsupported_error},
         formats::{
             FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
         },
@@ -20,13 +24,20 @@ use symphonia::{
     default::formats::FlacReader,
 };
 
+use self::ending::Rest;
+use super::tags::FOLLOWED;
+
 /// The first bytes of a file: its name, and the header of a block of 34 bytes that describes it.
 /// Eight bytes do not occur by chance.
 const BEGINNINGS: [&[u8; 8]; 2] = [b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"];
 const BEGINNING: usize = 8;
 
 /// Bytes that are searched at once.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = 64 << 10;
+
+/// Bytes that are held back until it is known whether they are the last ones. Few files have
+/// frames that are longer.
+const HELD: usize = 128 << 10;
 
 /// The bytes of all files.
 struct Files<'s> {
@@ -37,17 +48,19 @@ struct Files<'s> {
     /// Position in `ready` of the next file, if it was found.
     next: Option<usize>,
     is_over: bool,
+    /// Position in `ready` of the current file's end, if it is known.
+    end: Option<usize>,
+    /// Another recording follows, which is no FLAC.
+    is_followed: bool,
 }
 
 impl Files<'_> {
     /// Read bytes of the current file; 0 at its end.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // The last bytes may begin the name of the next file.
-        while !self.is_over && self.next.is_none() && self.ready.len() < self.given + BEGINNING {
+        while self.end.is_none() && self.ready.len() <= self.given + HELD {
             self.fill()?;
         }
-        let held = if self.is_over { 0 } else { BEGINNING - 1 };
-        let end = self.next.unwrap_or(self.ready.len() - held);
+        let end = self.end.unwrap_or_else(|| self.ready.len() - HELD);
         let count = (end - self.given).min(buf.len());
         buf[..count].copy_from_slice(&self.ready[self.given..self.given + count]);
         self.given += count;
@@ -68,12 +81,24 @@ impl Files<'_> {
         Ok(())
     }
 
+    /// Find the end of the current file, if the bytes up to the next one, or all, are there.
+    fn find_end(&mut self) {
+        let Some(limit) = self.next.or(self.is_over.then_some(self.ready.len())) else {
+            return;
+        };
+        let found = ending::of(&self.ready[self.given..limit]);
+        let (len, rest) = found.unwrap_or((limit - self.given, Rest::Tags));
+        self.end = Some(self.given + len);
+        self.is_followed = self.next.is_none() && rest == Rest::Recording;
+    }
+
     /// Find the next file from this position on.
     fn search(&mut self, from: usize) {
         let rest = self.ready.get(from..).unwrap_or_default();
         let mut places = rest.windows(BEGINNING);
         let is_name = |place: &[u8]| BEGINNINGS.iter().any(|name| place == *name);
         self.next = places.position(is_name).map(|place| from + place);
+        self.find_end();
     }
 
     /// Go on with the next file; false if there is none.
@@ -81,9 +106,8 @@ impl Files<'_> {
         let Some(next) = self.next.take() else {
             return false;
         };
-        self.given = next;
         self.ready.drain(..next);
-        self.given = 0;
+        (self.given, self.end) = (0, None);
         self.search(1);
         true
     }
@@ -130,6 +154,8 @@ impl<'s> Reader<'s> {
             given: 0,
             next: None,
             is_over: false,
+            end: None,
+            is_followed: false,
         })));
         let inner = files.reader()?;
         Ok(Self { files, inner })
@@ -167,6 +193,9 @@ impl FormatReader for Reader<'_> {
         if is_over && self.files.with(Files::go_on) {
             self.inner = self.files.reader()?;
             return reset_error();
+        }
+        if is_over && self.files.with(|files| mem::take(&mut files.is_followed)) {
+            return unsupported_error(FOLLOWED);
         }
         packet
     }

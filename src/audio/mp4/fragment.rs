@@ -49,23 +49,52 @@ pub(super) struct Part {
     pub(super) runs: Vec<Run>,
 }
 
-/// Reads the contents of a `moof` that starts at `start`, in a file that starts at `front`.
+/// Meaning of the positions in the fragments of a movie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bases {
+    /// Position from which the movie counts.
+    pub(super) front: u64,
+    /// The first fragment names its own start, so all of them do. Where bytes are missing before
+    /// one, the number is too large, and the start itself counts.
+    are_starts: Option<bool>,
+}
+
+impl Bases {
+    /// Those of a movie that counts from `front`.
+    pub(super) fn from(front: u64) -> Self {
+        Self {
+            front,
+            are_starts: None,
+        }
+    }
+
+    /// The base that a fragment at `start` names.
+    fn named(&mut self, base: u64, start: u64) -> u64 {
+        let base = base.saturating_add(self.front);
+        match *self.are_starts.get_or_insert(base == start) {
+            true => start,
+            false => base,
+        }
+    }
+}
+
+/// Reads the contents of a `moof` that starts at `start`.
 pub(super) fn read(
     moof: &[u8],
-    front: u64,
+    bases: &mut Bases,
     start: u64,
     defaults: &HashMap<u32, Defaults>,
 ) -> Vec<Part> {
     let mut end_of_data = start;
     let trafs = children(moof).filter(|(kind, _)| kind == b"traf");
     trafs
-        .filter_map(|(_, traf)| part(traf, front, start, &mut end_of_data, defaults))
+        .filter_map(|(_, traf)| part(traf, bases, start, &mut end_of_data, defaults))
         .collect()
 }
 
 fn part(
     traf: &[u8],
-    front: u64,
+    bases: &mut Bases,
     start: u64,
     end_of_data: &mut u64,
     all: &HashMap<u32, Defaults>,
@@ -75,7 +104,7 @@ fn part(
     let mut at = 8;
     let base = if flags & 1 != 0 {
         at += 8;
-        wide_at(tfhd, 8, true)?.saturating_add(front)
+        bases.named(wide_at(tfhd, 8, true)?, start)
     } else if flags & 0x2_0000 != 0 {
         start
     } else {

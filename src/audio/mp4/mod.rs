@@ -26,7 +26,7 @@ use symphonia::core::{
 };
 
 use boxes::Header;
-use fragment::{Defaults, Run};
+use fragment::{Bases, Defaults, Run};
 use movie::{Movie, Trak, is_end};
 use tables::Sample;
 
@@ -55,8 +55,8 @@ pub(super) struct Reader<'s> {
     runs: VecDeque<Run>,
     /// Position of the next box that was not looked at.
     scan: u64,
-    /// Position from which the movie counts. Several may be joined.
-    base: u64,
+    /// Positions from which the movie counts. Several may be joined.
+    bases: Bases,
     /// Position of the last box that starts a file.
     front: u64,
 }
@@ -86,7 +86,7 @@ impl<'s> Reader<'s> {
             is_fragmented: false,
             runs: VecDeque::new(),
             scan: start,
-            base: start,
+            bases: Bases::from(start),
             front: start,
         };
         loop {
@@ -130,7 +130,7 @@ impl<'s> Reader<'s> {
             b"ftyp" => self.front = header.start,
             b"moov" => {
                 let movie = Movie::read(&mut self.stream, &header)?;
-                self.base = self.front;
+                self.bases = Bases::from(self.front);
                 self.begin(movie);
                 return Ok(Found::Movie);
             }
@@ -157,7 +157,7 @@ impl<'s> Reader<'s> {
     fn fragment(&mut self, header: &Header) -> Result<()> {
         let moof = boxes::contents(&mut self.stream, header)?;
         let mut runs = Vec::new();
-        for part in fragment::read(&moof, self.base, header.start, &self.defaults) {
+        for part in fragment::read(&moof, &mut self.bases, header.start, &self.defaults) {
             let Some(trak) = self
                 .traks
                 .iter_mut()
@@ -209,7 +209,7 @@ impl<'s> Reader<'s> {
         if let Some((_, index)) = first {
             let trak = &mut self.traks[index];
             let mut sample = trak.tables.next()?;
-            sample.offset = sample.offset.saturating_add(self.base);
+            sample.offset = sample.offset.saturating_add(self.bases.front);
             let mut frames = 1;
             while trak.is_pcm && frames < FRAMES_IN_A_PACKET && trak.tables.goes_on() {
                 let Some(more) = trak.tables.next() else {

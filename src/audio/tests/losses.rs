@@ -188,3 +188,24 @@ fn a_hole_of_zeros_is_damage() {
         assert!((14.0..30.0).contains(&share), "{extension}: {share}");
     }
 }
+
+#[test]
+fn fragments_behind_missing_bytes_are_heard_whatever_their_positions_count_from() {
+    for flags in ["+empty_moov", "+empty_moov+default_base_moof"] {
+        let options = format!("-c:a aac -movflags {flags} -frag_duration 300000");
+        let mp4 = encode(60.0, &options, "mp4");
+        let whole = hear_well(memfd(&mp4));
+        let data = mp4
+            .windows(4)
+            .enumerate()
+            .filter(|(_, four)| four == b"mdat");
+        let (third, _) = data.into_iter().nth(2).unwrap();
+        let mut cut = mp4.clone();
+        cut.drain(third + 100..third + 500);
+        let heard = hear(memfd(&cut)).unwrap();
+        assert!(!heard.warnings.is_empty(), "{flags}");
+        let tail = |samples: &[f32]| samples[samples.len() - 16_000..].to_vec();
+        let (fit, shift) = super::formats::correlation(&tail(&heard.samples), &tail(&whole), 1_000);
+        assert!(fit > 0.9 && shift.abs() < 20, "{flags}: {fit} at {shift}");
+    }
+}

@@ -1,7 +1,7 @@
 //! What programs put around any kind of recording: lengths of tags, and another recording.
 
-/// Warning about a recording that is not heard. A reader that finds it behind its own ends with this
-/// error.
+/// Warning about a recording that is not heard. A reader that finds it behind its own ends with
+/// this error.
 pub(super) const FOLLOWED: &str = "another recording follows in the file and was not transcribed: \
                                    send each one by itself";
 

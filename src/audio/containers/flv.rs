@@ -229,8 +229,8 @@ impl Flv {
     }
 }
 
-/// How much later than at its tag's time a picture is shown, in milliseconds; `None` if the tag holds
-/// no picture but settings. Pictures that refer to later ones are stored out of order.
+/// How much later than at its tag's time a picture is shown, in milliseconds; `None` if the tag
+/// holds no picture but settings. Pictures that refer to later ones are stored out of order.
 fn delay(front: &[u8]) -> Option<i64> {
     let signed = |at: usize| i64::from((number(front, at) << 8).cast_signed() >> 8);
     let first = *front.first()?;

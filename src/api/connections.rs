@@ -24,6 +24,8 @@ struct State {
     over_tcp: usize,
     /// Number of open connections, without the places held for next clients.
     open: usize,
+    /// Number of connections that were closed.
+    closed: u64,
     /// Time when the last connection was closed, or the service started.
     quiet_since: Instant,
 }
@@ -62,6 +64,7 @@ impl Connections {
             taken: 0,
             over_tcp: 0,
             open: 0,
+            closed: 0,
             quiet_since: Instant::now(),
         };
         Self {
@@ -77,6 +80,11 @@ impl Connections {
     /// Number of open connections, without the places held for next clients.
     pub fn count(&self) -> usize {
         self.state.borrow().open
+    }
+
+    /// Number of connections that were closed since the start.
+    pub fn closed(&self) -> u64 {
+        self.state.borrow().closed
     }
 
     /// Wait until no client has been connected for `time`, ignoring the time before `begin`. `time`
@@ -131,6 +139,7 @@ impl Drop for Place {
             state.over_tcp -= usize::from(self.over_tcp);
             if self.open {
                 state.open -= 1;
+                state.closed += 1;
                 state.quiet_since = Instant::now();
             }
         });

@@ -18,8 +18,8 @@ pub fn keep_little() {
 }
 
 /// Return all free pages to the kernel, also those in the middle of the heap. Many concurrent
-/// requests leave such pages, and the allocator would never return them if the last of those
-/// requests ended above them. Takes about 100 µs.
+/// requests and sessions leave such pages, and the allocator would never return them if the last of
+/// those ended above them. Takes about 100 µs.
 pub fn give_back() {
     let pad = 0;
     // SAFETY: walks the allocator's free blocks under its own locks; memory in use stays as it is.

@@ -136,8 +136,8 @@ async fn until_told_to_stop(
     // Time when the service became ready.
     let mut ready = None;
     let mut last = None;
-    // Number of finished requests when the heap was last given back.
-    let mut given_back = 0;
+    // Numbers of finished requests and closed connections when the heap was last given back.
+    let mut given_back = (0, 0);
     let mut idle_since = Instant::now();
     loop {
         let idle_exit = dispatcher.config().service.idle_exit;
@@ -188,10 +188,11 @@ async fn until_told_to_stop(
             () = watchdog.due() => watchdog.ping(&dispatcher),
             _ = status.tick(), if ready.is_some() && reload.under_way.is_none() => {
                 let counts = dispatcher.counts();
+                let done = (counts.finished, connections.closed());
                 if last.replace(counts) != Some(counts) {
                     notify::numbers(counts);
-                } else if given_back != counts.finished && dispatcher.is_idle() {
-                    given_back = counts.finished;
+                } else if given_back != done && dispatcher.is_idle() {
+                    given_back = done;
                     heap::give_back();
                 }
             }

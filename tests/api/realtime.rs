@@ -16,6 +16,7 @@ use tungstenite::Message;
 use crate::common::{
     clips::{Clip, GOFORWARD, SOMETHING, TEN_OF_CLUBS},
     daemon::{Daemon, Setup},
+    process::private_memory,
     realtime::{Closed, Session, converted, samples, silence, tcp, unix},
     wait_for, wait_until,
 };
@@ -374,6 +375,28 @@ fn nothing_is_held_while_nobody_speaks() {
     });
     wait_until("the journal tells of it", crate::common::LONG, || {
         daemon.log().contains("session ended: 1 turns in ")
+    });
+}
+
+#[test]
+fn the_memory_of_sessions_is_given_back() {
+    let daemon = Daemon::start("");
+    let open = || {
+        let mut session = session(&daemon, "");
+        session.append(&silence(1_500));
+        session.send(&update(json!({})));
+        session.wait("session.updated");
+        session
+    };
+    drop(open());
+    let before = private_memory(daemon.pid());
+    let much = 2 << 20;
+    let sessions: Vec<_> = (0..100).map(|_| open()).collect();
+    assert!(private_memory(daemon.pid()) > before + much);
+    drop(sessions);
+    // No request was finished, which would be another reason to give memory back.
+    wait_until("the memory is given back", crate::common::LONG, || {
+        private_memory(daemon.pid()) < before + much
     });
 }
 

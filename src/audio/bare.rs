@@ -11,7 +11,7 @@ use std::{
 
 use symphonia::core::{
     codecs::CodecParameters,
-    errors::{Error, Result, SeekErrorKind, decode_error, seek_error},
+    errors::{Error, Result, SeekErrorKind, decode_error, seek_error, unsupported_error},
     formats::{
         FormatId, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
         well_known as format,
@@ -25,7 +25,8 @@ use symphonia::core::{
 use super::{
     containers::params_of,
     frames::{self, Frame, HEADER, Sort},
-    tags::{ape_len, id3_len},
+    magic,
+    tags::{FOLLOWED, ape_len, id3_len},
     xing::Info,
 };
 
@@ -89,6 +90,8 @@ enum Found {
     End,
     /// Nothing follows, and the last bytes are no whole frame.
     Cut,
+    /// A recording of another kind follows.
+    Other,
 }
 
 impl<'s> Reader<'s> {
@@ -248,6 +251,10 @@ impl<'s> Reader<'s> {
         if let Some(len) = tag(self.rest()) {
             return self.skip_tag(len);
         }
+        // MP4 begins with zeros.
+        if self.is_other() {
+            return self.damaged();
+        }
         let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
         if zeros == 0 {
             let is_rest = self.is_all && self.rest().len() < HEADER && self.rest()[0] != 0xff;
@@ -310,8 +317,18 @@ impl<'s> Reader<'s> {
         Ok(Found::Filling)
     }
 
+    /// True if a recording of another kind begins here.
+    fn is_other(&self) -> bool {
+        let front = &self.rest()[..self.rest().len().min(magic::CERTAIN)];
+        magic::is_certain(front)
+    }
+
     fn damaged(&mut self) -> Result<Found> {
-        self.search(0)
+        let is_other = self.is_other();
+        match self.search(0)? {
+            Found::Cut if is_other => Ok(Found::Other),
+            found => Ok(found),
+        }
     }
 
     /// Go to the next frames, behind damage of which so many bytes were passed already.
@@ -459,6 +476,10 @@ impl FormatReader for Reader<'_> {
                 Found::Cut => {
                     self.is_over = true;
                     return Err(Error::IoError(ErrorKind::UnexpectedEof.into()));
+                }
+                Found::Other => {
+                    self.is_over = true;
+                    return unsupported_error(FOLLOWED);
                 }
             }
         }

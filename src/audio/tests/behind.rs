@@ -115,6 +115,29 @@ fn bytes_behind_the_last_page_of_ogg_cost_a_warning() {
 }
 
 #[test]
+fn a_recording_of_another_kind_behind_bare_frames_costs_a_warning() {
+    for (options, others) in [
+        ("-c:a libmp3lame -f mp3", ["flac", "m4a", "aac"]),
+        ("-c:a mp2 -f mp2", ["flac", "ogg", "aac"]),
+        ("-c:a aac -f adts", ["flac", "wav", "mp3"]),
+    ] {
+        let one = encode(60.0, options, "frames");
+        let alone = hear_well(memfd(&one));
+        for kind in others {
+            let heard = hear(memfd(&[one.clone(), encode(2.0, "", kind)].concat())).unwrap();
+            // The last frames may be filled up in another way.
+            let longer = heard.samples.len().abs_diff(alone.len());
+            assert!(longer < 2_000, "{options} {kind}: {longer}");
+            let told = heard.warnings.join("; ");
+            assert!(
+                told.contains("another recording follows"),
+                "{options} {kind}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_last_frame_of_flac_is_heard_whatever_follows_it() {
     let ape = [
         b"APETAGEX\xd0\x07\0\0".as_slice(),

@@ -76,9 +76,10 @@ pub fn job_messages(data: &[u8]) {
     // No text can end a subtitle, or begin another.
     let lines = Lines::default();
     let (srt, vtt) = (transcript.srt(lines), transcript.vtt(lines));
-    let cues = vtt.matches(" --> ").count();
-    assert_eq!(srt.matches("\n\n").count(), cues, "{srt:?}");
-    assert_eq!(vtt.matches("\n\n").count(), cues + 1, "{vtt:?}");
+    // A speaker's name needs room in the one, so a text may be divided otherwise than in the other.
+    let cues = |text: &str| text.matches(" --> ").count();
+    assert_eq!(srt.matches("\n\n").count(), cues(&srt), "{srt:?}");
+    assert_eq!(vtt.matches("\n\n").count(), cues(&vtt) + 1, "{vtt:?}");
 }
 
 /// A message that was decoded from a datagram can be encoded, and decodes to the same message.

@@ -80,6 +80,12 @@ impl Caller {
         }
     }
 
+    /// End the session, and wait until the service has ended it, too.
+    pub fn close(mut self) {
+        let _ = self.0.close(None);
+        while self.0.read().is_ok() {}
+    }
+
     /// The end of the next turn.
     pub fn turn(&mut self) -> Value {
         self.wait(&["transcription.completed", "transcription.failed"])

@@ -82,6 +82,7 @@ pub fn measure(scale: &Scale, outcome: &mut Outcome) {
         for _ in 0..count {
             let mut caller = Caller::connect(daemon.socket(), "process");
             caller.append(&[0; PIECE]);
+            caller.close();
         }
     };
     churn(scale.live_sessions / 10);

@@ -149,6 +149,26 @@ fn the_client_may_say_where_a_turn_ends() {
 }
 
 #[test]
+fn texts_come_in_the_order_of_their_turns() {
+    let daemon = Daemon::start(FAULT);
+    let mut session = session(&daemon, "");
+    session.send(&update(json!({"turn_detection": null})));
+    session.wait("session.updated");
+    let mut items = Vec::new();
+    for model in ["default:sleep=2s", "default:fail", "default"] {
+        session.send(&update(json!({"transcription": {"model": model}})));
+        session.append(&silence(500));
+        session.commit();
+        let committed = session.wait("input_audio_buffer.committed");
+        items.push(committed["item_id"].clone());
+    }
+    let turns: Vec<Value> = items.iter().map(|_| session.turn()).collect();
+    let told: Vec<&Value> = turns.iter().map(|turn| &turn["item_id"]).collect();
+    assert_eq!(told, items.iter().collect::<Vec<_>>(), "{turns:#?}");
+    assert_eq!(turns[1]["error"]["code"], "engine_failed");
+}
+
+#[test]
 fn a_commit_ends_a_turn_that_somebody_still_speaks() {
     let daemon = Daemon::start("");
     let mut session = session(&daemon, "");

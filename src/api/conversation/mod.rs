@@ -357,7 +357,7 @@ impl<W: Wishes> Conversation<W> {
         self.next = None;
         if let Some(current) = self.current.take_if(|current| current.end.is_none()) {
             current.task.abort();
-            self.texts.forget(&current.item);
+            self.texts.forget(&current.item, &mut self.happenings);
         }
         self.restart(self.buffer.end()).await
     }

@@ -1,6 +1,10 @@
-//! Texts of turns that are not complete yet: grow with the news of each turn's job.
+//! Texts of turns that are not complete yet: grow with the news of each turn's job, and are told in
+//! the order in which they were spoken. A later turn may be heard before an earlier one is.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+};
 
 use super::{
     turn::{News, What},
@@ -13,11 +17,16 @@ use crate::{
     transcript::{Hypothesis, Segment, Transcript},
 };
 
-/// The texts, by the item of their turn.
+/// The texts.
 #[derive(Debug, Default)]
-pub(super) struct Texts(HashMap<String, Open>);
+pub(super) struct Texts {
+    /// By the item of their turn.
+    open: HashMap<String, Open>,
+    /// These items, in the order of their turns.
+    order: VecDeque<String>,
+}
 
-/// A turn whose text is not complete.
+/// A turn whose text is not complete, or not told.
 #[derive(Debug)]
 struct Open {
     transcript: Transcript,
@@ -27,12 +36,15 @@ struct Open {
     warnings: Vec<String>,
     /// Whether times and probabilities of words are needed at the end.
     is_whole: bool,
+    /// All that is told when the turns before are over.
+    held: Vec<Happening>,
+    is_over: bool,
 }
 
 impl Texts {
     /// True if no text is to come.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.open.is_empty()
     }
 
     /// A turn with this order begins.
@@ -44,84 +56,102 @@ impl Texts {
             mode: order.mode,
             warnings: order.warnings.clone(),
             is_whole: order.is_whole,
+            held: Vec::new(),
+            is_over: false,
         };
-        self.0.insert(item.to_owned(), open);
+        self.open.insert(item.to_owned(), open);
+        self.order.push_back(item.to_owned());
     }
 
     /// The client wants no text of this turn.
-    pub(super) fn forget(&mut self, item: &str) {
-        self.0.remove(item);
+    pub(super) fn forget(&mut self, item: &str, happenings: &mut VecDeque<Happening>) {
+        self.open.remove(item);
+        self.order.retain(|one| one != item);
+        self.tell(happenings);
     }
 
-    /// Take news of a turn, and note all that the client is to be told.
+    /// Take news of a turn, and note all that the client is to be told now.
     pub(super) fn hear(&mut self, news: News, happenings: &mut VecDeque<Happening>) {
         let News { item, what } = news;
         let what = *what;
-        let Some(open) = self.0.get_mut(&item) else {
+        let Some(open) = self.open.get_mut(&item) else {
             // A turn that was refused was never begun here. Others were forgotten.
             if let What::Refused(error) = what {
                 happenings.push_back(failed(item, error, None));
             }
             return;
         };
+        open.is_over = what.is_last();
         match what {
             What::Waits => happenings.push_back(Happening::Waits { item }),
-            What::Hypothesis(hypothesis) => happenings.extend(open.guess(item, &hypothesis)),
-            What::Segment(segment) => happenings.push_back(open.add(item, segment)),
-            What::Refused(error) => {
-                self.0.remove(&item);
-                happenings.push_back(failed(item, error, None));
+            What::Hypothesis(hypothesis) => open.guess(item, &hypothesis),
+            What::Segment(segment) => open.add(item, segment),
+            What::Refused(error) => open.held.push(failed(item, error, None)),
+            What::Ended(report) => open.end(item, report),
+        }
+        self.tell(happenings);
+    }
+
+    /// Note what is held of the first turn, and of those behind it if it is over.
+    fn tell(&mut self, happenings: &mut VecDeque<Happening>) {
+        while let Some(first) = self.order.front()
+            && let Some(open) = self.open.get_mut(first)
+        {
+            happenings.extend(open.held.drain(..));
+            if !open.is_over {
+                return;
             }
-            What::Ended(report) => {
-                let open = self.0.remove(&item);
-                happenings.extend(open.map(|open| open.end(item, report)));
-            }
+            self.open.remove(first);
+            self.order.pop_front();
         }
     }
 }
 
 impl Open {
-    fn guess(&mut self, item: String, hypothesis: &Hypothesis) -> [Happening; 2] {
+    fn guess(&mut self, item: String, hypothesis: &Hypothesis) {
         let (text, tentative) = self.deltas.hypothesis(hypothesis);
-        let delta = Happening::Delta {
+        // Of guesses only the last one counts.
+        self.held
+            .retain(|one| !matches!(one, Happening::Tentative { .. }));
+        self.held.push(Happening::Delta {
             item: item.clone(),
             text,
             segment: None,
-        };
+        });
         let text = tentative;
-        [delta, Happening::Tentative { item, text }]
+        self.held.push(Happening::Tentative { item, text });
     }
 
-    fn add(&mut self, item: String, segment: Segment) -> Happening {
+    fn add(&mut self, item: String, segment: Segment) {
         let text = self.deltas.segment(&segment);
         self.transcript.segments.push(match self.is_whole {
             true => segment.clone(),
             false => segment.clone().bare(),
         });
-        Happening::Delta {
+        self.held.push(Happening::Delta {
             item,
             text,
             segment: Some(segment),
-        }
+        });
     }
 
-    fn end(self, item: String, report: Box<Report>) -> Happening {
+    fn end(&mut self, item: String, report: Box<Report>) {
         if let Some(error) = ApiError::of_outcome(&report.outcome) {
-            return failed(item, error, Some(report));
+            return self.held.push(failed(item, error, Some(report)));
         }
         let transcript = Transcript {
             duration: report.figures.audio,
             languages: report.figures.languages.clone(),
-            ..self.transcript
+            ..mem::take(&mut self.transcript)
         };
-        Happening::Completed(Box::new(Completed {
+        self.held.push(Happening::Completed(Box::new(Completed {
             item,
             transcript,
-            language: self.language,
+            language: self.language.take(),
             report,
             mode: self.mode,
-            warnings: self.warnings,
-        }))
+            warnings: mem::take(&mut self.warnings),
+        })));
     }
 }
 

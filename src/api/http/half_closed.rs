@@ -169,8 +169,8 @@ impl HalfClosed {
     }
 
     /// From time to time, while a whole request waits for its answer, send something that a client
-    /// which waits passes over. False if there is
-    /// nothing that the client would understand, and the socket does not tell whether it is gone.
+    /// which waits passes over. False if for a second there was nothing that the client would
+    /// understand, and the socket does not tell whether it is gone.
     fn probe(&mut self, context: &mut Context<'_>) -> bool {
         let is_due = self.looks.is_multiple_of(ASK);
         self.looks = self.looks.wrapping_add(1);
@@ -181,7 +181,9 @@ impl HalfClosed {
         if self.told == self.requests.begun.load(Ordering::Relaxed) {
             self.requests.closed.notify_one();
         } else if self.requests.is_old.load(Ordering::Relaxed) {
-            return matches!(self.connection, Connection::Unix(_));
+            // A busy service may need a while even for a page.
+            let is_first = self.looks < ASK;
+            return is_first || matches!(self.connection, Connection::Unix(_));
         } else if let Poll::Ready(Ok(bytes)) =
             Pin::new(&mut self.connection).poll_write(context, PROBE)
         {

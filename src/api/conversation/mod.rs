@@ -193,7 +193,7 @@ impl<W: Wishes> Conversation<W> {
             self.happenings.push_back(Happening::Settled);
         }
         let is_busy = self.backlog() > 0 || self.next.is_some();
-        if is_busy || self.is_closing || self.turns.len() >= MOST_TURNS {
+        if is_busy || self.is_closing || self.is_full() {
             return Ok(());
         }
         if let Some(detection) = &mut self.detection
@@ -257,7 +257,12 @@ impl<W: Wishes> Conversation<W> {
     pub(in crate::api) fn has_room(&self) -> bool {
         let waiting = self.buffer.end() - self.judged.max(self.buffer.start());
         let is_busy = self.is_closing || self.wanted.is_some();
-        !is_busy && waiting < MOST_WAITING && self.turns.len() < MOST_TURNS
+        !is_busy && waiting < MOST_WAITING && !self.is_full()
+    }
+
+    /// Whether no more turns may begin. A text that waits for an earlier one counts, too.
+    fn is_full(&self) -> bool {
+        self.turns.len().max(self.texts.count()) >= MOST_TURNS
     }
 
     /// Take the next audio. Call this only if there is room.

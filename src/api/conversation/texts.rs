@@ -47,6 +47,11 @@ impl Texts {
         self.open.is_empty()
     }
 
+    /// Number of turns whose text is not told to its end.
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+
     /// A turn with this order begins.
     pub(super) fn begin(&mut self, item: &str, order: &Order) {
         let open = Open {

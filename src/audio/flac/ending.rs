@@ -54,7 +54,7 @@ fn of_frame(bytes: &[u8]) -> Option<(usize, Rest)> {
     None
 }
 
-/// What these bytes are, if they are no part of a frame.
+/// The kind of these bytes, if they are no part of a frame.
 fn rest(bytes: &[u8]) -> Option<Rest> {
     let front = &bytes[..bytes.len().min(ZEROS)];
     if front.iter().all(|byte| *byte == 0) || TAGS.iter().any(|tag| bytes.starts_with(tag)) {
